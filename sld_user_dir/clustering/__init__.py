@@ -1,0 +1,1 @@
+"""Frames to units: FAISS k-means, its quality report, de-duplication, unit subwords."""

@@ -1,0 +1,226 @@
+"""k-means by FAISS: train, assign, save.
+
+Lloyd's algorithm (Lloyd 1982) from a k-means++ (Arthur & Vassilvitskii 2007) or AFK-MC^2
+(Bachem et al. 2016) start, stopped when the inertia no longer falls; clusters that end
+empty are restarted on the frames that fit worst.
+
+The file is a plain `.npz`: `centroids` float32 (K, D) and `metadata`, a JSON text. Nothing in
+it is pickled, and nothing pickled is ever loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from sld_user_dir.clustering.device import resolve_gpus
+from sld_user_dir.features.audio import FloatArray, PathLike
+from sld_user_dir.atomic import atomic_path
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "speech-unit-kmeans/1"
+STARTS = {
+    "kmeans++": "ClusteringInitMethod_KMEANS_PLUS_PLUS",
+    "afk-mc2": "ClusteringInitMethod_AFK_MC2",
+    "random": "ClusteringInitMethod_RANDOM",
+}
+ROUND = 5  # iterations between two looks at the inertia
+
+
+class KMeansError(ValueError):
+    """Frames that cannot be clustered, or a file that is no k-means of ours."""
+
+
+@dataclass(frozen=True)
+class KMeans:
+    """K centroids, and what is known about their making."""
+
+    centroids: FloatArray
+    """(K, D)"""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """plain JSON values; `features` holds the FeatureConfig of the frames, where it is known"""
+
+    def __post_init__(self) -> None:
+        centroids = np.ascontiguousarray(self.centroids, dtype=np.float32)
+        if centroids.ndim != 2 or not centroids.size:
+            raise KMeansError(f"centroids are a (K, D) array, not of shape {centroids.shape}")
+        if not np.isfinite(centroids).all():
+            raise KMeansError("centroids hold NaN or infinite values")
+        index = faiss.IndexFlatL2(centroids.shape[1])
+        index.add(centroids)
+        object.__setattr__(self, "centroids", centroids)
+        object.__setattr__(self, "_index", index)
+
+    @property
+    def num_units(self) -> int:
+        return int(self.centroids.shape[0])
+
+    @property
+    def dim(self) -> int:
+        return int(self.centroids.shape[1])
+
+    @property
+    def sha256(self) -> str:
+        """`sha256:...` of shape and little-endian float32 values; metadata does not count."""
+        digest = hashlib.sha256(f"{self.num_units}x{self.dim}:".encode())
+        digest.update(self.centroids.astype("<f4").tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+    def search(self, frames: FloatArray) -> tuple[npt.NDArray[np.int32], FloatArray]:
+        """Nearest centroid and squared distance to it, each (T,), of frames (T, D)."""
+        if frames.ndim != 2 or frames.shape[1] != self.dim:
+            raise KMeansError(
+                f"frames of shape {frames.shape} do not fit centroids of {self.dim} dimensions"
+            )
+        distances, nearest = self._index.search(np.ascontiguousarray(frames, np.float32), 1)  # type: ignore[attr-defined]
+        return nearest[:, 0].astype(np.int32), distances[:, 0]
+
+    def assign(self, frames: FloatArray) -> npt.NDArray[np.int32]:
+        """Unit of each frame: (T, D) -> int32 (T,)."""
+        return self.search(frames)[0]
+
+    def save(self, path: PathLike) -> None:
+        """Write atomically; the same centroids and metadata give the same bytes."""
+        text = json.dumps({"format": FORMAT, **self.metadata}, sort_keys=True, ensure_ascii=False)
+        with atomic_path(path) as aside, open(aside, "wb") as handle:
+            np.savez(handle, centroids=self.centroids.astype("<f4"), metadata=np.array(text))
+
+    @classmethod
+    def load(cls, path: PathLike) -> KMeans:
+        """Read what `save` wrote.
+
+        Raises:
+            KMeansError: missing, not such a file, or holding pickled objects.
+        """
+        remedy = "train one with scripts/train_kmeans.py, or import it (docs/units.md)"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                centroids, text = arrays["centroids"], str(arrays["metadata"])
+            metadata = json.loads(text)
+        except FileNotFoundError:
+            raise KMeansError(f"{path}: no such file; {remedy}") from None
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AttributeError) as error:
+            raise KMeansError(f"{path}: not a k-means file ({error}); {remedy}") from error
+        if metadata.pop("format", None) != FORMAT:
+            raise KMeansError(f"{path}: metadata is not of format {FORMAT!r}; {remedy}")
+        return cls(centroids, metadata)
+
+    @classmethod
+    def fit(
+        cls,
+        frames: FloatArray,
+        num_units: int,
+        *,
+        seed: int = 0,
+        start: str = "kmeans++",
+        max_iterations: int = 100,
+        tolerance: float = 1e-4,
+        device: str = "auto",
+        metadata: Optional[dict[str, Any]] = None,
+    ) -> KMeans:
+        """Cluster all of `frames` (n, D); draw the sample before (`clustering.sample`).
+
+        Args:
+            tolerance: stop when ROUND iterations lower the inertia by less than this share.
+            device: see `clustering.device.resolve_gpus`.
+            metadata: kept in the file, besides the settings and the outcome of the training.
+
+        Raises:
+            KMeansError: NaN, or fewer distinct frames than units.
+            DeviceError: the GPU that was asked for cannot be used.
+        """
+        frames = np.ascontiguousarray(frames, dtype=np.float32)
+        _check_frames(frames, num_units)
+        trainer = _Trainer(frames, num_units, seed, start, resolve_gpus(device))
+        trainer.run(max_iterations, tolerance)
+        trainer.repair_empty()
+        training = {
+            "n_frames": len(frames), "seed": seed, "start": start,
+            "iterations": trainer.iterations, "max_iterations": max_iterations,
+            "tolerance": tolerance, "repaired_clusters": trainer.repaired,
+            "inertia": trainer.inertia, "faiss": faiss.__version__,
+        }
+        return cls(trainer.centroids, {**(metadata or {}), "training": training})
+
+
+class _Trainer:
+    """Rounds of faiss's Lloyd iterations, each begun from the last one's centroids."""
+
+    def __init__(self, frames: FloatArray, k: int, seed: int, start: str, n_gpus: int) -> None:
+        if start not in STARTS:
+            raise ValueError(f"start is one of {', '.join(STARTS)}, not {start!r}")
+        self._frames, self._k, self._seed, self._n_gpus = frames, k, seed, n_gpus
+        self._init_method = getattr(faiss, STARTS[start])
+        self.centroids: Optional[FloatArray] = None
+        self.iterations = self.repaired = 0
+        self.inertia = np.inf
+
+    def round(self, iterations: int) -> None:
+        """Run `iterations` more; `inertia` is the mean squared distance before the last update."""
+        kmeans = faiss.Kmeans(
+            self._frames.shape[1], self._k, niter=iterations, gpu=self._n_gpus or False,
+            seed=self._seed + 1,  # faiss takes seeds from 1
+            init_method=self._init_method,
+            min_points_per_centroid=1,  # no warning on small samples
+            max_points_per_centroid=len(self._frames),  # the sample is drawn by the caller
+        )
+        kmeans.train(self._frames, init_centroids=self.centroids)
+        self.centroids = kmeans.centroids.copy()
+        self.iterations += iterations
+        self.inertia = float(kmeans.obj[-1]) / len(self._frames)
+        logger.info("k-means: iteration %d, inertia %.6g a frame", self.iterations, self.inertia)
+
+    def run(self, max_iterations: int, tolerance: float) -> None:
+        while self.iterations < max_iterations:
+            before = self.inertia
+            self.round(min(ROUND, max_iterations - self.iterations))
+            if before - self.inertia < tolerance * self.inertia:
+                break
+
+    def repair_empty(self, attempts: int = 5) -> None:
+        """Restart clusters without frames on the worst-fitting frames, and settle again."""
+        for _ in range(attempts):
+            nearest, distances = KMeans(self.centroids).search(self._frames)  # type: ignore[arg-type]
+            empty = np.flatnonzero(np.bincount(nearest, minlength=self._k) == 0)
+            if not len(empty):
+                return
+            worst = _distinct_rows(self._frames, np.argsort(-distances, kind="stable"), len(empty))
+            self.centroids[empty[: len(worst)]] = self._frames[worst]  # type: ignore[index]
+            self.repaired += len(worst)
+            self.round(1)
+        distinct = len(np.unique(self._frames, axis=0))
+        raise KMeansError(
+            f"{len(empty)} of {self._k} clusters stay empty: {len(self._frames)} frames, {distinct} "
+            "of them distinct; take fewer units or more varied speech"
+        )
+
+
+def _distinct_rows(frames: FloatArray, order: npt.NDArray[np.int64], wanted: int) -> list[int]:
+    """The first `wanted` rows of `frames` in this order that differ from one another."""
+    seen: dict[bytes, int] = {}
+    for row in order:
+        seen.setdefault(frames[row].tobytes(), int(row))
+        if len(seen) == wanted:
+            break
+    return list(seen.values())
+
+
+def _check_frames(frames: FloatArray, num_units: int) -> None:
+    if frames.ndim != 2:
+        raise KMeansError(f"frames are a (n, D) array, not of shape {frames.shape}")
+    if num_units < 1:
+        raise KMeansError(f"at least 1 unit, not {num_units}")
+    if len(frames) < num_units:
+        raise KMeansError(f"{len(frames)} frames cannot make {num_units} units; take fewer units or more speech")
+    if not np.isfinite(frames).all():
+        raise KMeansError("frames hold NaN or infinite values")
