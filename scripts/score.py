@@ -1,0 +1,114 @@
+"""Score transcripts: WER, CER, where the errors are, and whether one system is better than another.
+
+    python scripts/score.py --generate results/generate-test.txt --manifest data/test.tsv --by speaker
+    python scripts/score.py --references ref.txt --hypotheses hyp.txt --json report.json
+    python scripts/score.py --generate a/generate-test.txt --against b/generate-test.txt
+
+Prints a table; `--json` also writes the report, with the comparison under "comparison".
+"""
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from simple_parsing import ArgumentParser, DashVariant
+
+from sld_user_dir.data.manifest import read_manifest
+from sld_user_dir.decoding.edits import TextNormalization
+from sld_user_dir.decoding.hypotheses import Record, read_generate, read_pair
+from sld_user_dir.decoding.scoring import compare, format_comparison, format_report, score
+
+
+@dataclass
+class ScoreConfig:
+    """Score transcripts against references."""
+
+    generate: List[str] = field(default_factory=list)
+    """fairseq-generate's outputs, one a test set"""
+    manifest: List[str] = field(default_factory=list)
+    """unit manifests of those test sets, in the same order: ids, references, speakers"""
+    missing_as_empty: bool = False
+    """count rows of the manifest that were not decoded as empty hypotheses, instead of refusing"""
+    references: Optional[str] = None
+    """text file of references, instead of --generate"""
+    hypotheses: Optional[str] = None
+    """text file of hypotheses, in the same order"""
+    keyed: bool = False
+    """lines of --references and --hypotheses begin with an id"""
+    against: List[str] = field(default_factory=list)
+    """the other system's outputs (--generate's, or one --hypotheses file), to compare with by paired bootstrap"""
+    by: List[str] = field(default_factory=list)
+    """fields to break the WER down by: test_set, or columns of the manifest such as speaker"""
+    block: Optional[str] = None
+    """field whose values are drawn whole in the paired bootstrap, such as speaker"""
+    max_len: Optional[int] = None
+    """the limit of transcript tokens that decoding ran with, to count truncated hypotheses"""
+    worst: int = 10
+    """how many of the worst utterances to show aligned"""
+    lowercase: bool = False
+    """fold case, of both sides"""
+    strip_punctuation: bool = False
+    """remove punctuation, from both sides"""
+    unicode_form: Optional[str] = "NFC"
+    """Unicode normal form, of both sides"""
+    json: Optional[str] = None
+    """file to write the report to"""
+
+    def validate(self) -> None:
+        """Raise ValueError for a combination that makes no sense."""
+        if bool(self.generate) == bool(self.references and self.hypotheses):
+            raise ValueError("give either --generate, or both --references and --hypotheses")
+        if self.manifest and len(self.manifest) != len(self.generate):
+            raise ValueError(f"{len(self.manifest)} manifests for {len(self.generate)} outputs; give one for each")
+        if self.against and len(self.against) != len(self.generate or [self.hypotheses]):
+            raise ValueError("--against needs as many files as the system that it is compared with")
+
+
+def load(config: ScoreConfig, outputs: Sequence[str]) -> List[Record]:
+    """Records of one system's outputs; ids get the test set's name in front where there are several."""
+    if config.references is not None:
+        return read_pair(config.references, outputs[0], config.keyed)
+    records: List[Record] = []
+    for i, path in enumerate(outputs):
+        manifest = read_manifest(config.manifest[i]) if config.manifest else None
+        for record in read_generate(path, manifest, config.missing_as_empty):
+            if len(outputs) > 1:
+                record.id = f"{record.fields['test_set']}/{record.id}"
+            records.append(record)
+    return records
+
+
+def write_json(path: str, report: dict) -> None:
+    """Write aside, then rename."""
+    aside = Path(f"{path}.{os.getpid()}.tmp")
+    aside.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    os.replace(aside, path)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
+    parser.add_arguments(ScoreConfig, dest="config")
+    config = parser.parse_args(argv).config
+    try:
+        config.validate()
+        normalization = TextNormalization(config.lowercase, config.strip_punctuation, config.unicode_form)
+        records = load(config, config.generate or [config.hypotheses])
+        report = score(records, normalization, config.by, config.worst, config.max_len)
+        print(format_report(report))
+        if config.against:
+            other = load(config, config.against)
+            report["comparison"] = compare(records, other, normalization, config.block)
+            print("\n" + format_comparison(report["comparison"]))
+    except (ValueError, OSError) as error:
+        print(f"score.py: {error}", file=sys.stderr)
+        return 1
+    if config.json:
+        write_json(config.json, report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Edit counts between a reference and a hypothesis, and the text normalisation that goes before them."""
+
+import string
+import unicodedata
+from dataclasses import dataclass
+from typing import List, Optional, Sequence, Tuple
+
+import editdistance
+
+Pair = Tuple[Optional[str], Optional[str]]
+"""(reference token, hypothesis token); None on one side marks an insertion or a deletion."""
+
+
+@dataclass(frozen=True)
+class TextNormalization:
+    """What is done to a text before it is compared: always to the reference and the hypothesis alike.
+
+    Runs of white space become one space in any case.
+    """
+
+    lowercase: bool = False
+    """Fold case."""
+    strip_punctuation: bool = False
+    """Remove ASCII and Unicode punctuation, except apostrophes inside words."""
+    unicode_form: Optional[str] = "NFC"
+    """Unicode normal form (NFC, NFD, NFKC, NFKD), or None to leave code points alone."""
+
+    def __call__(self, text: str) -> str:
+        if self.unicode_form is not None:
+            text = unicodedata.normalize(self.unicode_form, text)
+        if self.lowercase:
+            text = text.lower()
+        if self.strip_punctuation:
+            text = "".join(c if not _is_punctuation(c) else " " for c in text.replace("\u2019", "'"))
+            text = " ".join(word.strip("'") for word in text.split())
+        return " ".join(text.split())
+
+
+def _is_punctuation(char: str) -> bool:
+    return char != "'" and (char in string.punctuation or unicodedata.category(char).startswith("P"))
+
+
+@dataclass(frozen=True)
+class ErrorCounts:
+    """Edits that turn references of `length` tokens into hypotheses. Add them up; rates come last."""
+
+    length: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+
+    @property
+    def errors(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> Optional[float]:
+        """Errors per hundred reference tokens; None where there is no reference token."""
+        return 100.0 * self.errors / self.length if self.length else None
+
+    def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
+        return ErrorCounts(
+            self.length + other.length,
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+        )
+
+
+def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """Levenshtein distance between two token sequences (or strings: then between characters)."""
+    return int(editdistance.eval(reference, hypothesis))
+
+
+def align(reference: Sequence[str], hypothesis: Sequence[str]) -> List[Pair]:
+    """A cheapest alignment; all edits cost 1 (sclite weighs them 4/3/3, so its split can differ).
+
+    Among equal costs, pairs go before deletions before insertions, read from the end.
+    """
+    rows, columns = len(reference), len(hypothesis)
+    cost = [list(range(columns + 1))]
+    for i in range(1, rows + 1):
+        above, row = cost[-1], [i]
+        for j in range(1, columns + 1):
+            pair = above[j - 1] + (reference[i - 1] != hypothesis[j - 1])
+            row.append(min(pair, above[j] + 1, row[-1] + 1))
+        cost.append(row)
+
+    pairs: List[Pair] = []
+    i, j = rows, columns
+    while i or j:
+        if i and j and cost[i][j] == cost[i - 1][j - 1] + (reference[i - 1] != hypothesis[j - 1]):
+            i, j = i - 1, j - 1
+            pairs.append((reference[i], hypothesis[j]))
+        elif i and cost[i][j] == cost[i - 1][j] + 1:
+            i -= 1
+            pairs.append((reference[i], None))
+        else:
+            j -= 1
+            pairs.append((None, hypothesis[j]))
+    return pairs[::-1]
+
+
+def error_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
+    """Substitutions, deletions and insertions of a cheapest alignment of two token sequences."""
+    if list(reference) == list(hypothesis):
+        return ErrorCounts(len(reference))
+    pairs = align(reference, hypothesis)
+    return ErrorCounts(
+        length=len(reference),
+        substitutions=sum(r is not None and h is not None and r != h for r, h in pairs),
+        deletions=sum(h is None for _, h in pairs),
+        insertions=sum(r is None for r, _ in pairs),
+    )
+
+
+def format_alignment(pairs: Sequence[Pair]) -> str:
+    """Three lines, REF, HYP and the edits below each other; `*` fills the side that has no token."""
+    columns = [[], [], []]  # type: List[List[str]]
+    for ref, hyp in pairs:
+        edit = "I" if ref is None else "D" if hyp is None else "S" if ref != hyp else ""
+        width = max(len(ref or "*"), len(hyp or "*"))
+        for line, cell in zip(columns, (ref or "*" * width, hyp or "*" * width, edit)):
+            line.append(cell.ljust(width))
+    return "\n".join(
+        f"{name} {' '.join(cells)}".rstrip() for name, cells in zip(("REF:", "HYP:", "    "), columns)
+    )
