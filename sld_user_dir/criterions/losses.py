@@ -1,0 +1,255 @@
+"""The training objectives as pure tensor functions (no fairseq, nothing of this package).
+
+Sources: Deng et al., "Loss Masking Is Not Needed in Decoder-only Transformer for
+Discrete-token-based ASR", ICASSP 2024, arXiv 2311.04534; the facts about the `official`
+variant were read off the authors' public program.
+
+Symbols: z (V,) logits of one position over the joint vocabulary, whose last K entries z^s are
+the speech units; y the target; T temperature; eps the smoothing of the KL target; lambda label
+smoothing; U = V - K, everything that is no unit.
+
+    CE_text   = mean over text targets (</s> included) of  lse(z) - (1-l) z_y - l/U sum_{k<U} z_k
+    CE_speech = mean over speech targets of                lse(z) - (1-l) z_y - l/K sum_k z^s_k
+    KL        = T^2 sum_k q_k [log q_k - log softmax(z^s/T)_k],  summed, over its denominator
+    L         = w_text CE_text + w_speech CE_speech + alpha KL
+
+Every KL target takes two values, a on y and b elsewhere, with (a-b) + K b = 1, hence
+
+    KL = T^2 { H + lse(z^s/T) - [(a-b) z^s_y + b sum_k z^s_k] / T },   H = a log a + (K-1) b log b
+
+so that no (n, K) target is ever built. Each loss is *linear* in a few numbers per position, the
+`Statistics`. They are computed from logits here, and chunk by chunk from hidden states in
+`fused.py`, which gets its gradient weights by differentiating `total_loss`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Tuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the classes lie in the joint vocabulary: units last and contiguous."""
+
+    unit_offset: int
+    num_units: int
+    separator: int
+    pad: int
+
+    @property
+    def size(self) -> int:
+        return self.unit_offset + self.num_units
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Weights and variants; the defaults are the authors' recipe with the paper's KL target."""
+
+    text_weight: float = 1.0
+    speech_weight: float = 1.0
+    kl_weight: float = 0.008
+    kl_variant: str = "paper"  # or "official"
+    kl_denominator: str = "sentence"  # or "token"
+    temperature: float = 1.0
+    smoothing: float = 0.1
+    text_label_smoothing: float = 0.0
+    speech_label_smoothing: float = 0.0
+    speech_within_units: bool = False  # speech CE: lse over the K units instead of all of V
+
+    def __post_init__(self) -> None:
+        if self.kl_variant not in ("paper", "official"):
+            raise ValueError(f"kl_variant must be 'paper' or 'official', not {self.kl_variant!r}")
+        if self.kl_denominator not in ("token", "sentence"):
+            raise ValueError(
+                f"kl_denominator must be 'token' or 'sentence', not {self.kl_denominator!r}"
+            )
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+        for name in ("smoothing", "text_label_smoothing", "speech_label_smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+
+    @property
+    def official(self) -> bool:
+        return self.kl_variant == "official"
+
+    def kl_target(self, num_units: int) -> Tuple[float, float]:
+        """(a, b): the KL target's mass on the unit y and on each other unit.
+
+        `paper`: q = (1-eps) [k = y] + eps/K. `official`: softmax(q / T); the 1e-9 that the
+        authors add to q cancels in that softmax.
+        """
+        if not self.official:
+            other = self.smoothing / num_units
+            return 1 - self.smoothing + other, other
+        odds = math.exp((1 - self.smoothing) / self.temperature)
+        return odds / (odds + num_units - 1), 1 / (odds + num_units - 1)
+
+
+class Rows(NamedTuple):
+    """The n positions that take part in some loss, out of the B * L of a batch; each (n,)."""
+
+    index: Tensor  # position in the flattened (B * L)
+    target: Tensor  # id of the next token
+    unit_target: Tensor  # id of the unit that the KL target peaks at
+    text: Tensor  # bool: counts in CE_text
+    speech: Tensor  # bool: counts in CE_speech
+    unit: Tensor  # bool: the target is a unit
+    kl: Tensor  # bool: counts in the KL
+    uniform: Tensor  # bool: its KL target is uniform
+
+
+class Statistics(NamedTuple):
+    """All that the losses need to know of the logits z of a position; each (n,)."""
+
+    full: Tensor  # logsumexp(z)
+    units: Tensor  # logsumexp(z^s)
+    tempered: Tensor  # logsumexp(z^s / T)
+    target: Tensor  # z_y
+    unit_target: Tensor  # the logit at Rows.unit_target
+    text_sum: Tensor  # sum_{k<U} z_k
+    unit_sum: Tensor  # sum_k z^s_k
+
+
+class Components(NamedTuple):
+    """Sums over the rows, in nats; 0-dim. `*_nll` leave label smoothing out."""
+
+    text: Tensor
+    speech: Tensor
+    kl: Tensor
+    text_nll: Tensor
+    speech_nll: Tensor
+
+
+class Denominators(NamedTuple):
+    """What each component is divided by; 0-dim. 0 acts as 1: a sum over nothing is 0."""
+
+    text: Tensor
+    speech: Tensor
+    kl: Tensor
+
+
+def select_rows(src_tokens: Tensor, target: Tensor, layout: Layout, official: bool) -> Rows:
+    """Sort the positions of a batch into classes. src_tokens, target: (B, L) ids.
+
+    `official` follows the authors' program: the separator counts as speech; the KL covers every
+    position but those from padding to padding; its target peaks at unit 0 where y is no unit and
+    is uniform where y is padding (the last token of a padded row, where the batch feeds it in).
+    """
+    src_tokens, target = src_tokens.reshape(-1), target.reshape(-1)
+    padding = target == layout.pad
+    unit = target >= layout.unit_offset
+    separator = target == layout.separator
+    live = ~padding | (src_tokens != layout.pad) if official else ~(padding | separator)
+    index = live.nonzero().squeeze(1)
+    target, padding, unit, separator = (t[index] for t in (target, padding, unit, separator))
+    return Rows(
+        index=index,
+        target=target,
+        unit_target=target.clamp(min=layout.unit_offset),
+        text=~(unit | padding | separator),
+        speech=unit | separator if official else unit,
+        unit=unit,
+        kl=torch.ones_like(unit) if official else unit,
+        uniform=padding,
+    )
+
+
+def statistics(logits: Tensor, rows: Rows, objective: Objective, layout: Layout) -> Statistics:
+    """Statistics by autograd. logits: (n, V), one line for each of the rows."""
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    text, units = logits.split([layout.unit_offset, layout.num_units], dim=1)
+    lse_units = units.logsumexp(1)
+    same = objective.temperature == 1
+    return Statistics(
+        full=logits.logsumexp(1),
+        units=lse_units,
+        tempered=lse_units if same else (units / objective.temperature).logsumexp(1),
+        target=logits.gather(1, rows.target[:, None]).squeeze(1),
+        unit_target=logits.gather(1, rows.unit_target[:, None]).squeeze(1),
+        text_sum=text.sum(1),
+        unit_sum=units.sum(1),
+    )
+
+
+def components(
+    stats: Statistics, rows: Rows, objective: Objective, layout: Layout
+) -> Components:
+    """The sums of every loss over the rows; those of weight 0 stay 0 and cost nothing."""
+    zero = stats.full.new_zeros(())
+    text = text_nll = speech = speech_nll = kl = zero
+    if objective.text_weight:
+        smooth = objective.text_label_smoothing
+        peak = (1 - smooth) * stats.target + smooth / layout.unit_offset * stats.text_sum
+        text = _sum_where(rows.text, stats.full - peak)
+        text_nll = _sum_where(rows.text, stats.full - stats.target)
+    if objective.speech_weight:
+        normaliser = stats.full
+        if objective.speech_within_units:
+            normaliser = torch.where(rows.unit, stats.units, stats.full)
+        smooth = objective.speech_label_smoothing * rows.unit.to(stats.full.dtype)
+        peak = (1 - smooth) * stats.target + smooth / layout.num_units * stats.unit_sum
+        speech = _sum_where(rows.speech, normaliser - peak)
+        speech_nll = _sum_where(rows.speech, normaliser - stats.target)
+    if objective.kl_weight:
+        kl = _sum_where(rows.kl, _kl(stats, rows, objective, layout.num_units))
+    return Components(text, speech, kl, text_nll, speech_nll)
+
+
+def _kl(stats: Statistics, rows: Rows, objective: Objective, num_units: int) -> Tensor:
+    """(n,): T^2 KL(q || softmax(z^s / T)) in closed form."""
+    peaked, flat = objective.kl_target(num_units), (1 / num_units, 1 / num_units)
+
+    def choose(of_flat: float, of_peaked: float) -> Tensor:
+        table = stats.full.new_tensor([of_peaked, of_flat])
+        return table[rows.uniform.long()]
+
+    a_minus_b = choose(flat[0] - flat[1], peaked[0] - peaked[1])
+    b = choose(flat[1], peaked[1])
+    negentropy = choose(_negentropy(*flat, num_units), _negentropy(*peaked, num_units))
+    temperature = objective.temperature
+    dot = (a_minus_b * stats.unit_target + b * stats.unit_sum) / temperature
+    return temperature**2 * (negentropy + stats.tempered - dot)
+
+
+def _negentropy(a: float, b: float, num_units: int) -> float:
+    """sum_k q_k log q_k of the target with a once and b K-1 times; 0 log 0 = 0."""
+    total = a * math.log(a) if a > 0 else 0.0
+    return total + ((num_units - 1) * b * math.log(b) if b > 0 else 0.0)
+
+
+def _sum_where(mask: Tensor, values: Tensor) -> Tensor:
+    return torch.where(mask, values, 0).sum()
+
+
+def total_loss(parts: Components, objective: Objective, denominators: Denominators) -> Tensor:
+    """L = w_text CE_text + w_speech CE_speech + alpha KL, 0-dim, in nats."""
+    text, speech, kl = (count.clamp(min=1) for count in denominators)
+    return (
+        objective.text_weight * parts.text / text
+        + objective.speech_weight * parts.speech / speech
+        + objective.kl_weight * parts.kl / kl
+    )
+
+
+def plain_loss(
+    logits: Tensor,
+    rows: Rows,
+    objective: Objective,
+    layout: Layout,
+    denominators: Denominators,
+) -> Tuple[Tensor, Components, Tensor]:
+    """The loss of ready-made logits (B, L, V), by autograd.
+
+    Returns the loss (0-dim, nats), its detached components, and for each row whether its target
+    has the greatest logit (n,) bool.
+    """
+    selected = logits.reshape(-1, logits.size(-1))[rows.index]
+    stats = statistics(selected, rows, objective, layout)
+    parts = components(stats, rows, objective, layout)
+    correct = selected.detach().argmax(1) == rows.target
+    detached = Components(*(part.detach() for part in parts))
+    return total_loss(parts, objective, denominators), detached, correct

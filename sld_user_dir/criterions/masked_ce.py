@@ -1,0 +1,25 @@
+"""`--criterion masked_ce`: Loss Masking, the cross-entropy on text alone.
+
+The baseline of SpeechGPT, VioLA and AudioPaLM: `sld` with w_speech = 0 and alpha = 0. Only the
+positions with a text target are projected to the vocabulary at all.
+"""
+
+from dataclasses import dataclass
+
+from fairseq.criterions import register_criterion
+
+from .losses import Objective
+from .sld_criterion import LossFormConfig, SldCriterion
+
+
+@dataclass
+class MaskedCeConfig(LossFormConfig):
+    def objective(self) -> Objective:
+        return Objective(
+            speech_weight=0.0, kl_weight=0.0, text_label_smoothing=self.text_label_smoothing
+        )
+
+
+@register_criterion("masked_ce", dataclass=MaskedCeConfig)
+class MaskedCeCriterion(SldCriterion):
+    """L = CE_text, the mean over the text tokens of all workers and batches of an update."""

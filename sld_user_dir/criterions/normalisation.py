@@ -1,0 +1,68 @@
+"""Denominators that are exact over workers and over `--update-freq`.
+
+Every component of the loss is a mean with a denominator of its own (text tokens, speech tokens,
+sentences), and fairseq's single `sample_size` can't carry three. So the denominators of a whole
+update are known before its first forward pass: this worker's part from
+`sample["update_counts"]` (see `sld_user_dir/data/update_counts.py`), the sum over workers by one
+all-reduce of five integers. Each batch returns its share of the finished loss, and sample sizes
+that sum to 1, by which fairseq's own division changes nothing.
+"""
+
+from typing import Any, Dict, Tuple
+
+import torch
+import torch.distributed as dist
+from fairseq.distributed import utils as distributed_utils
+from torch import Tensor
+
+from .losses import Denominators, Layout, Objective
+
+TEXT, UNITS, SEPARATORS, POSITIONS, SENTENCES = range(5)
+
+
+def count_targets(sample: Dict[str, Any], layout: Layout) -> Tensor:
+    """(5,) int64: targets that are text, units, separators; live positions; sentences.
+
+    A live position has an input or a target that is no padding. A row of padding alone is no
+    sentence.
+    """
+    target, src_tokens = sample["target"], sample["net_input"]["src_tokens"]
+    real = target != layout.pad
+    units = target >= layout.unit_offset
+    separators = target == layout.separator
+    live = real | ((src_tokens != layout.pad) & real.any(1, keepdim=True))
+    counts = (real & ~units & ~separators, units, separators, live, real.any(1))
+    return torch.stack([mask.sum() for mask in counts])
+
+
+def update_counts(sample: Dict[str, Any], layout: Layout, training: bool) -> Tuple[Tensor, float]:
+    """The counts of the whole update, (5,) int64, and this batch's share as a sample size.
+
+    In evaluation, the batch by itself; nothing is communicated. In training every worker must
+    call this equally often. Without `sample["update_counts"]` each batch is normalised by itself,
+    and `--update-freq` averages the batches' losses.
+    """
+    annotation = sample.get("update_counts") if training else None
+    if annotation is None:
+        totals, batches = count_targets(sample, layout), 1
+    else:
+        totals, batches = annotation["totals"].to(sample["target"].device), annotation["batches"]
+    workers = 1
+    if training and dist.is_available() and dist.is_initialized():
+        group = distributed_utils.get_data_parallel_group()
+        workers = distributed_utils.get_world_size(group)
+        totals = totals.clone()
+        distributed_utils.all_reduce(totals, group=group)
+    return totals, 1 / (workers * batches)
+
+
+def denominators(counts: Tensor, objective: Objective) -> Denominators:
+    """What `objective` divides each component by, from the (5,) counts of an update."""
+    kl = counts[SENTENCES] if objective.kl_denominator == "sentence" else kl_tokens(counts, objective)
+    speech = counts[UNITS] + counts[SEPARATORS] if objective.official else counts[UNITS]
+    return Denominators(counts[TEXT], speech, kl)
+
+
+def kl_tokens(counts: Tensor, objective: Objective) -> Tensor:
+    """The number of positions that the KL is summed over."""
+    return counts[POSITIONS] if objective.official else counts[UNITS]

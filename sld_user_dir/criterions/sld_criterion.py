@@ -1,0 +1,227 @@
+"""`--criterion sld`: Smoothed Label Distillation, and the multimodal cross-entropy without it.
+
+The numbers are those of `losses.py`; this module adapts them to fairseq: options, denominators,
+the choice between fused and plain form, and logs.
+"""
+
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Tuple
+
+from fairseq import utils
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+from torch import Tensor, nn
+
+from .losses import Components, Layout, Objective, plain_loss, select_rows
+from .normalisation import count_targets, denominators, kl_tokens, update_counts
+
+logger = logging.getLogger(__name__)
+
+LN2 = math.log(2)
+
+# 0.008 was tuned by the authors for a sum over the utterance; 3.2 = 0.008 * 400 pulls equally
+# hard on an utterance of 400 positions.
+DEFAULT_KL_WEIGHT = {"sentence": 0.008, "token": 3.2}
+
+
+@dataclass
+class LossFormConfig(FairseqDataclass):
+    text_label_smoothing: float = field(
+        default=0.0,
+        metadata={
+            "help": "lambda in CE_text: the target becomes (1-lambda) one-hot + lambda uniform "
+            "over everything that is no speech unit"
+        },
+    )
+    loss_form: ChoiceEnum(["auto", "fused", "plain"]) = field(  # type: ignore[valid-type]
+        default="auto",
+        metadata={
+            "help": "'fused' computes loss and gradients together with the output projection, "
+            "chunk by chunk, and never holds the logits; 'plain' works on the model's logits. "
+            "The objective is the same. 'auto': fused where the model allows it"
+        },
+    )
+    loss_chunk_size: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "positions that the fused form projects at a time: time against memory, no "
+            "effect on the objective (default: by vocabulary size)"
+        },
+    )
+
+
+@dataclass
+class SldCriterionConfig(LossFormConfig):
+    text_weight: float = field(
+        default=1.0, metadata={"help": "w_text, factor of CE_text (mean over text tokens)"}
+    )
+    speech_weight: float = field(
+        default=1.0,
+        metadata={
+            "help": "w_speech, factor of CE_speech (mean over speech tokens, softmax over the "
+            "whole vocabulary); 0 with --kl-weight 0 is Loss Masking"
+        },
+    )
+    kl_weight: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "alpha, factor of the KL divergence from the smoothed target to the softmax "
+            "over the speech units; 0: plain multimodal cross-entropy (default: 0.008 with "
+            "--kl-denominator sentence, 3.2 with token)"
+        },
+    )
+    kl_variant: ChoiceEnum(["paper", "official"]) = field(  # type: ignore[valid-type]
+        default="paper",
+        metadata={
+            "help": "'paper': target (1-eps) one-hot + eps/K, on speech targets. 'official', as "
+            "the authors' program: that vector goes through a second softmax, which leaves it "
+            "nearly uniform; on every position (unit 0 as the target of text); and the separator "
+            "counts in CE_speech"
+        },
+    )
+    kl_denominator: ChoiceEnum(["sentence", "token"]) = field(  # type: ignore[valid-type]
+        default="sentence",
+        metadata={
+            "help": "what the KL's sum over tokens is divided by: the number of sentences (the "
+            "authors' choice; long utterances are then pulled harder) or of the KL's tokens"
+        },
+    )
+    kl_temperature: float = field(
+        default=1.0,
+        metadata={"help": "T: the KL compares with softmax(z/T) and is multiplied by T^2"},
+    )
+    kl_smoothing: float = field(
+        default=0.1, metadata={"help": "eps: mass of the KL's target that is spread over all units"}
+    )
+    speech_label_smoothing: float = field(
+        default=0.0,
+        metadata={
+            "help": "lambda in CE_speech, an alternative to the KL: the target becomes "
+            "(1-lambda) one-hot + lambda uniform over the speech units"
+        },
+    )
+    speech_within_units: bool = field(
+        default=False,
+        metadata={
+            "help": "normalise CE_speech over the speech units only instead of the whole "
+            "vocabulary: speech positions are then projected to the units alone, which is "
+            "several times cheaper; nothing teaches the model not to emit text there"
+        },
+    )
+
+    def objective(self) -> Objective:
+        weight = self.kl_weight
+        return Objective(
+            text_weight=self.text_weight,
+            speech_weight=self.speech_weight,
+            kl_weight=DEFAULT_KL_WEIGHT[str(self.kl_denominator)] if weight is None else weight,
+            kl_variant=str(self.kl_variant),
+            kl_denominator=str(self.kl_denominator),
+            temperature=self.kl_temperature,
+            smoothing=self.kl_smoothing,
+            text_label_smoothing=self.text_label_smoothing,
+            speech_label_smoothing=self.speech_label_smoothing,
+            speech_within_units=self.speech_within_units,
+        )
+
+
+@register_criterion("sld", dataclass=SldCriterionConfig)
+class SldCriterion(FairseqCriterion):
+    """L = w_text CE_text + w_speech CE_speech + alpha KL; see `losses.py` for each term.
+
+    Normalisation: CE_text over the text tokens, CE_speech over the speech tokens (with the
+    separators in the `official` variant), the KL over sentences or over its tokens
+    (`--kl-denominator`); all of these counted over every worker and every batch of an update.
+    """
+
+    def __init__(self, task: Any, cfg: LossFormConfig) -> None:
+        super().__init__(task)
+        vocab = task.vocab
+        self.layout = Layout(vocab.unit_offset, vocab.num_units, vocab.separator, vocab.pad)
+        self.objective: Objective = cfg.objective()
+        self.loss_form = str(cfg.loss_form)
+        self.chunk_size = cfg.loss_chunk_size
+
+    def forward(
+        self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True
+    ) -> Tuple[Tensor, float, Dict[str, Any]]:
+        """This batch's share of the update's loss (nats, 0-dim), its sample size, its logs."""
+        counts, sample_size = update_counts(sample, self.layout, self.training)
+        divisors = denominators(counts, self.objective)
+        src_tokens = sample["net_input"]["src_tokens"]
+        rows = select_rows(src_tokens, sample["target"], self.layout, self.objective.official)
+        logits, _ = model(**sample["net_input"])
+        loss, parts, correct = plain_loss(logits, rows, self.objective, self.layout, divisors)
+        logs = self._logs(sample, parts, (correct & rows.text).sum())
+        return loss, sample_size, {"sample_size": sample_size, **logs}
+
+    def _logs(
+        self, sample: Dict[str, Any], parts: Components, correct: Tensor
+    ) -> Dict[str, Any]:
+        """Sums over this batch in nats, each with its count: they may be added up over workers."""
+        counts, objective = count_targets(sample, self.layout), self.objective
+        own = denominators(counts, objective)
+        logs = {
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "padding": (sample["target"] == self.layout.pad).sum(),
+            "positions": sample["target"].numel(),
+        }
+        if objective.text_weight:
+            logs["text_objective"] = objective.text_weight * parts.text
+            logs.update(text_count=own.text, text_nll=parts.text_nll, text_correct=correct)
+        if objective.speech_weight:
+            logs["speech_objective"] = objective.speech_weight * parts.speech
+            logs.update(speech_count=own.speech, speech_nll=parts.speech_nll)
+        if objective.kl_weight:
+            logs["kl_objective"] = objective.kl_weight * parts.kl
+            logs.update(kl_count=own.kl, kl=parts.kl, kl_tokens=kl_tokens(counts, objective))
+        return logs
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:
+        """Log the loss and its components in bits, from sums over workers and batches.
+
+        `loss` is the objective; `loss_text`, `loss_speech`, `loss_kl` are its terms, weights and
+        label smoothing included; `text`, `speech`, `kl` are bits per token without either.
+        """
+        log_components({key: _total(logging_outputs, key) for key in logging_outputs[0]})
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """Yes: every value is a sum."""
+        return True
+
+
+def log_components(sums: Dict[str, float]) -> None:
+    """Log the metrics of one update, or of one validation batch, from its sums in nats."""
+    terms = [name for name in ("text", "speech", "kl") if f"{name}_objective" in sums]
+    for term in terms:
+        _log_mean(f"loss_{term}", sums[f"{term}_objective"] / LN2, sums[f"{term}_count"])
+    metrics.log_derived(
+        "loss", lambda meters: round(sum(float(meters[f"loss_{term}"].avg) for term in terms), 3)
+    )
+    for name in ("text", "speech"):
+        if name in terms:
+            _log_mean(name, sums[f"{name}_nll"] / LN2, sums[f"{name}_count"])
+            _log_perplexity(name)
+    if "text" in terms:
+        _log_mean("text_accuracy", 100 * sums["text_correct"], sums["text_count"])
+    if "kl" in terms:
+        _log_mean("kl", sums["kl"] / LN2, sums["kl_tokens"])
+    _log_mean("padding", sums["padding"], sums["positions"])
+
+
+def _total(logging_outputs: List[Dict[str, Any]], key: str) -> float:
+    return sum(float(log.get(key, 0)) for log in logging_outputs)
+
+
+def _log_mean(name: str, total: float, count: float) -> None:
+    metrics.log_scalar(name, total / max(count, 1), weight=count, round=3)
+
+
+def _log_perplexity(name: str) -> None:
+    metrics.log_derived(f"{name}_ppl", lambda meters: utils.get_perplexity(meters[name].avg))

@@ -1,0 +1,77 @@
+"""Tell each training batch the totals of the update that it belongs to.
+
+A loss with several denominators must know them before its first backward pass. fairseq collects
+`--update-freq` batches anyway before it trains on the first of them; `UpdateCountsIterator`
+looks ahead by the same number and writes the totals into every batch of the group.
+"""
+
+from typing import Any, Callable, Dict, Iterator, List, Sequence
+
+import torch
+from fairseq.data.iterators import CountingIterator, EpochBatchIterator
+from torch import Tensor
+
+Sample = Dict[str, Any]
+
+
+class UpdateCountsIterator(EpochBatchIterator):
+    """An `EpochBatchIterator` whose batches carry `update_counts`.
+
+    sample["update_counts"] = {"totals": int64 tensor, the sum of `count(batch)` over the group;
+    "batches": the number of batches in the group}, as this worker sees them.
+
+    Where the batches don't divide evenly, fairseq gives some workers empty ones; its trainer
+    replaces them by a dummy batch *and then drops the sample size and the logs of the worker's
+    whole group*. Here an empty batch becomes one whose targets are all padding: an ordinary
+    batch, with a loss of 0.
+
+    Args:
+        count: maps a collated batch to an int64 tensor of counts, all of one shape.
+        update_freq: batches per update, one entry per epoch, the last one for all later epochs.
+        pad: the id of padding.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        count: Callable[[Sample], Tensor],
+        update_freq: Sequence[int],
+        pad: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._count = count
+        self._update_freq = list(update_freq) or [1]
+        self._pad = pad
+
+    def _get_iterator_for_epoch(self, epoch: int, *args: Any, **kwargs: Any) -> Any:
+        batches = super()._get_iterator_for_epoch(epoch, *args, **kwargs)
+        if batches is None:  # an offset past the end, as in fairseq
+            return None
+        size = self._update_freq[min(epoch, len(self._update_freq)) - 1]
+        start, total = batches.n, len(batches)
+        return CountingIterator(self._annotated(batches, size), start=start, total=total)
+
+    def _annotated(self, batches: Iterator[Sample], size: int) -> Iterator[Sample]:
+        group: List[Sample] = []
+        for batch in batches:
+            group.append(batch if batch else self._padding_batch())
+            if len(group) == size:
+                yield from annotate(group, self._count)
+                group = []
+        yield from annotate(group, self._count)
+
+    def _padding_batch(self) -> Sample:
+        batch = dict(self.first_batch)
+        batch["target"] = torch.full_like(batch["target"], self._pad)
+        batch["ntokens"] = batch["nsentences"] = 0
+        return batch
+
+
+def annotate(group: List[Sample], count: Callable[[Sample], Tensor]) -> List[Sample]:
+    """Write the totals of a group of batches into each of them; returns the group."""
+    if group:
+        totals = torch.stack([count(batch) for batch in group]).sum(0)
+        for batch in group:
+            batch["update_counts"] = {"totals": totals, "batches": len(group)}
+    return group
