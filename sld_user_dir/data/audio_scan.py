@@ -139,9 +139,7 @@ def _check_one(recording: Recording, limits: Limits) -> Union[Recording, Rejecte
             info = probe(recording.path)
     except AudioError as error:
         return Rejected(recording.id, recording.path, _without_path(error, recording.path))
-    reason = reject_reason(
-        info.n_samples, info.sample_rate_hz, limits.min_seconds, limits.max_seconds
-    )
+    reason = reject_reason(info.seconds, limits.min_seconds, limits.max_seconds)
     if reason is None and limits.need_text and not recording.text.strip():
         reason = "no transcript"
     if reason:
@@ -155,7 +153,14 @@ def _without_path(error: Exception, path: Path) -> str:
 
 def _sidecar_text(path: Path) -> str:
     beside = path.with_suffix(".txt")
-    return " ".join(beside.read_text(encoding="utf-8").split()) if beside.is_file() else ""
+    return " ".join(_utf8(beside).split()) if beside.is_file() else ""
+
+
+def _utf8(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise AudioManifestError(f"{path}: {error}; save the transcript as UTF-8") from None
 
 
 @lru_cache(maxsize=64)
@@ -163,7 +168,7 @@ def _trans_texts(folder: Path) -> dict[str, str]:
     """LibriSpeech: lines `84-121123-0000 GO DO YOU HEAR` in the `*.trans.txt` of a folder."""
     texts = {}
     for path in sorted(folder.glob("*.trans.txt")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in _utf8(path).splitlines():
             name, _, text = line.partition(" ")
             texts[name] = text.strip()
     return texts

@@ -107,11 +107,10 @@ def perturb_speed(wave: FloatArray, sample_rate_hz: int, speed: float) -> FloatA
 
 
 def reject_reason(
-    n_samples: int, sample_rate_hz: int, min_seconds: float, max_seconds: Optional[float]
+    seconds: float, min_seconds: float, max_seconds: Optional[float]
 ) -> Optional[str]:
-    """Why a length is unusable, or None; limits are in seconds, both inclusive."""
-    seconds = n_samples / sample_rate_hz
-    if n_samples == 0:
+    """Why a length is unusable, or None; both limits are inclusive."""
+    if seconds == 0:
         return "no samples"
     if seconds < min_seconds:
         return f"too short: {seconds:.3f} s, at least {min_seconds:g} s wanted"
