@@ -198,7 +198,7 @@ class _Trainer:
             self.centroids[empty[: len(worst)]] = self._frames[worst]  # type: ignore[index]
             self.repaired += len(worst)
             self.round(1)
-        distinct = len(np.unique(self._frames, axis=0))
+        distinct = len({row.tobytes() for row in self._frames})
         raise KMeansError(
             f"{len(empty)} of {self._k} clusters stay empty: {len(self._frames)} frames, {distinct} "
             "of them distinct; take fewer units or more varied speech"
@@ -222,5 +222,5 @@ def _check_frames(frames: FloatArray, num_units: int) -> None:
         raise KMeansError(f"at least 1 unit, not {num_units}")
     if len(frames) < num_units:
         raise KMeansError(f"{len(frames)} frames cannot make {num_units} units; take fewer units or more speech")
-    if not np.isfinite(frames).all():
+    if not all(np.isfinite(block).all() for block in np.array_split(frames, len(frames) // 4096 + 1)):
         raise KMeansError("frames hold NaN or infinite values")

@@ -85,11 +85,21 @@ def read_audio_manifest(path: PathLike, sample_rate: Optional[int] = None) -> li
     return recordings
 
 
-def write_audio_manifest(path: PathLike, recordings: Iterable[Recording], root: PathLike) -> None:
-    """Write our own form atomically; files outside `root` keep their absolute paths."""
+def write_audio_manifest(
+    path: PathLike,
+    recordings: Iterable[Recording],
+    root: PathLike,
+    extra: Optional[list[str]] = None,
+) -> None:
+    """Write our own form atomically; files outside `root` keep their absolute paths.
+
+    Args:
+        extra: further columns; by default all that the recordings have, sorted.
+    """
     path, root = Path(path), Path(root)
     rows = list(recordings)
-    extra = sorted({name for row in rows for name in row.fields})
+    if extra is None:
+        extra = sorted({name for row in rows for name in row.fields})
     with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
         out.write(f"# format: {json.dumps(FORMAT)}\n")
         out.write(f"# root: {json.dumps(str(root), ensure_ascii=False)}\n")

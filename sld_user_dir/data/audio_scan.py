@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Iterator, Optional, Union
+from typing import Iterable, Iterator, Optional, Union
 
+from sld_user_dir.atomic import atomic_path
 from sld_user_dir.data.audio_manifest import AudioManifestError, Recording
 from sld_user_dir.features.audio import (
     EXTENSIONS,
@@ -128,6 +129,20 @@ def check(
             if done % 10_000 == 0:
                 logger.info("checked %d of %d recordings, %d unusable", done, len(recordings), len(bad))
     return good, bad
+
+
+def rejected_path(out: Path) -> Path:
+    """`train.tsv` -> `train.rejected.tsv`."""
+    return out.with_suffix(".rejected.tsv")
+
+
+def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
+    """A table of id, path, reason; written even when it is empty, so that none means none."""
+    with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as handle:
+        handle.write("id\tpath\treason\n")
+        for one in rejected:
+            values = (one.id, str(one.path), one.reason)
+            handle.write("\t".join(" ".join(value.split()) for value in values) + "\n")
 
 
 def _check_one(recording: Recording, limits: Limits) -> Union[Recording, Rejected]:

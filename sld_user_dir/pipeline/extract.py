@@ -11,7 +11,7 @@ from sld_user_dir.atomic import atomic_path
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.units import assign_joined, deduplicate, provenance
 from sld_user_dir.data.audio_manifest import Recording
-from sld_user_dir.data.audio_scan import Rejected
+from sld_user_dir.data.audio_scan import Rejected, rejected_path, write_rejected
 from sld_user_dir.data.manifest import Utterance, write_manifest
 from sld_user_dir.features.audio import FloatArray, PathLike
 from sld_user_dir.features.frontend import FrontEnd
@@ -66,20 +66,6 @@ def extract_units(
     if rejected:
         logger.warning("%d of %d recordings left out, named in %s", len(rejected), len(recordings), rejected_path(out))
     return Counts(written, len(rejected))
-
-
-def rejected_path(out: PathLike) -> Path:
-    """`train.tsv` -> `train.rejected.tsv`."""
-    return Path(out).with_suffix(".rejected.tsv")
-
-
-def write_rejected(path: PathLike, rejected: Iterable[Rejected]) -> None:
-    """A table of id, path, reason; written even when it is empty, so that none means none."""
-    with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as handle:
-        handle.write("id\tpath\treason\n")
-        for one in rejected:
-            reason = " ".join(one.reason.split())
-            handle.write(f"{one.id}\t{one.path}\t{reason}\n")
 
 
 def _with_text(recordings: Iterable[Recording], rejected: list[Rejected]) -> Iterator[Recording]:

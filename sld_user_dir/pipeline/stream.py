@@ -81,6 +81,18 @@ def speaker_stats(
     return stats
 
 
+def stream_bytes(
+    recordings: list[Recording], front_end: FrontEnd, config: StreamConfig
+) -> int:
+    """Upper estimate of what the stream holds at a time: audio read ahead, a window, its frames."""
+    longest = max((one.seconds or config.max_seconds for one in recordings), default=0.0)
+    longest = min(longest, config.max_seconds)
+    window = max(config.window_seconds, longest)
+    audio = (window + 2 * config.readers * longest) * front_end.sample_rate_hz * 4
+    frames = 2 * window * front_end.frame_rate_hz * front_end.dim * 4
+    return int(2 * audio + frames)  # decoding and resampling hold a second copy
+
+
 def _load(
     recordings: Iterable[Recording], front_end: FrontEnd, config: StreamConfig
 ) -> Iterator[Union[_Loaded, Rejected]]:

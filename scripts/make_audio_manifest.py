@@ -1,0 +1,118 @@
+"""List the recordings below a folder, with transcripts and speakers, and say which are unusable.
+
+    python scripts/make_audio_manifest.py --root LibriSpeech/train-clean-100 --out train.audio.tsv
+    python scripts/make_audio_manifest.py --root fsdd --out digits.audio.tsv \\
+        --pattern '(?P<text>\\d)_(?P<speaker>\\w+)_(?P<take>\\d+)' --speeds 0.9 1.0 1.1
+
+Transcripts come from a table, from the file names by --pattern, from X.txt beside X.flac, or from
+LibriSpeech's *.trans.txt. What is left out stands in OUT with .rejected.tsv, with reasons.
+"""
+
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from simple_parsing import ArgumentParser, DashVariant
+
+from sld_user_dir.data.audio_manifest import (
+    Recording,
+    read_audio_manifest,
+    with_speeds,
+    write_audio_manifest,
+    write_fairseq_tsv,
+)
+from sld_user_dir.data.audio_scan import (
+    Limits,
+    add_pattern,
+    add_transcript,
+    find_recordings,
+    read_table,
+)
+from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
+from sld_user_dir.pipeline.logs import log_progress
+from sld_user_dir.pipeline.jobs import CheckJob
+from sld_user_dir.pipeline.shards import ShardError
+
+
+@dataclass
+class AudioManifestConfig:
+    """Recordings to an audio manifest."""
+
+    root: Path
+    """folder of the recordings"""
+    out: Path
+    """manifest to write (.tsv)"""
+    table: Optional[Path] = None
+    """.tsv or .csv with columns path and text (and id, speaker, others, which are kept)"""
+    fairseq: Optional[Path] = None
+    """fairseq's tsv, with .wrd or .ltr beside it; its own root counts"""
+    pattern: Optional[str] = None
+    """regular expression on file names without ending; groups text, speaker and others are columns"""
+    speeds: List[float] = field(default_factory=lambda: [1.0])
+    """speed perturbation: each recording once at each of these, for example 0.9 1.0 1.1"""
+    min_seconds: float = 0.1
+    """shorter recordings are left out"""
+    max_seconds: Optional[float] = None
+    """longer recordings are left out"""
+    allow_missing_text: bool = False
+    """keep recordings without a transcript (enough for k-means)"""
+    header_only: bool = False
+    """trust the files' headers instead of decoding each to its end"""
+    workers: int = 4
+    """threads that decode"""
+    write_fairseq: bool = False
+    """write fairseq's .tsv, .wrd and .ltr too, named OUT.fairseq.*"""
+
+
+def draft(config: AudioManifestConfig) -> List[Recording]:
+    """All recordings that are listed or found, unchecked."""
+    root = config.root.absolute()
+    if config.fairseq:
+        return read_audio_manifest(config.fairseq)
+    if config.table:
+        recordings = read_table(config.table, root)
+    else:
+        recordings = list(find_recordings(root))
+    if config.pattern:
+        pattern = re.compile(config.pattern)
+        recordings = [add_pattern(one, pattern) for one in recordings]
+    if not recordings:
+        raise ValueError(f"{root}: no recordings found; check --root (sub-folders are searched)")
+    return [add_transcript(one) for one in recordings]
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    log_progress()
+    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
+    parser.add_arguments(AudioManifestConfig, dest="config")
+    parser.add_arguments(ExecutorConfig, dest="executor")
+    options = parser.parse_args(argv)
+    config, executor = options.config, options.executor
+    try:
+        draft_path = config.out.with_suffix(".draft.tsv")
+        root = config.root.absolute()
+        write_audio_manifest(draft_path, with_speeds(draft(config), config.speeds), root)
+        limits = Limits(
+            config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only
+        )
+        job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
+        if not run_job(job, executor):
+            return 0
+        draft_path.unlink()
+        good = read_audio_manifest(config.out)
+        if config.write_fairseq:
+            write_fairseq_tsv(config.out.with_suffix(".fairseq.tsv"), good, root)
+    except (ValueError, OSError, ShardError) as error:
+        print(f"make_audio_manifest.py: {error}", file=sys.stderr)
+        return 1
+    rejected = config.out.with_suffix(".rejected.tsv")
+    left_out = len(rejected.read_text(encoding="utf-8").splitlines()) - 1
+    hours = sum(one.seconds or 0.0 for one in good) / 3600
+    print(f"{config.out}: {len(good)} recordings, {hours:.2f} h; {left_out} left out ({rejected})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

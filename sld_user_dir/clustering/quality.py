@@ -1,0 +1,110 @@
+"""How good a set of units is: fit, use of the clusters, bitrate, agreement with labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.features.audio import FloatArray, PathLike
+
+IntArray = npt.NDArray[np.integer[Any]]
+UNLABELLED = -1
+
+
+def fit_report(kmeans: KMeans, held_out: FloatArray, frame_rate_hz: float) -> dict[str, Any]:
+    """Inertia and use of the clusters on frames (n, D) that the training did not see."""
+    units, distances = kmeans.search(held_out)
+    variance = float(held_out.var(axis=0, dtype=np.float64).sum())
+    inertia = float(distances.mean(dtype=np.float64))
+    counts = np.bincount(units, minlength=kmeans.num_units)
+    return {
+        "held_out_frames": len(held_out),
+        "inertia": inertia,
+        "explained_variance": 1 - inertia / variance if variance else 1.0,
+        **usage_report(counts, frame_rate_hz),
+    }
+
+
+def usage_report(counts: IntArray, units_per_second: float) -> dict[str, Any]:
+    """Entropy of the units, from how often each occurs (K,).
+
+    `perplexity` is 2 to the entropy, at most K; `bitrate` = entropy * units per second, what a
+    code without memory would need.
+    """
+    p = counts[counts > 0] / max(counts.sum(), 1)
+    entropy = float(-(p * np.log2(p)).sum())
+    return {
+        "num_units": len(counts),
+        "used_units": int((counts > 0).sum()),
+        "entropy_bits": entropy,
+        "perplexity": 2.0**entropy,
+        "bitrate": entropy * units_per_second,
+    }
+
+
+def label_report(units: IntArray, labels: IntArray) -> dict[str, float]:
+    """Agreement of units and labels, frame by frame (HuBERT, Hsu et al. 2021, section IV-C).
+
+    `label_purity`: share of frames right if each unit stood for its commonest label.
+    `cluster_purity`: share of frames right if each label stood for its commonest unit.
+    `pnmi`: I(label; unit) / H(label). Frames labelled UNLABELLED do not count.
+
+    Raises:
+        ValueError: no labelled frame, or other lengths.
+    """
+    if units.shape != labels.shape:
+        raise ValueError(f"{len(units)} units, {len(labels)} labels")
+    kept = labels != UNLABELLED
+    if not kept.any():
+        raise ValueError("no frame is labelled")
+    joint = np.zeros((int(labels.max()) + 1, int(units.max()) + 1))
+    np.add.at(joint, (labels[kept], units[kept]), 1.0)
+    joint /= joint.sum()
+    p_label, p_unit = joint.sum(axis=1), joint.sum(axis=0)
+    independent = np.outer(p_label, p_unit)
+    both = joint > 0
+    information = float((joint[both] * np.log(joint[both] / independent[both])).sum())
+    entropy = float(-(p_label[p_label > 0] * np.log(p_label[p_label > 0])).sum())
+    return {
+        "labelled_frames": int(kept.sum()),
+        "label_purity": float(joint.max(axis=0).sum()),
+        "cluster_purity": float(joint.max(axis=1).sum()),
+        "pnmi": information / entropy if entropy > 0 else 1.0,  # one label: nothing left to tell
+    }
+
+
+Segments = dict[str, list[tuple[float, float, str]]]
+
+
+def read_ctm(path: PathLike) -> Segments:
+    """Alignment by recording: CTM lines `id channel start duration label`, in seconds.
+
+    Raises:
+        ValueError: names file and line of anything else.
+    """
+    segments: Segments = {}
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip() or line.startswith(";;"):
+            continue
+        parts = line.split()
+        try:
+            start, duration, label = float(parts[2]), float(parts[3]), parts[4]
+        except (IndexError, ValueError):
+            raise ValueError(f"{path}:{number}: not 'id channel start duration label'; see docs/units.md") from None
+        segments.setdefault(parts[0], []).append((start, start + duration, label))
+    return segments
+
+
+def frame_labels(
+    segments: list[tuple[float, float, str]], n_frames: int, frame_rate_hz: float, ids: dict[str, int]
+) -> npt.NDArray[np.int64]:
+    """Label of each frame by its middle, (n_frames,); `ids` numbers the labels and grows."""
+    middles = (np.arange(n_frames) + 0.5) / frame_rate_hz
+    labels = np.full(n_frames, UNLABELLED, dtype=np.int64)
+    for start, end, label in segments:
+        labels[(middles >= start) & (middles < end)] = ids.setdefault(label, len(ids))
+    return labels

@@ -1,0 +1,163 @@
+"""A uniform sample of the frames of a corpus, within a fixed memory, from a stream.
+
+Each frame draws a random key from its recording's id; the `capacity` smallest keys are kept.
+So the sample depends neither on the order of the recordings nor on how they are sharded, and
+the samples of shards merge into the sample of the whole (bottom-k sampling, Cohen & Kaplan 2007).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from typing import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from sld_user_dir.atomic import atomic_path
+from sld_user_dir.features.audio import FloatArray, PathLike
+
+SPILL = 8  # a buffer of 1/8 of the capacity gathers newcomers between two evictions
+BYTES_A_FRAME = 32  # key, nearest centroid, distance, and k-means++'s own, beside the values
+COLUMNS_AT_A_TIME = 16
+SEARCH_BYTES = 64 << 20  # 4096 x 1024 distances and the queries' block, each thread's
+MAX_FRAMES_A_UNIT = 256  # more hardly moves the centroids; it is faiss's default too
+
+
+def stable_random(seed: int, name: str) -> np.random.Generator:
+    """A generator that depends on `seed` and `name` alone, on any machine."""
+    digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+
+class FrameSample:
+    """The frames with the `capacity` smallest keys of all that were added."""
+
+    def __init__(self, capacity: int, dim: int, seed: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"a sample holds at least 1 frame, not {capacity}")
+        self.capacity, self.dim, self.seed = capacity, dim, seed
+        rows = capacity + max(capacity // SPILL, 1)
+        self._keys = np.empty(rows, dtype=np.float64)
+        self._frames = np.empty((rows, dim), dtype=np.float32)  # pages are touched as they fill
+        self._n = 0
+        self._threshold = np.inf
+        self.seen = 0
+
+    def add(self, name: str, frames: FloatArray) -> None:
+        """Offer the frames (T, dim) of the recording `name`, each of which may come once."""
+        self.seen += len(frames)
+        self._add(stable_random(self.seed, name).random(len(frames)), frames)
+
+    def merge(self, keys: npt.NDArray[np.float64], frames: FloatArray) -> None:
+        """Take in frames with the keys that another shard drew for them, with the same seed."""
+        self._add(keys, frames)
+
+    def finish(self) -> tuple[npt.NDArray[np.float64], FloatArray]:
+        """Keys, ascending, and frames (n, dim) in their order: views, not copies."""
+        self._evict()
+        keys, frames = self._keys[: self._n], self._frames[: self._n]
+        order = np.argsort(keys, kind="stable")
+        keys[:] = keys[order]
+        for start in range(0, self.dim, COLUMNS_AT_A_TIME):  # a whole copy would double the memory
+            columns = slice(start, start + COLUMNS_AT_A_TIME)
+            frames[:, columns] = frames[order, columns]
+        return keys, frames
+
+    def _add(self, keys: npt.NDArray[np.float64], frames: FloatArray) -> None:
+        wanted = np.flatnonzero(keys < self._threshold)
+        while len(wanted):
+            room = len(self._keys) - self._n
+            now, wanted = wanted[:room], wanted[room:]
+            self._keys[self._n : self._n + len(now)] = keys[now]
+            self._frames[self._n : self._n + len(now)] = frames[now]
+            self._n += len(now)
+            if self._n == len(self._keys):
+                self._evict()
+
+    def _evict(self) -> None:
+        """Keep the smallest keys, moving newcomers into the places of the evicted."""
+        if self._n <= self.capacity:
+            return
+        keys = self._keys[: self._n]
+        self._threshold = float(np.partition(keys, self.capacity - 1)[self.capacity - 1])
+        keep = keys <= self._threshold
+        holes = np.flatnonzero(~keep[: self.capacity])
+        movers = self.capacity + np.flatnonzero(keep[self.capacity :])[: len(holes)]
+        self._keys[holes] = self._keys[movers]
+        self._frames[holes] = self._frames[movers]
+        self._n = self.capacity
+
+
+def save_sample(path: PathLike, **samples: FrameSample) -> None:
+    """Write samples by name to a plain .npz, atomically."""
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    for name, sample in samples.items():
+        keys, frames = sample.finish()
+        arrays.update({f"{name}_keys": keys, f"{name}_frames": frames, f"{name}_seen": np.array(sample.seen)})
+    with atomic_path(path) as aside, open(aside, "wb") as handle:
+        np.savez(handle, **arrays)
+
+
+def merge_file(path: PathLike, **samples: FrameSample) -> None:
+    """Add what `save_sample` wrote to samples of the same names, a block of rows at a time."""
+    with np.load(path, allow_pickle=False) as small, zipfile.ZipFile(path) as archive:
+        for name, sample in samples.items():
+            keys, start = small[f"{name}_keys"], 0
+            for frames in _stored_rows(archive, f"{name}_frames.npy"):
+                sample.merge(keys[start : start + len(frames)], frames)
+                start += len(frames)
+            sample.seen += int(small[f"{name}_seen"])
+
+
+def _stored_rows(archive: zipfile.ZipFile, member: str, rows: int = 4096) -> Iterator[FloatArray]:
+    """Blocks of rows of a matrix within an .npz: np.load would hold it whole."""
+    with archive.open(member) as handle:
+        np.lib.format.read_magic(handle)
+        (n, dim), _, dtype = np.lib.format.read_array_header_1_0(handle)
+        for start in range(0, n, rows):
+            count = min(rows, n - start)
+            yield np.frombuffer(handle.read(count * dim * dtype.itemsize), dtype).reshape(count, dim)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How many frames fit, and what they take."""
+
+    capacity: int
+    sample_bytes: int
+    other_bytes: int
+
+    def __str__(self) -> str:
+        total = (self.sample_bytes + self.other_bytes) / 2**30
+        return (
+            f"{self.capacity} frames in {self.sample_bytes / 2**30:.2f} GiB, with all else "
+            f"{total:.2f} GiB at most"
+        )
+
+
+def plan_memory(
+    bound_bytes: int, dim: int, num_units: int, other_bytes: int, max_frames: int
+) -> MemoryPlan:
+    """How large a sample may be so that the process stays within `bound_bytes`.
+
+    Args:
+        other_bytes: the process without the sample: program, audio window, held-out frames.
+        max_frames: more are not wanted.
+
+    Raises:
+        ValueError: not even 10 frames a unit fit.
+    """
+    each = dim * 4 + BYTES_A_FRAME
+    spilled = each * (SPILL + 1) / SPILL
+    search = SEARCH_BYTES + 4 * num_units * dim * 4  # faiss's distance blocks; centroids, sums
+    other = other_bytes + search
+    capacity = min(int((bound_bytes - other) / spilled), max_frames)
+    if capacity < min(10 * num_units, max_frames):
+        raise ValueError(
+            f"{bound_bytes / 2**30:.2f} GiB hold {max(capacity, 0)} frames of {dim} values for "
+            f"{num_units} units, beside {other / 2**30:.2f} GiB for all else; raise --memory-gib "
+            "or take fewer units"
+        )
+    return MemoryPlan(capacity, int(capacity * spilled), other)

@@ -1,0 +1,109 @@
+"""Where shards run: in this process, in processes of this machine, or on a SLURM cluster.
+
+The last two are submitit's executors. Only shards that are missing are submitted.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import List, Optional
+
+from sld_user_dir.pipeline.shards import Job, ShardError
+
+logger = logging.getLogger(__name__)
+EXECUTORS = ("inline", "local", "slurm")
+
+
+@dataclass
+class ExecutorConfig:
+    """How the shards are run."""
+
+    executor: str = "inline"
+    """`inline` (one after the other, here), `local` (processes of this machine), `slurm`"""
+    shards: int = 1
+    """parts into which the work is cut"""
+    shard: Optional[int] = None
+    """make only this one, counted from 0, and do not merge: for a job array of your own"""
+    parallel: int = 2
+    """shards that run at the same time"""
+    logs: str = "logs/submitit"
+    """folder of submitit's logs"""
+    partition: Optional[str] = None
+    """SLURM partition"""
+    minutes: int = 600
+    """time limit of a shard"""
+    memory_gb: int = 16
+    """memory of a shard on SLURM"""
+    cpus: int = 4
+    """CPU cores of a shard on SLURM"""
+    gpus: int = 0
+    """GPUs of a shard on SLURM"""
+
+
+def run_job(job: Job, config: ExecutorConfig) -> bool:
+    """Make the missing shards and, unless one was asked for, the output.
+
+    Returns:
+        whether the output is there.
+
+    Raises:
+        ShardError: shards failed; the others are kept, and the next run makes the failed ones.
+    """
+    if config.executor not in EXECUTORS:
+        raise ValueError(f"executor is one of {', '.join(EXECUTORS)}, not {config.executor!r}")
+    if config.shard is not None:
+        if not 0 <= config.shard < job.n_shards:
+            raise ValueError(f"shard {config.shard} of {job.n_shards}: count from 0 to {job.n_shards - 1}")
+        job.run_shard(config.shard)
+        return False
+    pending = job.pending()
+    if pending:
+        logger.info("%s: %d of %d shards to make (%s)", job.out, len(pending), job.n_shards, config.executor)
+    if config.executor == "inline":
+        for index in pending:
+            job.run_shard(index)
+    elif pending:
+        _submit(job, pending, config)
+    job.finish()
+    return True
+
+
+def _submit(job: Job, pending: List[int], config: ExecutorConfig) -> None:
+    import submitit
+
+    executor = submitit.AutoExecutor(folder=config.logs, cluster=config.executor)
+    parameters = {"name": job.out.stem, "timeout_min": config.minutes}
+    if config.executor == "slurm":
+        parameters.update(
+            mem_gb=config.memory_gb, cpus_per_task=config.cpus, gpus_per_node=config.gpus,
+            slurm_array_parallelism=config.parallel,
+        )
+        if config.partition:
+            parameters["slurm_partition"] = config.partition
+    executor.update_parameters(**parameters)
+    failed = {}
+    width = config.parallel if config.executor == "local" else len(pending)  # SLURM queues itself
+    for start in range(0, len(pending), width):
+        indices = pending[start : start + width]
+        handles = dict(zip(indices, executor.map_array(job.run_shard, indices)))
+        failed.update(_wait(handles))
+    if failed:
+        listing = "; ".join(f"shard {i}: {why}" for i, why in sorted(failed.items()))
+        raise ShardError(f"{job.out}: {len(failed)} shards failed; run again, it makes these only. {listing}")
+
+
+def _wait(handles: dict, poll_seconds: float = 0.5) -> dict:
+    """Wait for submitit jobs by shard; why each that failed did."""
+    failed, left = {}, dict(handles)
+    while left:
+        for index, handle in list(left.items()):
+            if not handle.done():
+                continue
+            del left[index]
+            error = handle.exception()
+            if error is not None:
+                last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+                failed[index] = f"{last[0]} (log: {handle.paths.stderr})"
+            logger.info("shard %d %s, %d running", index, "failed" if error else "done", len(left))
+        time.sleep(poll_seconds if left else 0)
+    return failed

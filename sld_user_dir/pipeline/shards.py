@@ -1,0 +1,147 @@
+"""A stage cut into n shards, each written whole or not at all, and redone only where missing.
+
+Shards lie in `OUT.shards/JOB-of-N/`, JOB being a fingerprint of everything that decides the
+result: shards of other settings are never taken for these. The merged file has `OUT.job` beside
+it with the same fingerprint; a second run sees it and does nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Iterable, Sequence, TypeVar
+
+from sld_user_dir.atomic import atomic_path
+from sld_user_dir.features.audio import PathLike
+
+logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
+
+
+class ShardError(RuntimeError):
+    """Shards are missing or cannot be merged; the message names them."""
+
+
+def shard_of(items: Sequence[Item], index: int, n: int) -> Sequence[Item]:
+    """The `index`-th of `n` consecutive, nearly equal parts; joined, they are `items` again."""
+    if not 0 <= index < n:
+        raise ValueError(f"shard {index} of {n}: count from 0 to {n - 1}")
+    return items[len(items) * index // n : len(items) * (index + 1) // n]
+
+
+def fingerprint(**inputs: Any) -> str:
+    """12 hex characters over JSON values."""
+    text = json.dumps(inputs, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def file_sha256(path: PathLike) -> str:
+    """`sha256:...` of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        for block in iter(lambda: handle.read(1 << 20), b""):
+            digest.update(block)
+    return f"sha256:{digest.hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Job(ABC):
+    """A stage with one output file. Subclasses say what a shard is and how shards are joined."""
+
+    out: Path
+    n_shards: int
+
+    @abstractmethod
+    def inputs(self) -> dict[str, Any]:
+        """All that decides the output, as JSON values; files by their hash."""
+
+    @abstractmethod
+    def write_shard(self, index: int, path: Path) -> None:
+        """Make shard `index` at `path`, atomically."""
+
+    @abstractmethod
+    def merge(self, paths: list[Path]) -> None:
+        """Make `out` of all shards, atomically."""
+
+    @cached_property
+    def key(self) -> str:
+        """Fingerprint of the inputs."""
+        return fingerprint(**self.inputs())
+
+    @property
+    def folder(self) -> Path:
+        return self.out.with_name(f"{self.out.name}.shards") / f"{self.key}-of-{self.n_shards}"
+
+    def shard_path(self, index: int) -> Path:
+        return self.folder / f"{index:05d}{self.out.suffix}"
+
+    def pending(self) -> list[int]:
+        """Shards that are still to be made; none once the output is there."""
+        if self.is_done():
+            return []
+        return [i for i in range(self.n_shards) if not self.shard_path(i).exists()]
+
+    def run_shard(self, index: int) -> None:
+        """Make one shard unless it is there."""
+        if self.shard_path(index).exists():
+            logger.info("shard %d of %d is there", index, self.n_shards)
+            return
+        self.write_shard(index, self.shard_path(index))
+
+    def is_done(self) -> bool:
+        mark = self._mark()
+        return self.out.exists() and mark.exists() and mark.read_text().strip() == self.key
+
+    def finish(self) -> None:
+        """Merge, mark as done, remove the shards.
+
+        Raises:
+            ShardError: some are missing.
+        """
+        if self.is_done():
+            logger.info("%s is there, of the same inputs", self.out)
+            return
+        missing = self.pending()
+        if missing:
+            raise ShardError(f"{self.out}: shards {missing} of {self.n_shards} are missing; run again, it makes these only")
+        self._mark().unlink(missing_ok=True)
+        self.merge([self.shard_path(i) for i in range(self.n_shards)])
+        with atomic_path(self._mark()) as aside:
+            aside.write_text(self.key + "\n")
+        shutil.rmtree(self.folder)
+        if not any(self.folder.parent.iterdir()):
+            self.folder.parent.rmdir()
+
+    def _mark(self) -> Path:
+        return self.out.with_name(self.out.name + ".job")
+
+
+def join_tables(paths: Iterable[Path], out: PathLike) -> None:
+    """Concatenate TSV files whose header lines agree (`#` lines, then the column names).
+
+    Raises:
+        ShardError: names the file whose header differs.
+    """
+    expected: list[str] = []
+    with atomic_path(out) as aside, open(aside, "w", encoding="utf-8", newline="\n") as target:
+        for path in paths:
+            with open(path, encoding="utf-8", newline="\n") as source:
+                header = [source.readline()]
+                while header[-1].startswith("#"):
+                    header.append(source.readline())
+                if not expected:
+                    expected = header
+                    target.writelines(header)
+                first = source.readline()
+                if not first:
+                    continue  # a shard without a row
+                if header != expected:
+                    raise ShardError(f"{path}: another header than the first shard's; remove the shards and run again")
+                target.write(first)
+                shutil.copyfileobj(source, target)
