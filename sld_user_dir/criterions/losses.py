@@ -66,6 +66,9 @@ class Objective:
             raise ValueError(
                 f"kl_denominator must be 'token' or 'sentence', not {self.kl_denominator!r}"
             )
+        weights = (self.text_weight, self.speech_weight, self.kl_weight)
+        if min(weights) < 0 or not any(weights):
+            raise ValueError(f"no weight may be below 0, and one must be above it: {weights}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature}")
         for name in ("smoothing", "text_label_smoothing", "speech_label_smoothing"):
@@ -250,6 +253,7 @@ def plain_loss(
     selected = logits.reshape(-1, logits.size(-1))[rows.index]
     stats = statistics(selected, rows, objective, layout)
     parts = components(stats, rows, objective, layout)
-    correct = selected.detach().argmax(1) == rows.target
+    top = selected.detach().amax(1) if len(selected) else stats.target
+    correct = selected.detach().gather(1, rows.target[:, None]).squeeze(1) >= top
     detached = Components(*(part.detach() for part in parts))
     return total_loss(parts, objective, denominators), detached, correct

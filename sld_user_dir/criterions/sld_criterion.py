@@ -15,8 +15,10 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor, nn
 
+from .fused import fused_loss
 from .losses import Components, Layout, Objective, plain_loss, select_rows
 from .normalisation import count_targets, denominators, kl_tokens, update_counts
+from .projection import find_projection
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +146,7 @@ class SldCriterion(FairseqCriterion):
         self.objective: Objective = cfg.objective()
         self.loss_form = str(cfg.loss_form)
         self.chunk_size = cfg.loss_chunk_size
+        self._told = False
 
     def forward(
         self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True
@@ -153,10 +156,30 @@ class SldCriterion(FairseqCriterion):
         divisors = denominators(counts, self.objective)
         src_tokens = sample["net_input"]["src_tokens"]
         rows = select_rows(src_tokens, sample["target"], self.layout, self.objective.official)
-        logits, _ = model(**sample["net_input"])
-        loss, parts, correct = plain_loss(logits, rows, self.objective, self.layout, divisors)
+        task = (rows, self.objective, self.layout, divisors)
+        weight = self._fused_weight(model)
+        if weight is None:
+            logits, _ = model(**sample["net_input"])
+            loss, parts, correct = plain_loss(logits, *task)
+        else:
+            features, _ = model(**sample["net_input"], features_only=True)
+            loss, parts, correct = fused_loss(features, weight, *task, self.chunk_size)
         logs = self._logs(sample, parts, (correct & rows.text).sum())
         return loss, sample_size, {"sample_size": sample_size, **logs}
+
+    def _fused_weight(self, model: nn.Module) -> Optional[Tensor]:
+        """The output matrix (V, d) for the fused form; None for the plain one."""
+        if self.loss_form == "plain":
+            return None
+        weight, obstacle = find_projection(model, self.layout.size)
+        if obstacle and self.loss_form == "fused":
+            raise ValueError(
+                f"--loss-form fused can't be used with this model: {obstacle}; use auto or plain"
+            )
+        if obstacle and not self._told:
+            logger.info("the loss is computed from full logits, not fused: %s", obstacle)
+            self._told = True
+        return weight
 
     def _logs(
         self, sample: Dict[str, Any], parts: Components, correct: Tensor
