@@ -8,14 +8,13 @@ Prints a table; `--json` also writes the report, with the comparison under "comp
 """
 
 import json
-import os
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
+from sld_user_dir.atomic import atomic_path
 from sld_user_dir.data.manifest import read_manifest
 from sld_user_dir.decoding.edits import TextNormalization
 from sld_user_dir.decoding.hypotheses import Record, read_generate, read_pair
@@ -81,13 +80,6 @@ def load(config: ScoreConfig, outputs: Sequence[str]) -> List[Record]:
     return records
 
 
-def write_json(path: str, report: dict) -> None:
-    """Write aside, then rename."""
-    aside = Path(f"{path}.{os.getpid()}.tmp")
-    aside.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    os.replace(aside, path)
-
-
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
     parser.add_arguments(ScoreConfig, dest="config")
@@ -106,7 +98,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"score.py: {error}", file=sys.stderr)
         return 1
     if config.json:
-        write_json(config.json, report)
+        with atomic_path(config.json) as path:
+            path.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
