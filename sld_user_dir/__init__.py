@@ -1,0 +1,17 @@
+"""Decoder-only speech recognition on discrete units, as a fairseq user directory.
+
+    audio → features → units → manifest → dataset → model → criterion        (training)
+                                └──→ generator → hypotheses → score → report   (decoding)
+
+``vocab`` owns ids, ``data`` manifests and batches, ``features`` and
+``clustering`` make units from audio, ``criterions`` holds the losses,
+``decoding`` the generator and the scores, ``tasks`` wires them together.
+"""
+
+# fairseq's --user-dir scans tasks/ and models/ only, and nothing at all where the
+# package was imported before: so everything that registers is imported here.
+from .criterions import masked_ce, sld_criterion  # noqa: F401
+from .models import joint_lm  # noqa: F401
+from .tasks import speech_unit_lm  # noqa: F401
+
+__version__ = "0.1.0"

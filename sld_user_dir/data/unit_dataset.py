@@ -1,0 +1,211 @@
+"""Examples of the speech-unit language model, and their batches.
+
+One utterance is ``[<s>] u_1 … u_N <sep> w_1 … w_M </s>``; the model reads all
+but its last token and predicts all but its first.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Optional, Sequence
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset, data_utils
+
+from ..vocab import JointVocabulary
+from .manifest import Manifest, ManifestError
+
+logger = logging.getLogger(__name__)
+
+
+def collate_lm(samples: list[dict], pad: int) -> dict:
+    """Right-padded batch of ``{"id", "prompt", "transcript"}`` items (tensors of ids).
+
+    Right, because left padding masks whole attention rows and shifts positions.
+    Without transcripts, ``target`` is None and the model's input is the prompt.
+    """
+    if not samples:
+        return {}
+    prompts = [s["prompt"] for s in samples]
+    labelled = samples[0].get("transcript") is not None
+    rows = [torch.cat([s["prompt"], s["transcript"]]) for s in samples] if labelled else prompts
+    source = [row[:-1] for row in rows] if labelled else rows
+    lengths = torch.tensor([len(row) for row in source])
+    return {
+        "id": torch.tensor([s["id"] for s in samples]),
+        "nsentences": len(samples),
+        "ntokens": int(lengths.sum()),
+        "net_input": {
+            "src_tokens": data_utils.collate_tokens(source, pad),  # (B, L)
+            "src_lengths": lengths,  # (B,)
+        },
+        "target": data_utils.collate_tokens([row[1:] for row in rows], pad) if labelled else None,
+        "prompt_lengths": torch.tensor([len(p) for p in prompts]),  # (B,)
+    }
+
+
+class UnitDataset(FairseqDataset):
+    """Prompts and transcripts of a manifest, in ids of the joint vocabulary.
+
+    Args:
+        prompts: raw units int [N] of each utterance.
+        texts: text ids of each transcript, or None for unlabelled prompts.
+        add_bos: start every sequence with ``<s>``, so that u_1 is predicted too.
+        shuffle: shuffle among utterances of the same length (training).
+        names: what to call an item in an error message.
+        ids: what each item's ``id`` is in a batch (default: its index).
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[np.ndarray],
+        texts: Optional[Sequence[Sequence[int]]],
+        vocab: JointVocabulary,
+        add_bos: bool = False,
+        shuffle: bool = False,
+        names: Optional[Sequence[str]] = None,
+        ids: Optional[Sequence[int]] = None,
+    ):
+        self.prompts, self.texts, self.vocab = prompts, texts, vocab
+        self.ids = range(len(prompts)) if ids is None else ids
+        self.add_bos, self.shuffle, self.names = add_bos, shuffle, names
+        # the model's input: [bos] units sep text, without the final </s>
+        self.sizes = np.array([len(p) + 1 + add_bos for p in prompts], dtype=np.int64)
+        if texts is not None:
+            self.sizes += np.array([len(t) for t in texts], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __getitem__(self, index: int) -> dict:
+        vocab = self.vocab
+        units = vocab.encode_units(self.prompts[index])
+        head = [vocab.bos] if self.add_bos else []
+        item = {
+            "id": int(self.ids[index]),
+            "prompt": torch.from_numpy(
+                np.concatenate([head, units, [vocab.separator]]).astype(np.int64)
+            ),
+        }
+        if self.texts is not None:
+            item["transcript"] = torch.tensor([*self.texts[index], vocab.eos], dtype=torch.long)
+        return item
+
+    def collater(self, samples: list[dict]) -> dict:
+        return collate_lm(samples, self.vocab.pad)
+
+    def num_tokens(self, index: int) -> int:
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        return self.sizes[indices]
+
+    def size(self, index: int) -> int:
+        return int(self.sizes[index])
+
+    @property
+    def supports_prefetch(self) -> bool:
+        return False
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        return True
+
+    def ordered_indices(self) -> np.ndarray:
+        """By length, ties in random order for training and in file order otherwise."""
+        order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
+        return order[np.argsort(self.sizes[order], kind="stable")]
+
+    def filter_indices_by_size(self, indices, max_sizes):
+        """Nothing is left out in silence: what the model cannot hold is an error."""
+        limit = max_sizes if isinstance(max_sizes, (int, float)) else min(max_sizes)
+        for index in indices[self.sizes[indices] > limit][:1]:
+            raise ValueError(
+                f"{self.name(index)}: {self.sizes[index]} tokens, but the model holds {limit}; "
+                "shorten or remove the utterance, or raise --max-target-positions"
+            )
+        return indices, []
+
+    def name(self, index: int) -> str:
+        """How to name a row to a person: file and line where they are known."""
+        return self.names[index] if self.names is not None else f"utterance {index}"
+
+    def batch_by_size(
+        self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1
+    ) -> list[np.ndarray]:
+        """Consecutive batches, padded size at most ``max_tokens``; every index in exactly one.
+
+        fairseq's own function drops the last batch when its size is no multiple of
+        ``--required-batch-size-multiple``; here the multiple only rounds full batches down.
+        """
+        batches, start, longest = [], 0, 0
+        for end, size in enumerate(self.sizes[indices].tolist()):
+            if max_tokens and size > max_tokens:
+                raise ValueError(
+                    f"{self.name(indices[end])}: {size} tokens exceed --max-tokens {max_tokens}; "
+                    f"use at least --max-tokens {size}"
+                )
+            longest = max(longest, size)
+            count = end - start
+            too_long = max_tokens and (count + 1) * longest > max_tokens
+            if count and (too_long or (max_sentences and count >= max_sentences)):
+                if count > required_batch_size_multiple:
+                    count -= count % required_batch_size_multiple
+                batches.append(indices[start : start + count])
+                start += count
+                longest = int(self.sizes[indices[start : end + 1]].max())
+        if start < len(indices):
+            batches.append(indices[start:])
+        return batches
+
+
+def dataset_from_manifest(
+    manifest: Manifest,
+    vocab: JointVocabulary,
+    max_positions: int,
+    add_bos: bool = False,
+    shuffle: bool = False,
+    skip_too_long: bool = False,
+) -> UnitDataset:
+    """Dataset of a manifest; the ``id`` of an item is its row in the manifest, from 0.
+
+    Args:
+        max_positions: longest input (units, separator and text) that the model holds.
+        skip_too_long: leave longer lines out, counted and named, instead of an error.
+
+    Raises:
+        ManifestError: another unit vocabulary, or a line too long for the model.
+    """
+    if manifest.provenance.num_units != vocab.num_units:
+        raise ManifestError(
+            manifest.path, None,
+            f"units of a vocabulary of {manifest.provenance.num_units}, but dict.txt has "
+            f"{vocab.num_units}", "rebuild dict.txt with scripts/build_vocab.py",
+        )
+    texts = [vocab.encode_text(text) for text in manifest.column("text")]
+    unknown = sum(t.count(vocab.unk) for t in texts)
+    if unknown:
+        logger.warning("%s: %d text symbols are not in dict.txt and become <unk>", manifest.path, unknown)
+    lengths = np.diff(manifest.offsets) + 1 + add_bos + np.array([len(t) for t in texts], dtype=np.int64)
+    rows = np.flatnonzero(lengths <= max_positions)
+    too_long = np.flatnonzero(lengths > max_positions)
+    if too_long.size:
+        first = int(too_long[0])
+        problem = f"{lengths[first]} tokens, but the model holds {max_positions}"
+        if not skip_too_long:
+            raise ManifestError(
+                manifest.path, manifest.line(first), problem,
+                f"shorten or remove it ({too_long.size} such lines), raise --max-target-positions, "
+                "or leave such lines out with --skip-too-long",
+            )
+        lines = ", ".join(str(manifest.line(int(i))) for i in too_long[:10])
+        logger.warning(
+            "%s: %d of %d utterances are longer than %d tokens and left out (lines %s%s)",
+            manifest.path, too_long.size, len(manifest), max_positions, lines,
+            ", …" if too_long.size > 10 else "",
+        )
+    return UnitDataset(
+        [manifest.units_of(i) for i in rows], [texts[i] for i in rows], vocab, add_bos, shuffle,
+        names=[f"{manifest.path}:{manifest.line(int(i))}" for i in rows], ids=rows,
+    )

@@ -1,0 +1,317 @@
+"""The task ``speech_unit_lm``: wires vocabulary, data, generator and validation by WER."""
+
+# fairseq reads the field types of this dataclass: no postponed annotations here.
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import torch
+from fairseq import utils
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask, register_task
+
+from ..data.manifest import ManifestError, UnitProvenance, read_manifest
+from ..data.unit_dataset import UnitDataset, dataset_from_manifest
+from ..vocab import JointVocabulary, UnitString
+
+logger = logging.getLogger(__name__)
+
+MASKED = ChoiceEnum(["speech", "all"])
+
+
+@dataclass
+class SpeechUnitLMConfig(FairseqDataclass):
+    """Options of ``--task speech_unit_lm``."""
+
+    data: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "data directory with dict.txt, vocab.json and one unit manifest a split "
+            "(train.tsv, valid.tsv, …)"
+        },
+    )
+    tokens_per_sample: int = field(
+        default=1024,
+        metadata={"help": "longest utterance in tokens: units, separator and text together"},
+    )
+    max_target_positions: Optional[int] = field(
+        default=None,
+        metadata={"help": "positions that the model has (default: --tokens-per-sample)"},
+    )
+    add_bos_token: bool = field(
+        default=False,
+        metadata={"help": "start every sequence with <s>, so that the first unit is predicted too"},
+    )
+    skip_too_long: bool = field(
+        default=False,
+        metadata={
+            "help": "leave utterances out that are longer than the model's positions, counted and "
+            "named in the log, instead of stopping with an error; nothing is ever truncated"
+        },
+    )
+    input_mask_prob: float = field(
+        default=0.0,
+        metadata={
+            "help": "probability of replacing an input token by <mask> in training (targets stay "
+            "as they are); the paper's 'time masking' uses 0.3"
+        },
+    )
+    input_mask_tokens: MASKED = field(
+        default="speech",
+        metadata={"help": "which input tokens --input-mask-prob may hide: speech units, or all (the authors' program)"},
+    )
+    eval_wer: bool = field(
+        default=False,
+        metadata={
+            "help": "decode the validation set and log its word error rate as 'wer' "
+            "(for --best-checkpoint-metric wer)"
+        },
+    )
+    eval_wer_beam: int = field(
+        default=1, metadata={"help": "beam size of --eval-wer; 1 is greedy decoding"}
+    )
+    eval_wer_max_len: int = field(
+        default=200, metadata={"help": "most transcript tokens that --eval-wer decodes"}
+    )
+
+
+class TextDecoder:
+    """fairseq's ``bpe`` interface over the vocabulary's text tokenizer, for D- and T- lines."""
+
+    def __init__(self, vocab: JointVocabulary):
+        self.vocab = vocab
+
+    def encode(self, text: str) -> str:
+        # fairseq-interactive encodes its input, which here is a line of units
+        return text
+
+    def decode(self, text: str) -> str:
+        if isinstance(text, UnitString):
+            return text
+        return self.vocab.tokenizer.decode(text.split(" ") if text else [])
+
+
+@register_task("speech_unit_lm", dataclass=SpeechUnitLMConfig)
+class SpeechUnitLMTask(FairseqTask):
+    """Language modelling of ``units <sep> text </s>``; decoding reads units, writes text."""
+
+    cfg: SpeechUnitLMConfig
+
+    def __init__(self, cfg: SpeechUnitLMConfig, vocab: JointVocabulary):
+        super().__init__(cfg)
+        self.vocab = vocab
+        self.provenance: Dict[str, UnitProvenance] = {}
+        self.checkpoint_provenance: Optional[UnitProvenance] = None
+        self.wer_generator: Any = None
+
+    @classmethod
+    def setup_task(cls, cfg: SpeechUnitLMConfig, **kwargs) -> "SpeechUnitLMTask":
+        """Load the vocabulary of the data directory ``cfg.data``."""
+        if not cfg.data:
+            raise ValueError("speech_unit_lm needs a data directory as its positional argument")
+        vocab = JointVocabulary.load(Path(utils.split_paths(cfg.data)[0]))
+        logger.info(
+            "vocabulary of %s: %d text symbols (%s), %d units",
+            cfg.data, vocab.text_end - vocab.text_start, vocab.tokenizer.name, vocab.num_units,
+        )
+        return cls(cfg, vocab)
+
+    # -- dictionaries and text ----------------------------------------------
+    @property
+    def source_dictionary(self):
+        """The joint dictionary, printing units."""
+        return self.vocab.source_view
+
+    @property
+    def target_dictionary(self):
+        """The joint dictionary, printing text."""
+        return self.vocab.target_view
+
+    def build_bpe(self, args) -> TextDecoder:
+        """The text tokenizer belongs to the vocabulary; fairseq's --bpe is not consulted."""
+        return TextDecoder(self.vocab)
+
+    def build_tokenizer(self, args) -> None:
+        return None
+
+    # -- data ----------------------------------------------------------------
+    def max_positions(self) -> int:
+        return self.cfg.max_target_positions or self.cfg.tokens_per_sample
+
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, task_cfg=None, **kwargs):
+        """Load ``<data>/<split>.tsv``; ``task_cfg`` is the checkpoint's own configuration."""
+        paths = utils.split_paths(self.cfg.data)
+        path = Path(paths[(epoch - 1) % len(paths)]) / f"{split}.tsv"
+        manifest = read_manifest(path)
+        self.provenance[str(path)] = manifest.provenance
+        self._check_provenance()
+        model = task_cfg or self.cfg
+        self.datasets[split] = dataset_from_manifest(
+            manifest,
+            self.vocab,
+            model.max_target_positions or model.tokens_per_sample,
+            add_bos=model.add_bos_token,
+            shuffle=split.startswith("train"),
+            skip_too_long=self.cfg.skip_too_long,
+        )
+        if task_cfg is not None:
+            self.cfg.max_target_positions = model.max_target_positions or model.tokens_per_sample
+        self._log_loaded(path, manifest)
+
+    def _log_loaded(self, path, manifest):
+        units, n = len(manifest.units), len(manifest)
+        logger.info(
+            "%s: %d utterances, %d units (%.1f each), provenance %s",
+            path, n, units, units / max(n, 1), manifest.provenance.describe(),
+        )
+
+    def _check_provenance(self):
+        """Units of two origins in one model are an error that names both sides."""
+        known = dict(self.provenance)
+        if self.checkpoint_provenance is not None:
+            known = {"the checkpoint": self.checkpoint_provenance, **known}
+        (first, expected), *others = known.items()
+        for name, provenance in others:
+            if provenance.fingerprint != expected.fingerprint:
+                raise ManifestError(
+                    name, None,
+                    f"its units are {provenance.describe()}, but {first} has {expected.describe()}",
+                    "extract these units again with the same encoder and k-means",
+                )
+
+    def state_dict(self) -> Dict[str, Any]:
+        """What a checkpoint remembers: plain Python values only (torch loads weights_only)."""
+        state = dict(super().state_dict())
+        provenance = next(iter(self.provenance.values()), self.checkpoint_provenance)
+        state["vocabulary"] = self.vocab.fingerprint
+        state["unit_provenance"] = asdict(provenance) if provenance else None
+        return state
+
+    def load_state_dict(self, state_dict: Dict[str, Any]):
+        """Refuse a checkpoint of another vocabulary or of other units."""
+        state = dict(state_dict)
+        vocabulary = state.pop("vocabulary", None)
+        provenance = state.pop("unit_provenance", None)
+        if vocabulary is not None and vocabulary != self.vocab.fingerprint:
+            raise ValueError(
+                f"the checkpoint's vocabulary is {vocabulary}, but that of {self.cfg.data} is "
+                f"{self.vocab.fingerprint}; use the dict.txt and vocab.json it was trained with"
+            )
+        if provenance is not None:
+            self.checkpoint_provenance = UnitProvenance(**provenance)
+            self._check_provenance()
+        super().load_state_dict(state)
+
+    # -- inference -----------------------------------------------------------
+    def get_interactive_tokens_and_lengths(self, lines: List[str], encode_fn):
+        """Units typed on lines, for fairseq-interactive."""
+        tokens = [torch.tensor(self.vocab.parse_units(line)) for line in lines]
+        return tokens, [len(t) for t in tokens]
+
+    def build_dataset_for_inference(self, src_tokens, src_lengths, **kwargs) -> UnitDataset:
+        """Unlabelled prompts from tensors of unit ids (one an utterance)."""
+        if kwargs.get("constraints") is not None:
+            raise NotImplementedError("--constraints is not supported by speech_unit_lm")
+        units = [self.vocab.decode_units(t.tolist()) for t in src_tokens]
+        return UnitDataset(units, None, self.vocab, self.cfg.add_bos_token)
+
+    def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
+        """The one-pass generator over text symbols (``decoding.generator``)."""
+        from ..decoding.generator import build_unit_generator
+
+        return build_unit_generator(models, self.vocab, args, **(extra_gen_cls_kwargs or {}))
+
+    def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
+        """Decode the prompts of a batch; ``prefix_tokens`` [B, P] force the transcript's start."""
+        with torch.no_grad():
+            return generator.generate(
+                models, sample, prefix_tokens=prefix_tokens, constraints=constraints
+            )
+
+    # -- training ------------------------------------------------------------
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        return super().train_step(
+            self.mask_inputs(sample), model, criterion, optimizer, update_num, ignore_grad
+        )
+
+    def mask_inputs(self, sample):
+        """Hide input tokens at random (``--input-mask-prob``); a new sample, same targets.
+
+        Drawn from torch's generator, which fairseq seeds for every update: a resumed run
+        hides the same tokens.
+        """
+        if self.cfg.input_mask_prob <= 0 or not sample:
+            return sample
+        tokens = sample["net_input"]["src_tokens"]  # (B, L)
+        if str(self.cfg.input_mask_tokens) == "speech":
+            maskable = tokens >= self.vocab.unit_offset
+        else:
+            maskable = tokens != self.vocab.pad
+        hidden = maskable & (torch.rand(tokens.shape, device=tokens.device) < self.cfg.input_mask_prob)
+        net_input = {**sample["net_input"], "src_tokens": tokens.masked_fill(hidden, self.vocab.mask)}
+        return {**sample, "net_input": net_input}
+
+    def valid_step(self, sample, model, criterion):
+        loss, sample_size, log = super().valid_step(sample, model, criterion)
+        if self.cfg.eval_wer:
+            log.update(self._wer_counts(sample, model))
+        return loss, sample_size, log
+
+    def _wer_counts(self, sample, model) -> Dict[str, int]:
+        """Word and character errors of a validation batch, as plain numbers that can be summed."""
+        from ..decoding.scoring import error_counts
+
+        if self.wer_generator is None:
+            self.wer_generator = self._build_wer_generator(model)
+        hypotheses = self.inference_step(self.wer_generator, [model], sample)
+        counts = {"_word_errors": 0, "_words": 0, "_char_errors": 0, "_chars": 0}
+        for target, nbest in zip(sample["target"], hypotheses):
+            reference = self.vocab.decode_text(target.tolist())
+            hypothesis = self.vocab.decode_text(nbest[0]["tokens"].tolist())
+            words, chars = error_counts(reference.split(), hypothesis.split()), error_counts(reference, hypothesis)
+            counts["_word_errors"] += words.errors
+            counts["_words"] += words.reference_length
+            counts["_char_errors"] += chars.errors
+            counts["_chars"] += chars.reference_length
+        return counts
+
+    def _build_wer_generator(self, model):
+        from fairseq.dataclass.configs import GenerationConfig
+
+        cfg = GenerationConfig(
+            beam=self.cfg.eval_wer_beam, max_len_a=0, max_len_b=self.cfg.eval_wer_max_len
+        )
+        return self.build_generator([model], cfg)
+
+    def reduce_metrics(self, logging_outputs, criterion):
+        super().reduce_metrics(logging_outputs, criterion)
+        for name, errors, total in (
+            ("wer", "_word_errors", "_words"),
+            ("cer", "_char_errors", "_chars"),
+        ):
+            if not any(total in log for log in logging_outputs):
+                continue
+            for key in (errors, total):
+                metrics.log_scalar_sum(key, sum(log.get(key, 0) for log in logging_outputs))
+            metrics.log_derived(
+                name,
+                lambda meters, e=errors, t=total: round(100 * meters[e].sum / meters[t].sum, 2)
+                if meters[t].sum
+                else float("nan"),
+            )
+
+    # -- fairseq-eval-lm -------------------------------------------------------
+    def eval_lm_dataloader(
+        self, dataset, max_tokens=36000, batch_size=None, max_positions=None, num_shards=1,
+        shard_id=0, num_workers=1, data_buffer_size=10, context_window=0,
+    ):
+        """Batches for fairseq-eval-lm: every utterance whole, in one window."""
+        if context_window > 0:
+            raise ValueError("--context-window is meaningless here: utterances are never split")
+        return self.get_batch_iterator(
+            dataset=dataset, max_tokens=max_tokens, max_sentences=batch_size,
+            max_positions=max_positions, num_shards=num_shards, shard_id=shard_id,
+            num_workers=num_workers, data_buffer_size=data_buffer_size,
+        ).next_epoch_itr(shuffle=False)
