@@ -39,7 +39,7 @@ class FeatureConfig:
     fp16: bool = False
     """run a neural encoder in half precision (GPU only)"""
 
-    chunk_seconds: float = 60.0
+    chunk_seconds: float = 30.0
     """longer recordings go through a neural encoder in pieces of this length"""
 
     context_seconds: float = 2.0
@@ -71,6 +71,9 @@ class FrameEncoder(Protocol):
 
     def n_frames(self, n_samples: int) -> int:
         """Frames of a waveform of that many samples."""
+
+    def working_bytes(self) -> int:
+        """Upper estimate of the memory that encoding takes, beside audio and frames."""
 
     def encode_batch(self, waves: List[FloatArray]) -> List[FloatArray]:
         """Frames (T, dim) of each waveform, as if it had come alone."""
@@ -119,6 +122,10 @@ class FrontEnd:
             for i, frames in enumerate(batch)
         ]
 
+    def working_bytes(self) -> int:
+        """Upper estimate of the memory that encoding takes, beside audio and frames."""
+        return self._encoder.working_bytes()
+
     def add_speaker_stats(self, wave: FloatArray, stats: CmvnStats) -> None:
         """Take a waveform into its speaker's statistics (before stacking, as they are used)."""
         stats.add(self._encoder.encode_batch([wave])[0])
@@ -135,10 +142,17 @@ class FrontEnd:
         return stack_frames(frames, self.config.stack)
 
 
-def build_front_end(config: FeatureConfig, device: str = "auto") -> FrontEnd:
-    """The front end of a description; `device` ("auto", "cpu", "gpu") is for neural encoders."""
+def build_front_end(
+    config: FeatureConfig, device: str = "auto", batch_seconds: float = 60.0
+) -> FrontEnd:
+    """The front end of a description.
+
+    Args:
+        device: `auto`, `cpu` or `gpu`, for neural encoders.
+        batch_seconds: audio that a neural encoder takes at a time.
+    """
     if config.features == "mfcc":
         return FrontEnd(MfccExtractor(config.sample_rate_hz), config)
     from sld_user_dir.features.ssl import load_ssl_encoder  # torch only where it is needed
 
-    return FrontEnd(load_ssl_encoder(config, device), config)
+    return FrontEnd(load_ssl_encoder(config, device, batch_seconds), config)

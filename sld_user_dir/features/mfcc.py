@@ -60,6 +60,10 @@ class MfccExtractor:
         assert frames.shape == (n_frames, self.dim)
         return frames
 
+    def working_bytes(self) -> int:
+        """Nothing to speak of: a recording at a time."""
+        return 0
+
     def encode_batch(self, waves: list[FloatArray]) -> list[FloatArray]:
         """One array of frames for each waveform."""
         return [self(wave) for wave in waves]

@@ -14,12 +14,12 @@ def stack_frames(frames: FloatArray, n: int) -> FloatArray:
     """
     if n < 1:
         raise ValueError(f"frames are stacked by 1 or more, not by {n}")
-    if n == 1 or len(frames) == 0:
-        return frames.reshape(len(frames), -1) if n == 1 else frames.reshape(0, frames.shape[1] * n)
+    if n == 1:
+        return frames
     missing = -len(frames) % n
     if missing:
         frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
-    return np.ascontiguousarray(frames.reshape(len(frames) // n, -1))
+    return np.ascontiguousarray(frames.reshape(len(frames) // n, n * frames.shape[1]))
 
 
 def stacked_length(n_frames: int, n: int) -> int:

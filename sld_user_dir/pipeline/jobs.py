@@ -74,7 +74,9 @@ class ExtractJob(_TableJob):
 
     def write_shard(self, index: int, path: Path) -> None:
         kmeans = KMeans.load(self.kmeans)
-        front_end = build_front_end(feature_config_of(kmeans, self.features), self.device)
+        front_end = build_front_end(
+            feature_config_of(kmeans, self.features), self.device, self.stream.batch_seconds
+        )
         recordings = read_audio_manifest(self.audio)
         mine = list(shard_of(recordings, index, self.n_shards))
         extract_units(

@@ -27,9 +27,9 @@ class StreamConfig:
     max_seconds: float = 1800.0
     """longer recordings are left out and named: all frames of one are held in memory"""
     batch_seconds: float = 60.0
-    """audio in one batch of a neural encoder, padding included"""
-    window_seconds: float = 600.0
-    """audio that is read, sorted by length and batched at a time"""
+    """audio that a neural encoder takes at a time, padding included"""
+    window_seconds: float = 300.0
+    """audio that is held at a time, to be sorted by length and batched"""
     readers: int = 4
     """threads that read ahead"""
 
@@ -61,7 +61,7 @@ def stream_frames(
     """
     for window in _windows(_load(recordings, front_end, config), front_end, config):
         loaded = [one for one in window if isinstance(one, _Loaded)]
-        frames = _encode(loaded, front_end, config, stats)
+        frames = _encode(loaded, front_end, stats)
         for one in window:
             if isinstance(one, Rejected):
                 yield one
@@ -90,7 +90,8 @@ def stream_bytes(
     window = max(config.window_seconds, longest)
     audio = (window + 2 * config.readers * longest) * front_end.sample_rate_hz * 4
     frames = 2 * window * front_end.frame_rate_hz * front_end.dim * 4
-    return int(2 * audio + frames)  # decoding and resampling hold a second copy
+    # decoding and resampling hold a second copy of the audio
+    return int(2 * audio + frames) + front_end.working_bytes()
 
 
 def _load(
@@ -154,19 +155,9 @@ def _windows(
 
 
 def _encode(
-    loaded: list[_Loaded],
-    front_end: FrontEnd,
-    config: StreamConfig,
-    stats: Optional[dict[str, CmvnStats]],
+    loaded: list[_Loaded], front_end: FrontEnd, stats: Optional[dict[str, CmvnStats]]
 ) -> dict[str, FloatArray]:
-    """Frames by recording id, computed in batches of similar length."""
-    limit = config.batch_seconds * front_end.sample_rate_hz
-    by_length = sorted(loaded, key=lambda one: -len(one.wave))
-    frames: dict[str, FloatArray] = {}
-    while by_length:
-        size = max(1, int(limit // len(by_length[0].wave)))
-        batch, by_length = by_length[:size], by_length[size:]
-        speakers = [stats[one.recording.speaker] for one in batch] if stats else None
-        encoded = front_end.encode_batch([one.wave for one in batch], speakers)
-        frames.update({one.recording.id: f for one, f in zip(batch, encoded)})
-    return frames
+    """Frames by recording id."""
+    speakers = [stats[one.recording.speaker] for one in loaded] if stats is not None else None
+    frames = front_end.encode_batch([one.wave for one in loaded], speakers)
+    return {one.recording.id: f for one, f in zip(loaded, frames)}

@@ -73,7 +73,7 @@ class TrainJob(Job):
         }
 
     def write_shard(self, index: int, path: Path) -> None:
-        front_end = build_front_end(self.features, self.train.device)
+        front_end = build_front_end(self.features, self.train.device, self.stream.batch_seconds)
         recordings = read_audio_manifest(self.audio)
         held_out, train = choose_recordings(recordings, front_end, self.train)
         samples = self._empty_samples(front_end, recordings)
@@ -85,7 +85,7 @@ class TrainJob(Job):
         save_sample(path.with_suffix(".npz"), **samples)
 
     def merge(self, paths: list[Path]) -> None:
-        front_end = build_front_end(self.features, self.train.device)
+        front_end = build_front_end(self.features, self.train.device, self.stream.batch_seconds)
         samples = self._empty_samples(front_end, read_audio_manifest(self.audio))
         for path in paths:
             merge_file(path, **samples)

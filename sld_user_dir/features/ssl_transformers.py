@@ -1,0 +1,72 @@
+"""HuBERT, WavLM, wav2vec 2.0 and relatives as Hugging Face transformers stores them.
+
+transformers reads safetensors, and `.bin` files with torch's `weights_only`: no pickled object
+is run.
+"""
+
+from __future__ import annotations
+
+import logging
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+from sld_user_dir.features.ssl import SslError, SslGeometry, check_layer
+
+logger = logging.getLogger(__name__)
+WAVE_NORM_EPS = 1e-7  # of Wav2Vec2FeatureExtractor
+
+
+class TransformersBackend:
+    """A model with `feature_extractor`, `feature_projection` and `encoder.layers`."""
+
+    def __init__(self, name: str, layer: int) -> None:
+        try:
+            config = AutoConfig.from_pretrained(name)
+            model = AutoModel.from_pretrained(name)
+        except (OSError, KeyError, ValueError, ImportError) as error:
+            raise SslError(
+                f"{name}: transformers cannot load it ({_first_line(error)}); give a local directory "
+                "or a hub name"
+            ) from error
+        parts = ("feature_extractor", "feature_projection", "encoder")
+        if not all(hasattr(model, part) for part in parts) or not hasattr(model.encoder, "layers"):
+            raise SslError(f"{name}: {config.model_type} is not of the wav2vec 2.0 family")
+        check_layer(name, layer, len(model.encoder.layers))
+        model.encoder.layers = model.encoder.layers[:layer]
+        if getattr(config, "do_stable_layer_norm", False):
+            model.encoder.layer_norm = nn.Identity()  # the norm after the last block only
+        self.model = nn.ModuleDict({part: getattr(model, part) for part in parts})
+        rate, normalised = _waveform(name, config)
+        self.geometry = SslGeometry(
+            config.model_type, rate, config.hidden_size,
+            tuple(config.conv_kernel), tuple(config.conv_stride),
+            WAVE_NORM_EPS if normalised else None,
+        )
+
+    def convolve(self, wave: Tensor) -> Tensor:
+        features = self.model["feature_extractor"](wave).transpose(1, 2)  # (1, T, C)
+        projected = self.model["feature_projection"](features)
+        return projected[0] if isinstance(projected, tuple) else projected
+
+    def contextualise(self, features: Tensor, padding: Tensor) -> Tensor:
+        mask = ~padding if padding.any() else None
+        out: Tensor = self.model["encoder"](features, attention_mask=mask).last_hidden_state
+        return out
+
+
+def _waveform(name: str, config: object) -> tuple[int, bool]:
+    """Sample rate, and whether the waveform is normalised."""
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(name)
+        return int(extractor.sampling_rate), bool(extractor.do_normalize)
+    except (OSError, ValueError):
+        normalised = getattr(config, "feat_extract_norm", "group") == "layer"
+        logger.warning(
+            "%s has no preprocessor_config.json: 16 kHz, waveform %snormalised, as fairseq does for "
+            "its kind of convolutions", name, "" if normalised else "not ",
+        )
+        return 16000, normalised
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
