@@ -1,0 +1,57 @@
+# `make help` lists the targets. Everything runs in .venv, which is made at first use and then reused.
+#   PYTHON=python3.11     interpreter for .venv (3.10, 3.11 or 3.12)
+#   TORCH="torch==2.9.1"  another torch, a GPU build for example      GPU=1 / GPU=0  faiss-gpu / faiss-cpu
+#   ARGS="-k losses"      more arguments for pytest                   WORKERS=2      test processes
+PYTHON ?=
+TORCH ?=
+GPU ?=
+ARGS ?=
+WORKERS ?= 2
+PRESET ?= quick
+
+BOOTSTRAP := $(firstword $(shell command -v python3) $(shell command -v python) $(PYTHON))
+RUN := .venv/bin/python
+# One thread a process: the machine's cores are shared out by WORKERS.
+TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-gpu lint format typecheck bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+
+setup:  ## make .venv and install everything (3 to 8 minutes; at once if it is there)
+	@if [ -z "$(BOOTSTRAP)" ]; then echo "setup: no Python found: install Python 3.11" >&2; exit 1; fi
+	@"$(BOOTSTRAP)" scripts/setup_environment.py $(if $(PYTHON),--python "$(PYTHON)") $(if $(TORCH),--torch "$(TORCH)") \
+		$(if $(filter 1,$(GPU)),--gpu) $(if $(filter 0,$(GPU)),--cpu)
+
+demo: setup  ## train the three criteria on spoken digits, decode, score, report (PRESET=quick or full)
+	@$(RUN) scripts/demo.py --preset $(PRESET)
+
+test: setup  ## the test suite, without what is slow or needs a GPU
+	@$(TEST) -m "not slow and not gpu" $(ARGS)
+
+test-slow: setup  ## the slow tests
+	@$(TEST) -m "slow and not gpu" $(ARGS)
+
+test-gpu: setup  ## the tests that need a GPU
+	@$(RUN) -m pytest -m gpu $(ARGS)
+
+lint: setup  ## style and common mistakes
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+format: setup  ## rewrite the sources in the project's style
+	@$(RUN) -m ruff format . && $(RUN) -m ruff check --fix .
+
+typecheck: setup  ## types
+	@$(RUN) -m mypy
+
+bench: setup  ## every benchmark, results in runs/bench/*.json
+	@mkdir -p runs/bench
+	@set -e; for script in $(BENCHMARKS); do name=$$(basename $$script .py); echo "$$name …"; \
+		$(RUN) $$script --json > runs/bench/$$name.part; mv runs/bench/$$name.part runs/bench/$$name.json; done
+
+clean:  ## remove .venv and caches; runs/ stays
+	@rm -rf .venv .venv-setup.log build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
