@@ -31,7 +31,7 @@ def record(row: int, reference: Optional[str], text: str, tokens: int = 3, **fie
 def test_counts_add_up_to_the_distance(reference: List[str], hypothesis: List[str]) -> None:
     counts = error_counts(reference, hypothesis)
     assert counts.errors == editdistance.eval(reference, hypothesis)
-    assert counts.length == len(reference)
+    assert counts.reference_length == len(reference)
     assert len(hypothesis) - len(reference) == counts.insertions - counts.deletions
 
 

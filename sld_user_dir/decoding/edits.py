@@ -42,9 +42,9 @@ def _is_punctuation(char: str) -> bool:
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """Edits that turn references of `length` tokens into hypotheses. Add them up; rates come last."""
+    """Edits that turn references of `reference_length` tokens into hypotheses. Add them up; rates come last."""
 
-    length: int = 0
+    reference_length: int = 0
     substitutions: int = 0
     deletions: int = 0
     insertions: int = 0
@@ -56,11 +56,11 @@ class ErrorCounts:
     @property
     def rate(self) -> Optional[float]:
         """Errors per hundred reference tokens; None where there is no reference token."""
-        return 100.0 * self.errors / self.length if self.length else None
+        return 100.0 * self.errors / self.reference_length if self.reference_length else None
 
     def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
         return ErrorCounts(
-            self.length + other.length,
+            self.reference_length + other.reference_length,
             self.substitutions + other.substitutions,
             self.deletions + other.deletions,
             self.insertions + other.insertions,
@@ -107,7 +107,7 @@ def error_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCo
         return ErrorCounts(len(reference))
     pairs = align(reference, hypothesis)
     return ErrorCounts(
-        length=len(reference),
+        reference_length=len(reference),
         substitutions=sum(r is not None and h is not None and r != h for r, h in pairs),
         deletions=sum(h is None for _, h in pairs),
         insertions=sum(r is None for r, _ in pairs),

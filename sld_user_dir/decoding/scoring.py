@@ -82,7 +82,7 @@ def score(
         "normalization": asdict(normalization),
         "wer": {
             **_rate(words),
-            "interval_95": bootstrap_interval([s.words.errors for s in scored], [s.words.length for s in scored]),
+            "interval_95": bootstrap_interval([s.words.errors for s in scored], [s.words.reference_length for s in scored]),
         },
         "cer": _char_rate(scored),
         "sentence_error_rate": 100.0 * sum(s.words.errors > 0 for s in scored) / len(scored),
@@ -114,7 +114,7 @@ def compare(
     comparison = paired_bootstrap(
         [s.words.errors for s in a.values()],
         [b[id_].words.errors for id_ in a],
-        [s.words.length for s in a.values()],
+        [s.words.reference_length for s in a.values()],
         blocks=[_field(s, block) for s in a.values()] if block else None,
         draws=draws,
     )
@@ -137,7 +137,7 @@ def format_report(report: Report) -> str:
         f"normalisation of both sides: {report['normalization']}",
     ]
     for utterance in report["worst"]:
-        lines += ["", f"{utterance['id']}  {utterance['errors']} errors in {utterance['length']}", utterance["alignment"]]
+        lines += ["", f"{utterance['id']}  {utterance['errors']} errors in {utterance['reference_length']}", utterance["alignment"]]
     return "\n".join(lines)
 
 
@@ -197,7 +197,7 @@ def _rate(words: ErrorCounts) -> Report:
 def _char_rate(scored: Sequence[Scored]) -> Report:
     """Characters, the space between words among them; distances only, so no split into edits."""
     errors, length = sum(s.char_errors for s in scored), sum(s.chars for s in scored)
-    return {"length": length, "errors": errors, "rate": 100.0 * errors / length if length else None}
+    return {"reference_length": length, "errors": errors, "rate": 100.0 * errors / length if length else None}
 
 
 def _group(scored: Sequence[Scored]) -> Report:
@@ -231,10 +231,10 @@ def _field(scored: Scored, name: str) -> str:
 
 def _show(scored: Scored) -> Report:
     alignment = format_alignment(align(scored.reference, scored.hypothesis))
-    return {"id": scored.record.id, "errors": scored.words.errors, "length": scored.words.length, "alignment": alignment}
+    return {"id": scored.record.id, "errors": scored.words.errors, "reference_length": scored.words.reference_length, "alignment": alignment}
 
 
 def _row(name: str, utterances: int, rate: Report) -> str:
     edits = "".join(f"{rate.get(kind, ''):>7}" for kind in ("substitutions", "deletions", "insertions"))
     percent = "-" if rate["rate"] is None else f"{rate['rate']:.2f}"
-    return f"{name[:24]:<24}{utterances:>7}{rate['length']:>8}{edits}{percent:>9}"
+    return f"{name[:24]:<24}{utterances:>7}{rate['reference_length']:>8}{edits}{percent:>9}"
