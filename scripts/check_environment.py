@@ -8,7 +8,7 @@ Standard library only, so that it can report on an environment in which nothing 
 import importlib
 import importlib.metadata
 import importlib.util
-import os
+import logging
 import re
 import sys
 from typing import Dict, List
@@ -16,9 +16,10 @@ from typing import Dict, List
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
 # Compiled parts of fairseq are named one by one: `import fairseq` alone does not load them.
 MODULES = (
-    "torch numpy fairseq fairseq.data.data_utils_fast fairseq.data.token_block_utils_fast fairseq.libbleu "
-    "simple_parsing faiss soundfile soxr kaldi_native_fbank sentencepiece editdistance matplotlib tensorboardX"
-).split()
+    *("torch", "numpy", "fairseq", "fairseq.data.data_utils_fast", "fairseq.data.token_block_utils_fast"),
+    *("fairseq.libbleu", "simple_parsing", "faiss", "soundfile", "soxr", "kaldi_native_fbank", "sentencepiece"),
+    *("editdistance", "matplotlib", "tensorboardX"),
+)
 
 
 def python_problems() -> List[str]:
@@ -60,7 +61,7 @@ def import_problems() -> List[str]:
 
 
 def main() -> int:
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    logging.disable(logging.WARNING)  # importing fairseq turns everyone's debug messages on
     problems = python_problems() + faiss_problems() + torchaudio_problems()
     problems = problems or import_problems()  # those explain failing imports better than the imports do
     for problem in problems:

@@ -91,15 +91,15 @@ def run_step(title: str, command: Sequence[str], environment: Dict[str, str], lo
 
 def explain(output: str) -> str:
     """One line for a failed step; where that does not say all, the log's last lines go before it."""
-    for pattern, remedy in REMEDIES:
+    remedy = f"a step failed: see above, {AGAIN}"
+    for pattern, known in REMEDIES:
         match = re.search(pattern, output)
         if match:
+            remedy = known.format(*match.groups())
             break
-    else:
-        match, remedy = None, f"a step failed: see above, {AGAIN}"
     if "above" in remedy:
         print("\n".join(output.rstrip().splitlines()[-15:]), file=sys.stderr)
-    return f"{remedy.format(*(match.groups() if match else ()))} (log: {LOG})"
+    return f"{remedy} (log: {LOG})"
 
 
 # --- what is installed ------------------------------------------------------------------------------------------------
@@ -150,8 +150,8 @@ def install(facts: Dict[str, Any], torch: str, gpu: bool, log: IO[bytes]) -> Non
     before_311 = facts["version"] < [3, 11]
     # pip from 24.1 on refuses the metadata of omegaconf 2.0, which fairseq 0.12.2 needs.
     tools = ["setuptools>=77.0.3", "wheel", "cython>=3", *(["pip<24.1"] if before_311 else [])]
-    # The archive of 0.12.2 lacks the sources of its torch extensions, and leaves them out where its build sees no torch;
-    # fairseq-fixed is compiled against the torch that is installed.
+    # The archive of 0.12.2 lacks the sources of its torch extensions and leaves them out where its build sees no
+    # torch; fairseq-fixed is compiled against the torch that is installed.
     isolation = [] if before_311 else ["--no-build-isolation"]
     how = "download, 1 min" if comes_compiled(facts) else "compiles, 2 to 5 min"
     constraints = VENV / "torch-constraint.txt"
