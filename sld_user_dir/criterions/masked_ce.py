@@ -5,6 +5,7 @@ positions with a text target are projected to the vocabulary at all.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from fairseq.criterions import register_criterion
 
@@ -14,12 +15,15 @@ from .sld_criterion import LossFormConfig, SldCriterion
 
 @dataclass
 class MaskedCeConfig(LossFormConfig):
-    def objective(self) -> Objective:
-        return Objective(
-            speech_weight=0.0, kl_weight=0.0, text_label_smoothing=self.text_label_smoothing
-        )
+    """Options of `--criterion masked_ce`."""
 
 
 @register_criterion("masked_ce", dataclass=MaskedCeConfig)
 class MaskedCeCriterion(SldCriterion):
     """L = CE_text, the mean over the text tokens of all workers and batches of an update."""
+
+    @staticmethod
+    def build_objective(cfg: Any) -> Objective:
+        return Objective(
+            speech_weight=0.0, kl_weight=0.0, text_label_smoothing=cfg.text_label_smoothing
+        )

@@ -114,21 +114,6 @@ class SldCriterionConfig(LossFormConfig):
         },
     )
 
-    def objective(self) -> Objective:
-        weight = self.kl_weight
-        return Objective(
-            text_weight=self.text_weight,
-            speech_weight=self.speech_weight,
-            kl_weight=DEFAULT_KL_WEIGHT[str(self.kl_denominator)] if weight is None else weight,
-            kl_variant=str(self.kl_variant),
-            kl_denominator=str(self.kl_denominator),
-            temperature=self.kl_temperature,
-            smoothing=self.kl_smoothing,
-            text_label_smoothing=self.text_label_smoothing,
-            speech_label_smoothing=self.speech_label_smoothing,
-            speech_within_units=self.speech_within_units,
-        )
-
 
 @register_criterion("sld", dataclass=SldCriterionConfig)
 class SldCriterion(FairseqCriterion):
@@ -143,10 +128,27 @@ class SldCriterion(FairseqCriterion):
         super().__init__(task)
         vocab = task.vocab
         self.layout = Layout(vocab.unit_offset, vocab.num_units, vocab.separator, vocab.pad)
-        self.objective: Objective = cfg.objective()
+        self.objective = self.build_objective(cfg)
         self.loss_form = str(cfg.loss_form)
         self.chunk_size = cfg.loss_chunk_size
         self._told = False
+
+    @staticmethod
+    def build_objective(cfg: Any) -> Objective:
+        """The objective of a config; not a method of the config, which fairseq turns into a dict."""
+        weight = cfg.kl_weight
+        return Objective(
+            text_weight=cfg.text_weight,
+            speech_weight=cfg.speech_weight,
+            kl_weight=DEFAULT_KL_WEIGHT[str(cfg.kl_denominator)] if weight is None else weight,
+            kl_variant=str(cfg.kl_variant),
+            kl_denominator=str(cfg.kl_denominator),
+            temperature=cfg.kl_temperature,
+            smoothing=cfg.kl_smoothing,
+            text_label_smoothing=cfg.text_label_smoothing,
+            speech_label_smoothing=cfg.speech_label_smoothing,
+            speech_within_units=cfg.speech_within_units,
+        )
 
     def forward(
         self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True
