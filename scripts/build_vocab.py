@@ -1,0 +1,50 @@
+"""The joint vocabulary of a data directory: DIR/train.tsv to DIR/dict.txt and DIR/vocab.json.
+
+    python scripts/build_vocab.py --data data --text-tokenizer word
+    python scripts/build_vocab.py --data data --text-tokenizer sentencepiece --text-vocab-size 500
+
+Deterministic: the same manifest gives the same bytes. `gpt2` takes GPT-2's own symbols from a
+Hugging Face tokenizer in DIR/gpt2_tokenizer.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence
+
+from simple_parsing import ArgumentParser, DashVariant
+
+from sld_user_dir.data.build_vocab import build_vocabulary, describe
+from sld_user_dir.pipeline.logs import log_progress
+
+
+@dataclass
+class VocabConfig:
+    """Transcripts and units to one dictionary."""
+
+    data: Path
+    """data directory with train.tsv; the files are written there"""
+    text_tokenizer: str = "char"
+    """`char` (`|` for the space), `word`, `sentencepiece` or `gpt2`"""
+    text_vocab_size: Optional[int] = None
+    """train a SentencePiece model of so many pieces on the transcripts (DIR/text.spm.model)"""
+    split: str = "train"
+    """manifest that the text symbols are taken from"""
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    log_progress()
+    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
+    parser.add_arguments(VocabConfig, dest="config")
+    config = parser.parse_args(argv).config
+    try:
+        vocab = build_vocabulary(config.data, config.text_tokenizer, config.text_vocab_size, config.split)
+    except (ValueError, OSError) as error:
+        print(f"build_vocab.py: {error}", file=sys.stderr)
+        return 1
+    print(f"{config.data}: {describe(vocab)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
