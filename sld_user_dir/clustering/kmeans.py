@@ -15,16 +15,17 @@ import json
 import logging
 import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from typing import Any, Optional
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
+from sld_user_dir.atomic import atomic_path
+from sld_user_dir.clustering.assign import CpuAssigner
 from sld_user_dir.clustering.device import resolve_gpus
 from sld_user_dir.features.audio import FloatArray, PathLike
-from sld_user_dir.atomic import atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +57,7 @@ class KMeans:
             raise KMeansError(f"centroids are a (K, D) array, not of shape {centroids.shape}")
         if not np.isfinite(centroids).all():
             raise KMeansError("centroids hold NaN or infinite values")
-        index = faiss.IndexFlatL2(centroids.shape[1])
-        index.add(centroids)
         object.__setattr__(self, "centroids", centroids)
-        object.__setattr__(self, "_index", index)
 
     @property
     def num_units(self) -> int:
@@ -78,16 +76,26 @@ class KMeans:
 
     def search(self, frames: FloatArray) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """Nearest centroid and squared distance to it, each (T,), of frames (T, D)."""
+        frames = self._check(frames)
+        index = faiss.IndexFlatL2(self.dim)
+        index.add(self.centroids)
+        distances, nearest = index.search(frames, 1)
+        return nearest[:, 0].astype(np.int32), distances[:, 0]
+
+    def assign(self, frames: FloatArray) -> npt.NDArray[np.int32]:
+        """Unit of each frame: (T, D) -> int32 (T,). For many utterances, `units.assign_joined`."""
+        return self._assigner([self._check(frames)])[0]
+
+    @cached_property
+    def _assigner(self) -> CpuAssigner:
+        return CpuAssigner(self.centroids)
+
+    def _check(self, frames: FloatArray) -> FloatArray:
         if frames.ndim != 2 or frames.shape[1] != self.dim:
             raise KMeansError(
                 f"frames of shape {frames.shape} do not fit centroids of {self.dim} dimensions"
             )
-        distances, nearest = self._index.search(np.ascontiguousarray(frames, np.float32), 1)  # type: ignore[attr-defined]
-        return nearest[:, 0].astype(np.int32), distances[:, 0]
-
-    def assign(self, frames: FloatArray) -> npt.NDArray[np.int32]:
-        """Unit of each frame: (T, D) -> int32 (T,)."""
-        return self.search(frames)[0]
+        return np.ascontiguousarray(frames, dtype=np.float32)
 
     def save(self, path: PathLike) -> None:
         """Write atomically; the same centroids and metadata give the same bytes."""

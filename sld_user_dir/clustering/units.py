@@ -7,39 +7,36 @@ from typing import Iterable, Iterator, Optional
 import numpy as np
 import numpy.typing as npt
 
+from sld_user_dir.clustering.assign import Assigner, CpuAssigner, TorchAssigner, UnitArray
 from sld_user_dir.clustering.kmeans import KMeans, KMeansError
 from sld_user_dir.data.manifest import UnitProvenance
 from sld_user_dir.features.audio import FloatArray
 from sld_user_dir.features.frontend import FeatureConfig, FrontEnd
 
-UnitArray = npt.NDArray[np.int32]
-BLOCK_FRAMES = 8192  # enough for one efficient matrix product, little enough to hold
+BLOCK_FRAMES = 8192  # enough for efficient matrix products, little enough to hold
 
 
 def assign_joined(
-    kmeans: KMeans, utterances: Iterable[FloatArray], block_frames: int = BLOCK_FRAMES
+    kmeans: KMeans,
+    utterances: Iterable[FloatArray],
+    block_frames: int = BLOCK_FRAMES,
+    on_gpu: bool = False,
 ) -> Iterator[UnitArray]:
-    """Units of each utterance's frames (T, D), searched in blocks of about `block_frames`.
+    """Units of each utterance's frames (T, D), about `block_frames` of them at a time.
 
-    Assignment is a matrix product; short utterances, one by one, would each make a small
-    one. A block is held at a time.
+    Assignment is a matrix product; short utterances, one by one, would each make a small one.
     """
+    assign: Assigner = (TorchAssigner if on_gpu else CpuAssigner)(kmeans.centroids)
     block: list[FloatArray] = []
     n_frames = 0
     for frames in utterances:
         block.append(frames)
         n_frames += len(frames)
         if n_frames >= block_frames:
-            yield from _assign_block(kmeans, block)
+            yield from assign(block)
             block, n_frames = [], 0
-    yield from _assign_block(kmeans, block)
-
-
-def _assign_block(kmeans: KMeans, block: list[FloatArray]) -> list[UnitArray]:
-    if not block:
-        return []
-    units = kmeans.assign(np.concatenate(block) if len(block) > 1 else block[0])
-    return np.split(units, np.cumsum([len(frames) for frames in block])[:-1])
+    if block:
+        yield from assign(block)
 
 
 def deduplicate(units: UnitArray) -> tuple[UnitArray, npt.NDArray[np.int64]]:

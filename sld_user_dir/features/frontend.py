@@ -100,6 +100,11 @@ class FrontEnd:
         return name + (f"+stack{self.config.stack}" if self.config.stack > 1 else "")
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether the encoder runs on a GPU."""
+        return getattr(self._encoder, "on_gpu", False)
+
+    @property
     def wants_speakers(self) -> bool:
         """Statistics of each speaker must be gathered before frames can be made."""
         return self.config.normalise == "speaker"

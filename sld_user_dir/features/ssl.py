@@ -1,9 +1,8 @@
 """Frames from HuBERT, WavLM, wav2vec 2.0 and relatives, by either library's checkpoints.
 
 **Layers** count from 1: layer L is the output of the L-th transformer block, before any final
-layer norm; 0 is the first block's input. This is `output_layer=L` of fairseq, `hidden_states[L]`
-of transformers (but for the last layer of pre-norm models, which transformers normalises), and
-layer L of textless-lib. Blocks above L are not even loaded to the device.
+layer norm; 0 is the first block's input. This is `output_layer=L` of fairseq and
+`hidden_states[L]` of transformers 5 (version 4 normalised the last layer of pre-norm models). Blocks above L are not even loaded to the device.
 
 **No padding leaks**: convolutions, whose group norm averages over time, run recording by
 recording; only the transformer is batched, with a mask.
@@ -97,6 +96,7 @@ class SslEncoder:
         self.sample_rate_hz, self.dim = geometry.sample_rate_hz, geometry.dim
         self.frame_rate_hz = geometry.sample_rate_hz / geometry.hop
         self.model_name = config.features
+        self.on_gpu = device.type == "cuda"
         self._batch_frames = max(1, int(batch_seconds * self.frame_rate_hz))
         self.encoder = (
             f"{geometry.model_type}@{weights_digest(backend.model)}:{geometry.sample_rate_hz}Hz"

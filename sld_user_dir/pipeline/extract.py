@@ -59,7 +59,7 @@ def extract_units(
     rejected: list[Rejected] = []
     transcribed = _with_text(recordings, rejected)
     framed = stream_frames(transcribed, front_end, stream, stats)
-    utterances = _utterances(kmeans, _keep(framed, rejected), deduplicated)
+    utterances = _utterances(kmeans, _keep(framed, rejected), deduplicated, front_end.on_gpu)
     with atomic_path(out) as aside:
         written = write_manifest(aside, _progress(utterances, len(recordings)), made_by, header)
         write_rejected(rejected_path(out), rejected)  # before the manifest appears
@@ -86,7 +86,7 @@ def _keep(stream: Iterable[Union[Framed, Rejected]], rejected: list[Rejected]) -
 
 
 def _utterances(
-    kmeans: KMeans, stream: Iterator[Framed], deduplicated: bool
+    kmeans: KMeans, stream: Iterator[Framed], deduplicated: bool, on_gpu: bool
 ) -> Iterator[Utterance]:
     waiting: list[Recording] = []  # whose units are still in the block being filled
 
@@ -95,7 +95,7 @@ def _utterances(
             waiting.append(one.recording)
             yield one.frames
 
-    for units in assign_joined(kmeans, frames()):
+    for units in assign_joined(kmeans, frames(), on_gpu=on_gpu):
         recording, durations = waiting.pop(0), None
         if deduplicated:
             units, durations = deduplicate(units)
