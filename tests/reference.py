@@ -72,6 +72,8 @@ def loss(
     sums = {name: logits.new_zeros(()) for name in ("text", "speech", "kl")}
     counts = dict.fromkeys(sums, 0)
     for row in range(logits.size(0)):
+        if bool((target[row] == pad).all()):
+            continue  # no sentence
         for t in range(logits.size(1)):
             x, y = int(src[row, t]), int(target[row, t])
             terms = position_losses(logits[row, t], x, y, pad, separator, offset, options)

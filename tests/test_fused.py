@@ -131,11 +131,11 @@ def test_tied_weight_gets_both_gradients() -> None:
 @pytest.mark.parametrize("variant", ["paper", "official"])
 def test_degenerate_batches(ids: int, variant: str) -> None:
     """All padding, no speech, no text: finite, as the definition, gradients for every input."""
-    target = torch.full((2, 3), ids)
+    target, src = torch.full((2, 3), ids), torch.full((2, 3), OFFSET)
     objective = Objective(kl_variant=variant)
     inputs = hidden_and_weight(target, k=4)
-    value, _, _ = fused_form(*inputs, target, target, objective)
-    expected = oracle(inputs[0] @ inputs[1].t(), target, target, objective)
+    value, _, _ = fused_form(*inputs, src, target, objective)
+    expected = oracle(inputs[0] @ inputs[1].t(), src, target, objective)
     torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-9)
     gradients = torch.autograd.grad(value, inputs)
     assert all(gradient.isfinite().all() for gradient in gradients)

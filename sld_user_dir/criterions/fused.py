@@ -36,7 +36,7 @@ from .losses import (
     total_loss,
 )
 
-CHUNK_LOGITS = 2**24  # logits of a chunk: 64 MiB in float32
+CHUNK_SIZE = 256  # positions; at V = 56,000 their logits take 55 MiB in float32
 BLOCK_LOGITS = 2**18  # logits that a CPU works on at a time, so that they stay in its cache
 HALF = (torch.float16, torch.bfloat16)
 HALF_BLOCK = 2**13  # rows of the weight gradient that a half-precision product makes at a time
@@ -147,14 +147,14 @@ class _Walk:
 
     def _group(self, chosen: Tensor, first_id: int, softmax_units: bool) -> None:
         """Walk over the rows of mask `chosen` (n,), projected to the ids from `first_id` on."""
-        size = self.plan.chunk_size
-        if size is None:
-            size = max(1, CHUNK_LOGITS // (self.weight.size(0) - first_id))
-        rows = chosen.nonzero().squeeze(1)
-        for chunk in rows.split(size) if len(rows) else ():
+        rows, weight = chosen.nonzero().squeeze(1), self.weight[first_id:].t()
+        size = min(self.plan.chunk_size or CHUNK_SIZE, len(rows))
+        buffer = weight.new_empty(size, weight.size(1))  # once: fresh memory costs page faults
+        for chunk in rows.split(size) if size else ():
             index = self.plan.rows.index[chunk]
             inputs = self.features[index]  # (c, d)
-            logits = (inputs @ self.weight[first_id:].t()).to(self.stats.dtype)  # (c, V - first_id)
+            logits = torch.mm(inputs, weight, out=buffer[: len(chunk)])  # (c, V - first_id)
+            logits = logits.to(self.stats.dtype)
             block = len(chunk)
             if logits.device.type == "cpu":
                 block = max(1, BLOCK_LOGITS // logits.size(1))

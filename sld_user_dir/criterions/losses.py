@@ -139,14 +139,15 @@ def select_rows(src_tokens: Tensor, target: Tensor, layout: Layout, official: bo
     """Sort the positions of a batch into classes. src_tokens, target: (B, L) ids.
 
     `official` follows the authors' program: the separator counts as speech; the KL covers every
-    position but those from padding to padding; its target peaks at unit 0 where y is no unit and
+    position but those from padding to padding and rows without a target; its target peaks at unit 0 where y is no unit and
     is uniform where y is padding (the last token of a padded row, where the batch feeds it in).
     """
-    src_tokens, target = src_tokens.reshape(-1), target.reshape(-1)
+    fed = ((src_tokens != layout.pad) & (target != layout.pad).any(1, keepdim=True)).reshape(-1)
+    target = target.reshape(-1)
     padding = target == layout.pad
     unit = target >= layout.unit_offset
     separator = target == layout.separator
-    live = ~padding | (src_tokens != layout.pad) if official else ~(padding | separator)
+    live = ~padding | fed if official else ~(padding | separator)
     index = live.nonzero().squeeze(1)
     target, padding, unit, separator = (t[index] for t in (target, padding, unit, separator))
     return Rows(
