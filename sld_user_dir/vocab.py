@@ -97,6 +97,12 @@ class JointVocabulary:
         self.separator = self._require(SEPARATOR)
         self.unit_offset = self._require(unit_symbol(0))
         self.num_units = len(dictionary) - self.unit_offset
+        if (self.separator, self.unit_offset) != (self.mask + 1, self.mask + 2):
+            raise VocabularyError(
+                f"{MASK}, {SEPARATOR} and {unit_symbol(0)} are entries {self.mask}, {self.separator} and "
+                f"{self.unit_offset} of the dictionary, but must follow each other; build it with "
+                "scripts/build_vocab.py"
+            )
         for k in range(self.num_units):
             if dictionary[self.unit_offset + k] != unit_symbol(k):
                 raise VocabularyError(
@@ -186,13 +192,17 @@ class JointVocabulary:
             texts: transcripts; their symbols are counted and sorted by count, then symbol.
             num_units: K ≥ 1.
             symbols: fixes the text symbols and their order (GPT-2's, SentencePiece's).
+
+        A text symbol spelt like a special or a unit is left out: in a transcript it is ``<unk>``.
         """
+        reserved = {MASK, SEPARATOR, *map(unit_symbol, range(num_units))}
         counts = Counter(s for text in texts for s in tokenizer.encode(text))
         if symbols is None:
             symbols = sorted(counts, key=lambda s: (-counts[s], s))
         dictionary = Dictionary()
         for symbol in symbols:
-            dictionary.add_symbol(symbol, n=counts[symbol])
+            if symbol not in reserved:
+                dictionary.add_symbol(symbol, n=counts[symbol])
         for symbol in [MASK, SEPARATOR, *map(unit_symbol, range(num_units))]:
             dictionary.add_symbol(symbol)
         return cls(dictionary, tokenizer)
@@ -200,7 +210,9 @@ class JointVocabulary:
     def save(self, directory: Path) -> None:
         """Write ``dict.txt`` and ``vocab.json``."""
         directory.mkdir(parents=True, exist_ok=True)
-        self.dictionary.save(str(directory / DICT_FILE))
+        partial = directory / (DICT_FILE + ".tmp")
+        self.dictionary.save(str(partial))
+        os.replace(partial, directory / DICT_FILE)
         meta = {"text_tokenizer": self.tokenizer.name, "num_units": self.num_units}
         partial = directory / (VOCAB_FILE + ".tmp")
         partial.write_text(json.dumps(meta, indent=1) + "\n")
@@ -218,8 +230,16 @@ class JointVocabulary:
             if not (directory / name).is_file():
                 raise VocabularyError(f"{directory / name} does not exist; {remedy}")
         try:
-            kind = json.loads((directory / VOCAB_FILE).read_text())["text_tokenizer"]
-            tokenizer = build_text_tokenizer(kind, directory)
-            return cls(Dictionary.load(str(directory / DICT_FILE)), tokenizer)
-        except (KeyError, ValueError) as error:
+            meta = json.loads((directory / VOCAB_FILE).read_text(encoding="utf-8"))
+            tokenizer = build_text_tokenizer(meta["text_tokenizer"], directory)
+            # fairseq reports bytes that are not UTF-8 by a bare Exception
+            (directory / DICT_FILE).read_text(encoding="utf-8")
+            vocab = cls(Dictionary.load(str(directory / DICT_FILE)), tokenizer)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise VocabularyError(f"{directory}: {error}; {remedy}") from error
+        stated = meta.get("num_units", vocab.num_units)
+        if stated != vocab.num_units:
+            raise VocabularyError(
+                f"{directory}: {DICT_FILE} has {vocab.num_units} units, {VOCAB_FILE} states {stated}; {remedy}"
+            )
+        return vocab

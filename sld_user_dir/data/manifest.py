@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Optional
 
 import numpy as np
+
+from ..atomic import atomic_path
 
 FORMAT = "speech-unit-manifest/1"
 REQUIRED = ("id", "units", "text")
@@ -192,8 +193,11 @@ def _read_header(path: Path, lines: list[str]) -> tuple[dict[str, Any], int]:
 
 def _read_provenance(path: Path, header: dict[str, Any]) -> UnitProvenance:
     try:
-        return UnitProvenance(**header["provenance"])
-    except (KeyError, TypeError) as error:
+        made_by = UnitProvenance(**header["provenance"])
+        if type(made_by.num_units) is not int or made_by.num_units < 1:
+            raise ValueError(f"num_units is {made_by.num_units!r}, no number of units")
+        return made_by
+    except (KeyError, TypeError, ValueError) as error:
         raise ManifestError(
             path, None, f"header has no valid provenance ({error})", "state what made the units"
         ) from None
@@ -212,6 +216,10 @@ def read_manifest(path) -> Manifest:
     header, header_line = _read_header(path, lines)
     provenance = _read_provenance(path, header)
     columns = lines[header_line - 1].split("\t")
+    if columns[-1].endswith("\r"):
+        raise ManifestError(path, header_line, "line ends of Windows", "save the file with plain line feeds")
+    if len(set(columns)) < len(columns):
+        raise ManifestError(path, header_line, f"a column twice among {columns}", "name each column once")
     missing = [c for c in REQUIRED if c not in columns]
     if missing:
         raise ManifestError(
@@ -291,6 +299,9 @@ def _row(utterance: Utterance, columns: list[str]) -> str:
     if utterance.durations is not None:
         values["durations"] = format_units(utterance.durations)
     values.update(utterance.fields)
+    if values.keys() != set(columns):
+        odd = ", ".join(sorted(values.keys() ^ set(columns)))
+        raise ValueError(f"{utterance.id}: not every utterance has the column {odd}")
     row = [str(values[c]) for c in columns]
     for name, value in zip(columns, row):
         if "\t" in value or "\n" in value:
@@ -312,13 +323,10 @@ def write_manifest(
     Returns:
         The number of utterances.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
     entries = {"format": FORMAT, "provenance": asdict(provenance), **(header or {})}
     entries.update(format=FORMAT, provenance=asdict(provenance))
     count = 0
-    with partial.open("w", encoding="utf-8", newline="\n") as out:
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as out:
         for key, value in entries.items():
             out.write(f"# {key}: {json.dumps(value, ensure_ascii=False)}\n")
         columns: Optional[list[str]] = None
@@ -332,5 +340,4 @@ def write_manifest(
             count += 1
         if columns is None:
             out.write("\t".join(REQUIRED) + "\n")
-    os.replace(partial, path)
     return count
