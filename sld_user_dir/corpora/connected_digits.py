@@ -1,0 +1,140 @@
+"""Connected digits from the Free Spoken Digit Dataset (FSDD).
+
+Recordings of one speaker, joined in random order to strings of 1 to 7 digits:
+a corpus with word order that two CPU cores can train on. FSDD's own split is
+kept (index 0-4 is test), and no recording is in two sets:
+
+====================  ===========================================================
+``train``             speakers heard in training, index 8-49, at three speeds
+``valid``             the same speakers, index 5-7
+``test``              the same speakers, index 0-4: FSDD's official test split
+``test_unseen``       every recording of the speaker that training never hears
+====================  ===========================================================
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterator, List, Sequence
+
+import numpy as np
+import soundfile
+
+from ..data.audio_manifest import Recording, write_audio_manifest
+
+WORDS = "zero one two three four five six seven eight nine".split()
+SAMPLE_RATE_HZ = 8000
+UNSEEN_SPEAKER = "yweweler"  # the last in the alphabet, chosen before any result
+LICENSE = "CC BY-SA 4.0"
+ATTRIBUTION = (
+    "Units of the Free Spoken Digit Dataset by Zohar Jackson et al., "
+    "github.com/Jakobovski/free-spoken-digit-dataset; recordings joined to strings"
+)
+_NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.(wav|flac)$")
+
+
+@dataclass(frozen=True)
+class Digit:
+    """One FSDD recording."""
+
+    digit: int
+    speaker: str
+    index: int
+    path: Path
+
+    @property
+    def subset(self) -> str:
+        """Which set it belongs to."""
+        if self.speaker == UNSEEN_SPEAKER:
+            return "test_unseen"
+        return "test" if self.index < 5 else "valid" if self.index < 8 else "train"
+
+
+@dataclass(frozen=True)
+class SubsetSize:
+    """How many strings of a set, and at which speeds."""
+
+    strings: int
+    speeds: Sequence[float] = (1.0,)
+
+
+def find_digits(folder: Path) -> List[Digit]:
+    """Recordings ``{digit}_{speaker}_{index}`` of a folder, in a fixed order.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    found = [(_NAME.search(p.name), p) for p in sorted(folder.rglob("*"))]
+    digits = [Digit(int(m[1]), m[2], int(m[3]), p) for m, p in found if m]
+    if not digits:
+        raise FileNotFoundError(
+            f"{folder}: no recordings named like 7_george_12.wav; get them from "
+            "github.com/Jakobovski/free-spoken-digit-dataset"
+        )
+    return sorted(digits, key=lambda d: (d.speaker, d.digit, d.index))
+
+
+def draw_strings(
+    digits: Sequence[Digit], count: int, rng: np.random.Generator, longest: int = 7
+) -> Iterator[List[Digit]]:
+    """``count`` strings of 1 … ``longest`` recordings, speakers in turn.
+
+    Every recording of a speaker is used once before any is used again.
+    """
+    by_speaker: Dict[str, List[Digit]] = {}
+    for digit in digits:
+        by_speaker.setdefault(digit.speaker, []).append(digit)
+    waiting: Dict[str, List[Digit]] = {speaker: [] for speaker in by_speaker}
+    speakers = sorted(by_speaker)
+    for i in range(count):
+        speaker = speakers[i % len(speakers)]
+        string = []
+        for _ in range(rng.integers(1, longest + 1)):
+            if not waiting[speaker]:
+                pool = by_speaker[speaker]
+                waiting[speaker] = [pool[j] for j in rng.permutation(len(pool))]
+            string.append(waiting[speaker].pop())
+        yield string
+
+
+def write_strings(
+    digits: Sequence[Digit], sizes: Dict[str, SubsetSize], out: Path, seed: int = 1
+) -> Dict[str, Path]:
+    """Join recordings to strings and write them with one audio manifest a set.
+
+    Returns:
+        Audio manifest of each set, ``out/<set>.audio.tsv``; audio is below ``out/<set>/``.
+    """
+    waves = {d: _read(d.path) for d in digits}
+    manifests = {}
+    for number, (subset, size) in enumerate(sizes.items()):
+        rng = np.random.default_rng([seed, number])
+        pool = [d for d in digits if d.subset == subset]
+        recordings = []
+        (out / subset).mkdir(parents=True, exist_ok=True)
+        for i, string in enumerate(draw_strings(pool, size.strings, rng)):
+            wave = np.concatenate([waves[d] for d in string])
+            name = f"{subset}-{i:05d}-{string[0].speaker}"
+            path = out / subset / f"{name}.wav"
+            soundfile.write(path, wave, SAMPLE_RATE_HZ, subtype="PCM_16")
+            speed = float(size.speeds[rng.integers(len(size.speeds))])
+            text = " ".join(WORDS[d.digit] for d in string)
+            fields = {"digits": " ".join(d.path.stem for d in string), "speed": f"{speed:g}"}
+            recordings.append(
+                Recording(
+                    name, path.resolve(), len(wave), SAMPLE_RATE_HZ, text,
+                    string[0].speaker, speed, fields,
+                )
+            )
+        manifests[subset] = out / f"{subset}.audio.tsv"
+        write_audio_manifest(manifests[subset], recordings, out)
+    return manifests
+
+
+def _read(path: Path) -> np.ndarray:
+    wave, rate = soundfile.read(path, dtype="float32")
+    if rate != SAMPLE_RATE_HZ or wave.ndim != 1:
+        raise ValueError(f"{path}: {rate} Hz, {wave.ndim} channels; FSDD is {SAMPLE_RATE_HZ} Hz mono")
+    return wave
