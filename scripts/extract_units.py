@@ -17,8 +17,8 @@ from simple_parsing import ArgumentParser, DashVariant
 from sld_user_dir.clustering.device import DeviceError
 from sld_user_dir.data.audio_scan import rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
-from sld_user_dir.pipeline.logs import log_progress
 from sld_user_dir.pipeline.jobs import ExtractJob, parse_header
+from sld_user_dir.pipeline.logs import log_progress
 from sld_user_dir.pipeline.shards import ShardError
 from sld_user_dir.pipeline.stream import StreamConfig
 

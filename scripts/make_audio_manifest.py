@@ -23,16 +23,10 @@ from sld_user_dir.data.audio_manifest import (
     write_audio_manifest,
     write_fairseq_tsv,
 )
-from sld_user_dir.data.audio_scan import (
-    Limits,
-    add_pattern,
-    add_transcript,
-    find_recordings,
-    read_table,
-)
+from sld_user_dir.data.audio_scan import Limits, add_pattern, add_transcript, find_recordings, read_table
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
-from sld_user_dir.pipeline.logs import log_progress
 from sld_user_dir.pipeline.jobs import CheckJob
+from sld_user_dir.pipeline.logs import log_progress
 from sld_user_dir.pipeline.shards import ShardError
 
 

@@ -18,14 +18,7 @@ from typing import Iterable, Iterator, Optional, Union
 
 from sld_user_dir.atomic import atomic_path
 from sld_user_dir.data.audio_manifest import AudioManifestError, Recording
-from sld_user_dir.features.audio import (
-    EXTENSIONS,
-    AudioError,
-    AudioInfo,
-    probe,
-    read_audio,
-    reject_reason,
-)
+from sld_user_dir.features.audio import EXTENSIONS, AudioError, AudioInfo, probe, read_audio, reject_reason
 
 logger = logging.getLogger(__name__)
 LIBRISPEECH_ID = re.compile(r"(\d+)-\d+-\d+")

@@ -7,6 +7,7 @@ is run.
 from __future__ import annotations
 
 import logging
+
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 

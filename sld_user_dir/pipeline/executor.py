@@ -4,6 +4,7 @@ The last two are submitit's executors. Only shards that are missing are submitte
 """
 
 import logging
+import re
 import time
 from dataclasses import dataclass
 from typing import List, Optional
@@ -102,8 +103,14 @@ def _wait(handles: dict, poll_seconds: float = 0.5) -> dict:
             del left[index]
             error = handle.exception()
             if error is not None:
-                last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-                failed[index] = f"{last[0]} (log: {handle.paths.stderr})"
+                failed[index] = f"{_cause(error)} (log: {handle.paths.stderr})"
             logger.info("shard %d %s, %d running", index, "failed" if error else "done", len(left))
         time.sleep(poll_seconds if left else 0)
     return failed
+
+
+def _cause(error: BaseException) -> str:
+    """The line of the shard's own traceback that names its error; submitit wraps it in advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
+    return (named or lines or [type(error).__name__])[-1 if named else 0]

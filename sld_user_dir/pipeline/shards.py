@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Iterable, Sequence, TypeVar
+from typing import Any, Iterable, Sequence, TextIO, TypeVar
 
 from sld_user_dir.atomic import atomic_path
 from sld_user_dir.features.audio import PathLike
@@ -128,20 +128,31 @@ def join_tables(paths: Iterable[Path], out: PathLike) -> None:
     Raises:
         ShardError: names the file whose header differs.
     """
-    expected: list[str] = []
+    columns: dict[str, Path] = {}  # header lines, and the first file that has them
     with atomic_path(out) as aside, open(aside, "w", encoding="utf-8", newline="\n") as target:
+        empty = ""
         for path in paths:
             with open(path, encoding="utf-8", newline="\n") as source:
-                header = [source.readline()]
-                while header[-1].startswith("#"):
-                    header.append(source.readline())
-                if not expected:
-                    expected = header
-                    target.writelines(header)
+                header = _header(source)
                 first = source.readline()
+                empty = empty or header
                 if not first:
-                    continue  # a shard without a row
-                if header != expected:
-                    raise ShardError(f"{path}: another header than the first shard's; remove the shards and run again")
+                    continue  # a shard without a row need not know all columns
+                if not columns:
+                    target.write(header)
+                if columns.setdefault(header, path) is path and len(columns) > 1:
+                    raise ShardError(
+                        f"{path}: another header than {next(iter(columns.values()))}; remove the shards "
+                        "and run again"
+                    )
                 target.write(first)
                 shutil.copyfileobj(source, target)
+        if not columns:
+            target.write(empty)
+
+
+def _header(source: TextIO) -> str:
+    lines = [source.readline()]
+    while lines[-1].startswith("#"):
+        lines.append(source.readline())
+    return "".join(lines)

@@ -1,0 +1,96 @@
+"""How good units are, as JSON: use of the clusters, agreement with labels, stability under noise.
+
+    python scripts/unit_report.py --units data/test.tsv
+    python scripts/unit_report.py --units data/test.tsv --alignment phones.ctm
+    python scripts/unit_report.py --kmeans km300.npz --audio test.audio.tsv --recordings 100
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Optional, Sequence
+
+import numpy as np
+from simple_parsing import ArgumentParser, DashVariant
+
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.quality import frame_labels, label_report, read_ctm, usage_report
+from sld_user_dir.clustering.stability import stability_report
+from sld_user_dir.clustering.units import expand, feature_config_of
+from sld_user_dir.data.audio_manifest import read_audio_manifest
+from sld_user_dir.data.manifest import read_manifest
+from sld_user_dir.features.audio import load_audio
+from sld_user_dir.features.frontend import build_front_end
+from sld_user_dir.pipeline.stream import StreamConfig, speaker_stats
+
+
+@dataclass
+class ReportConfig:
+    """What to look at."""
+
+    units: Optional[Path] = None
+    """unit manifest: use of the clusters"""
+    alignment: Optional[Path] = None
+    """CTM file (id channel start duration label, seconds): purity and PNMI of --units"""
+    kmeans: Optional[Path] = None
+    """k-means file: stability of its units on --audio"""
+    audio: Optional[Path] = None
+    """audio manifest"""
+    recordings: int = 100
+    """how many of its first recordings to perturb"""
+    device: str = "auto"
+    """for a neural encoder: `cpu`, `gpu`, or `auto`"""
+
+
+def use_and_labels(config: ReportConfig) -> Dict[str, Any]:
+    manifest = read_manifest(config.units)
+    rate = manifest.provenance.frame_rate_hz
+    counts = np.bincount(manifest.units, minlength=manifest.provenance.num_units)
+    frames = [one.units if one.durations is None else expand(one.units, one.durations) for one in manifest]
+    seconds = sum(map(len, frames)) / rate if rate else float("nan")
+    report: Dict[str, Any] = {"use": usage_report(counts, len(manifest.units) / seconds)}
+    if config.alignment:
+        segments, ids = read_ctm(config.alignment), {}
+        labels = [
+            frame_labels(segments.get(one.id, []), len(units), rate, ids)
+            for one, units in zip(manifest, frames)
+        ]
+        report["labels"] = label_report(np.concatenate(frames), np.concatenate(labels))
+    return report
+
+
+def stability(config: ReportConfig) -> Dict[str, Any]:
+    kmeans = KMeans.load(config.kmeans)
+    front_end = build_front_end(feature_config_of(kmeans), config.device)
+    everything = read_audio_manifest(config.audio)
+    chosen = everything[: config.recordings]
+    speakers = None
+    if front_end.wants_speakers:
+        by_speaker = speaker_stats(everything, front_end, StreamConfig())
+        speakers = {one.id: by_speaker[one.speaker] for one in chosen}
+    waves = ((one.id, load_audio(one.path, front_end.sample_rate_hz, one.speed)) for one in chosen)
+    return stability_report(waves, front_end, kmeans, speakers)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
+    parser.add_arguments(ReportConfig, dest="config")
+    config = parser.parse_args(argv).config
+    report: Dict[str, Any] = {}
+    try:
+        if not config.units and not (config.kmeans and config.audio):
+            raise ValueError("give --units, or --kmeans and --audio, or all three")
+        if config.units:
+            report.update(use_and_labels(config))
+        if config.kmeans and config.audio:
+            report["stability"] = stability(config)
+    except (ValueError, OSError) as error:
+        print(f"unit_report.py: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(report, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

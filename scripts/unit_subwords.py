@@ -1,0 +1,60 @@
+"""Unit subwords: learn a SentencePiece model over units, and rewrite manifests in its pieces.
+
+    python scripts/unit_subwords.py --train data/train.tsv --model units6000.model --num-pieces 6000
+    python scripts/unit_subwords.py --model units6000.model --encode data/train.tsv data/test.tsv --out-dir data-subwords
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from simple_parsing import ArgumentParser, DashVariant
+
+from sld_user_dir.clustering.subwords import UnitSubwords, encode_manifest
+from sld_user_dir.data.manifest import read_manifest, write_manifest
+
+
+@dataclass
+class SubwordConfig:
+    """Unit subwords."""
+
+    model: Path
+    """model file: written with --train, else read"""
+    train: Optional[Path] = None
+    """unit manifest to learn from"""
+    num_pieces: int = 6000
+    """size of the speech vocabulary"""
+    encode: List[Path] = field(default_factory=list)
+    """unit manifests to rewrite"""
+    out_dir: Optional[Path] = None
+    """folder of the rewritten manifests, which keep their names"""
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
+    parser.add_arguments(SubwordConfig, dest="config")
+    config = parser.parse_args(argv).config
+    try:
+        if config.encode and not config.out_dir:
+            raise ValueError("--encode wants --out-dir")
+        if config.train:
+            manifest = read_manifest(config.train)
+            units = (one.units for one in manifest)
+            subwords = UnitSubwords.train(units, manifest.provenance.num_units, config.num_pieces)
+            subwords.save(config.model)
+        else:
+            subwords = UnitSubwords.load(config.model)
+        for path in config.encode:
+            manifest = read_manifest(path)
+            utterances, provenance = encode_manifest(manifest, subwords)
+            written = write_manifest(config.out_dir / path.name, utterances, provenance, manifest.header)
+            print(f"{config.out_dir / path.name}: {written} utterances in {subwords.num_pieces} pieces")
+    except (ValueError, OSError) as error:
+        print(f"unit_subwords.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
