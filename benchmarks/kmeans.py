@@ -113,7 +113,10 @@ def kmeans_case(case: str, config: BenchmarkConfig) -> Dict[str, Any]:
     dim, units = map(int, case.split("x"))
     n, units = (FRAMES[dim] // QUICK, units // QUICK) if config.quick else (FRAMES[dim], units)
     real = dim == 39 and config.mfcc is not None
-    frames = mfcc_frames(config.mfcc, n + HELD_OUT, config.seed) if real else synthetic_frames(dim, n + HELD_OUT, config.seed)
+    if real:
+        frames = mfcc_frames(config.mfcc, n + HELD_OUT, config.seed)
+    else:
+        frames = synthetic_frames(dim, n + HELD_OUT, config.seed)
     train, held_out = frames[:n], frames[n:]
     baseline = MiniBatchKMeans(
         units, init="k-means++", max_iter=100, batch_size=10_000, tol=0.0, max_no_improvement=100,

@@ -43,27 +43,28 @@ class ReportConfig:
     """for a neural encoder: `cpu`, `gpu`, or `auto`"""
 
 
-def use_and_labels(config: ReportConfig) -> Dict[str, Any]:
-    manifest = read_manifest(config.units)
+def use_and_labels(units: Path, alignment: Optional[Path]) -> Dict[str, Any]:
+    manifest = read_manifest(units)
     rate = manifest.provenance.frame_rate_hz
     counts = np.bincount(manifest.units, minlength=manifest.provenance.num_units)
     frames = [one.units if one.durations is None else expand(one.units, one.durations) for one in manifest]
     seconds = sum(map(len, frames)) / rate if rate else float("nan")
     report: Dict[str, Any] = {"use": usage_report(counts, len(manifest.units) / seconds)}
-    if config.alignment:
-        segments, ids = read_ctm(config.alignment), {}
+    if alignment:
+        segments = read_ctm(alignment)
+        ids: Dict[str, int] = {}
         labels = [
-            frame_labels(segments.get(one.id, []), len(units), rate, ids)
-            for one, units in zip(manifest, frames)
+            frame_labels(segments.get(one.id, []), len(of_one), rate, ids)
+            for one, of_one in zip(manifest, frames)
         ]
         report["labels"] = label_report(np.concatenate(frames), np.concatenate(labels))
     return report
 
 
-def stability(config: ReportConfig) -> Dict[str, Any]:
-    kmeans = KMeans.load(config.kmeans)
+def stability(config: ReportConfig, kmeans_file: Path, audio: Path) -> Dict[str, Any]:
+    kmeans = KMeans.load(kmeans_file)
     front_end = build_front_end(feature_config_of(kmeans), config.device)
-    everything = read_audio_manifest(config.audio)
+    everything = read_audio_manifest(audio)
     chosen = everything[: config.recordings]
     speakers = None
     if front_end.wants_speakers:
@@ -82,9 +83,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if not config.units and not (config.kmeans and config.audio):
             raise ValueError("give --units, or --kmeans and --audio, or all three")
         if config.units:
-            report.update(use_and_labels(config))
+            report.update(use_and_labels(config.units, config.alignment))
         if config.kmeans and config.audio:
-            report["stability"] = stability(config)
+            report["stability"] = stability(config, config.kmeans, config.audio)
     except (ValueError, OSError) as error:
         print(f"unit_report.py: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,8 @@
 """Unit subwords: learn a SentencePiece model over units, and rewrite manifests in its pieces.
 
     python scripts/unit_subwords.py --train data/train.tsv --model units6000.model --num-pieces 6000
-    python scripts/unit_subwords.py --model units6000.model --encode data/train.tsv data/test.tsv --out-dir data-subwords
+    python scripts/unit_subwords.py --model units6000.model --encode data/train.tsv data/test.tsv \\
+        --out-dir data-subwords
 """
 
 import sys

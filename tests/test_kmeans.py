@@ -55,7 +55,7 @@ def test_bad_files_are_errors(tmp_path):
     np.savez(tmp_path / "pickled.npz", centroids=np.zeros((2, 2)), metadata=np.array([{"a": 1}], dtype=object))
     np.savez(tmp_path / "other.npz", centroids=np.zeros((2, 2)), metadata=np.array("{}"))
     for name in ("text", "pickled", "other"):
-        with pytest.raises(KMeansError, match=f"{name}.npz: .*train one"):
+        with pytest.raises(KMeansError, match=rf"{name}\.npz: .*train one"):
             KMeans.load(tmp_path / f"{name}.npz")
 
 
@@ -111,7 +111,7 @@ def test_gpu_without_one_is_an_error():
 
     if faiss.get_num_gpus():
         pytest.skip("there is a GPU")
-    with pytest.raises(DeviceError, match="--device gpu: .*--device cpu"):
+    with pytest.raises(DeviceError, match=r"--device gpu: .*--device cpu"):
         resolve_gpus("gpu")
     assert resolve_gpus("auto") == resolve_gpus("cpu") == 0
     with pytest.raises(ValueError, match="one of"):

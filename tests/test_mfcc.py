@@ -117,7 +117,12 @@ def test_speaker_statistics_are_wanted_and_used():
 
 @pytest.mark.parametrize(
     "options, message",
-    [({"normalise": "all"}, "one of"), ({"stack": 0}, "at least 1"), ({"layer": 3}, "no layers"), ({"features": "x"}, "which layer")],
+    [
+        ({"normalise": "all"}, "one of"),
+        ({"stack": 0}, "at least 1"),
+        ({"layer": 3}, "no layers"),
+        ({"features": "x"}, "which layer"),
+    ],
 )
 def test_impossible_descriptions_are_errors(options, message):
     with pytest.raises(ValueError, match=message):

@@ -16,10 +16,10 @@ from transformers import (
 from sld_user_dir.features.frontend import FeatureConfig, build_front_end
 from sld_user_dir.features.ssl import SslError
 
-SHAPE = dict(
-    hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
-    conv_dim=(16,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
-)
+SHAPE = {
+    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,
+    "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
+}
 FAMILIES = {
     "hubert": (HubertConfig, HubertModel),
     "wavlm": (WavLMConfig, WavLMModel),
@@ -150,12 +150,12 @@ def save_fairseq(path, family, prenorm):
     from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig
 
     torch.manual_seed(2)
-    settings = dict(
-        encoder_layers=3, encoder_embed_dim=32, encoder_ffn_embed_dim=48, encoder_attention_heads=4,
-        conv_feature_layers="[(16,10,5)] + [(16,3,2)] * 4 + [(16,2,2)] * 2", conv_pos=16,
-        conv_pos_groups=4, layer_norm_first=prenorm, extractor_mode="layer_norm" if prenorm else "default",
-        conv_bias=False, final_dim=8,
-    )
+    settings = {
+        "encoder_layers": 3, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4,
+        "conv_feature_layers": "[(16,10,5)] + [(16,3,2)] * 4 + [(16,2,2)] * 2", "conv_pos": 16,
+        "conv_pos_groups": 4, "layer_norm_first": prenorm, "extractor_mode": "layer_norm" if prenorm else "default",
+        "conv_bias": False, "final_dim": 8,
+    }
     task = {"_name": "hubert_pretraining", "sample_rate": 16000, "normalize": prenorm, "label_rate": 50}
     if family == "hubert":
         config = FsHubertConfig(**settings, label_rate=50)

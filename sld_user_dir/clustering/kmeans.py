@@ -169,9 +169,14 @@ class _Trainer:
             raise ValueError(f"start is one of {', '.join(STARTS)}, not {start!r}")
         self._frames, self._k, self._seed, self._n_gpus = frames, k, seed, n_gpus
         self._init_method = getattr(faiss, STARTS[start])
-        self.centroids: Optional[FloatArray] = None
+        self._centroids: Optional[FloatArray] = None
         self.iterations = self.repaired = 0
         self.inertia = np.inf
+
+    @property
+    def centroids(self) -> FloatArray:
+        assert self._centroids is not None, "no round has run"
+        return self._centroids
 
     def round(self, iterations: int) -> None:
         """Run `iterations` more; `inertia` is the mean squared distance before the last update."""
@@ -182,10 +187,10 @@ class _Trainer:
             min_points_per_centroid=1,  # no warning on small samples
             max_points_per_centroid=len(self._frames),  # the sample is drawn by the caller
         )
-        kmeans.train(self._frames, init_centroids=self.centroids)
-        self.centroids = kmeans.centroids.copy()
+        kmeans.train(self._frames, init_centroids=self._centroids)
+        self._centroids = np.array(kmeans.centroids, dtype=np.float32)
         self.iterations += iterations
-        self.inertia = float(kmeans.obj[-1]) / len(self._frames)
+        self.inertia = float(np.asarray(kmeans.obj)[-1]) / len(self._frames)
         logger.info("k-means: iteration %d, inertia %.6g a frame", self.iterations, self.inertia)
 
     def run(self, max_iterations: int, tolerance: float) -> None:
@@ -198,12 +203,12 @@ class _Trainer:
     def repair_empty(self, attempts: int = 5) -> None:
         """Restart clusters without frames on the worst-fitting frames, and settle again."""
         for _ in range(attempts):
-            nearest, distances = KMeans(self.centroids).search(self._frames)  # type: ignore[arg-type]
+            nearest, distances = KMeans(self.centroids).search(self._frames)
             empty = np.flatnonzero(np.bincount(nearest, minlength=self._k) == 0)
             if not len(empty):
                 return
             worst = _distinct_rows(self._frames, np.argsort(-distances, kind="stable"), len(empty))
-            self.centroids[empty[: len(worst)]] = self._frames[worst]  # type: ignore[index]
+            self.centroids[empty[: len(worst)]] = self._frames[worst]
             self.repaired += len(worst)
             self.round(1)
         distinct = len({row.tobytes() for row in self._frames})

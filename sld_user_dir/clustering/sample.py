@@ -97,7 +97,7 @@ def save_sample(path: PathLike, **samples: FrameSample) -> None:
         keys, frames = sample.finish()
         arrays.update({f"{name}_keys": keys, f"{name}_frames": frames, f"{name}_seen": np.array(sample.seen)})
     with atomic_path(path) as aside, open(aside, "wb") as handle:
-        np.savez(handle, **arrays)
+        np.savez(handle, **arrays)  # type: ignore[arg-type]
 
 
 def merge_file(path: PathLike, **samples: FrameSample) -> None:

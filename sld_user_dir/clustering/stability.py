@@ -81,18 +81,19 @@ def stability_report(
         speakers: statistics by name, where the front end normalises by speaker; the clean ones,
             which the perturbed recordings of a few test files would not have shifted.
     """
-    counts = {name: np.zeros(4, dtype=np.int64) for name in PERTURBATIONS}
+    counts: dict[str, list[int]] = {name: [0, 0, 0, 0] for name in PERTURBATIONS}
     for name, wave in waves:
         stats = speakers[name] if speakers else None
         clean = kmeans.assign(front_end(wave, stats))
         for kind, perturb in PERTURBATIONS.items():
             changed = perturb(wave, front_end.sample_rate_hz, name)
-            counts[kind] += _compare(clean, kmeans.assign(front_end(changed, stats)))
+            now = _compare(clean, kmeans.assign(front_end(changed, stats)))
+            counts[kind] = [total + new for total, new in zip(counts[kind], now)]
     return {
         kind: {
-            "frames": int(frames),
-            "changed_frames": float(differing / max(frames, 1)),
-            "unit_edit_rate": float(edits / max(length, 1)),
+            "frames": frames,
+            "changed_frames": differing / max(frames, 1),
+            "unit_edit_rate": edits / max(length, 1),
         }
         for kind, (frames, differing, length, edits) in counts.items()
     }

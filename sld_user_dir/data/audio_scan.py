@@ -85,9 +85,10 @@ def read_table(path: Path, root: Path) -> list[Recording]:
         AudioManifestError: a required column is missing.
     """
     with open(path, encoding="utf-8", newline="") as handle:
-        delimiter = "," if path.suffix == ".csv" else "\t"
-        quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-        rows = list(csv.DictReader(handle, delimiter=delimiter, quoting=quoting))
+        if path.suffix == ".csv":
+            rows = list(csv.DictReader(handle))
+        else:  # quotation marks are text in a .tsv
+            rows = list(csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
     for needed in ("path", "text"):
         if rows and needed not in rows[0]:
             raise AudioManifestError(f"{path}:1: no column {needed}; name the columns on the first line")

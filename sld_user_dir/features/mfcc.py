@@ -7,6 +7,8 @@ windows), deltas over +-2 frames. Dither is off, so the same audio gives the sam
 
 from __future__ import annotations
 
+from typing import Optional
+
 import kaldi_native_fbank as knf
 import numpy as np
 
@@ -22,7 +24,7 @@ class MfccExtractor:
     """Waveform (n_samples,) at `sample_rate_hz` -> MFCC frames (T, 39) at 100 Hz."""
 
     dim = 3 * NUM_CEPSTRA
-    layer = None
+    layer: Optional[int] = None
     frame_rate_hz = 1000.0 / FRAME_SHIFT_MS
     model_name = "mfcc"
 

@@ -2,7 +2,8 @@
 
 **Layers** count from 1: layer L is the output of the L-th transformer block, before any final
 layer norm; 0 is the first block's input. This is `output_layer=L` of fairseq and
-`hidden_states[L]` of transformers 5 (version 4 normalised the last layer of pre-norm models). Blocks above L are not even loaded to the device.
+`hidden_states[L]` of transformers 5 (version 4 normalised the last layer of pre-norm models). Blocks
+above L are not even loaded to the device.
 
 **No padding leaks**: convolutions, whose group norm averages over time, run recording by
 recording; only the transformer is batched, with a mask.
@@ -17,7 +18,7 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Optional, Protocol
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class SslGeometry:
     dim: int
     conv_kernels: tuple[int, ...]
     conv_strides: tuple[int, ...]
-    wave_norm_eps: float | None
+    wave_norm_eps: Optional[float]
     """the waveform is brought to mean 0, variance 1 with this epsilon; None: it is not"""
 
     @property
@@ -64,7 +65,7 @@ class SslBackend(Protocol):
     """One library's model, cut off after the wanted layer."""
 
     geometry: SslGeometry
-    model: nn.Module
+    model: nn.ModuleDict
 
     def convolve(self, wave: Tensor) -> Tensor:
         """(1, n_samples) -> projected features (1, T, D)."""
@@ -92,7 +93,7 @@ class SslEncoder:
         assert config.layer is not None
         self._backend, self._config, self._device = backend, config, device
         geometry = backend.geometry
-        self.layer = config.layer
+        self.layer: Optional[int] = config.layer
         self.sample_rate_hz, self.dim = geometry.sample_rate_hz, geometry.dim
         self.frame_rate_hz = geometry.sample_rate_hz / geometry.hop
         self.model_name = config.features

@@ -50,7 +50,8 @@ class FairseqBackend:
 
     def contextualise(self, features: Tensor, padding: Tensor) -> Tensor:
         mask = padding if padding.any() else None
-        out: Tensor = self.model["encoder"].extract_features(features, mask)[0]  # no final norm
+        encoder: Any = self.model["encoder"]
+        out: Tensor = encoder.extract_features(features, mask)[0]  # no final norm
         return out
 
     def _load(self, path: Path, weights: dict[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from dataclasses import dataclass
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
 from sld_user_dir.pipeline.shards import Job, ShardError
 
@@ -93,7 +93,7 @@ def _submit(job: Job, pending: List[int], config: ExecutorConfig) -> None:
         raise ShardError(f"{job.out}: {len(failed)} shards failed; run again, it makes these only. {listing}")
 
 
-def _wait(handles: dict, poll_seconds: float = 0.5) -> dict:
+def _wait(handles: Dict[int, Any], poll_seconds: float = 0.5) -> Dict[int, str]:
     """Wait for submitit jobs by shard; why each that failed did."""
     failed, left = {}, dict(handles)
     while left:

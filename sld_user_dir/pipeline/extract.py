@@ -37,7 +37,7 @@ def extract_units(
     *,
     deduplicated: bool = False,
     header: Optional[dict[str, object]] = None,
-    stream: StreamConfig = StreamConfig(),
+    stream: Optional[StreamConfig] = None,
     all_recordings: Optional[list[Recording]] = None,
 ) -> Counts:
     """Write the unit manifest `out`, and `out` with `.rejected.tsv` naming what is missing in it.
@@ -49,7 +49,7 @@ def extract_units(
     Raises:
         KMeansError: the centroids belong to other features.
     """
-    out = Path(out)
+    out, stream = Path(out), stream or StreamConfig()
     made_by = provenance(front_end, kmeans, deduplicated)
     stats = None
     if front_end.wants_speakers:

@@ -34,7 +34,7 @@ class CheckJob(_TableJob):
 
     draft: Path
     root: Path
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     workers: int = 4
 
     def inputs(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class ExtractJob(_TableJob):
     device: str = "auto"
     deduplicated: bool = False
     header: dict[str, Any] = field(default_factory=dict)
-    stream: StreamConfig = StreamConfig()
+    stream: StreamConfig = field(default_factory=StreamConfig)
 
     def inputs(self) -> dict[str, Any]:
         return {

@@ -109,7 +109,9 @@ class Job(ABC):
             return
         missing = self.pending()
         if missing:
-            raise ShardError(f"{self.out}: shards {missing} of {self.n_shards} are missing; run again, it makes these only")
+            raise ShardError(
+                f"{self.out}: shards {missing} of {self.n_shards} are missing; run again, it makes these only"
+            )
         self._mark().unlink(missing_ok=True)
         self.merge([self.shard_path(i) for i in range(self.n_shards)])
         with atomic_path(self._mark()) as aside:

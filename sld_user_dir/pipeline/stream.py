@@ -158,6 +158,8 @@ def _encode(
     loaded: list[_Loaded], front_end: FrontEnd, stats: Optional[dict[str, CmvnStats]]
 ) -> dict[str, FloatArray]:
     """Frames by recording id."""
-    speakers = [stats[one.recording.speaker] for one in loaded] if stats is not None else None
+    speakers: Optional[list[Optional[CmvnStats]]] = None
+    if stats is not None:
+        speakers = [stats[one.recording.speaker] for one in loaded]
     frames = front_end.encode_batch([one.wave for one in loaded], speakers)
     return {one.recording.id: f for one, f in zip(loaded, frames)}

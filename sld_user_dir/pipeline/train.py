@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Iterable, Optional
 
@@ -63,8 +63,8 @@ class TrainJob(Job):
 
     audio: Path
     features: FeatureConfig
-    train: TrainConfig = TrainConfig()
-    stream: StreamConfig = StreamConfig()
+    train: TrainConfig = field(default_factory=TrainConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
 
     def inputs(self) -> dict[str, Any]:
         return {
