@@ -1,0 +1,60 @@
+"""Our unit manifest to foreign unit files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..data.manifest import Manifest, read_manifest
+from .formats import FORMATS
+from .records import InteropError, Record, write_lines
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files written, and what the format could not hold."""
+
+    files: list[Path]
+    lost: list[str]
+
+
+def records_of(manifest: Manifest) -> list[Record]:
+    """A manifest as records whose place is their line in it."""
+    return [
+        Record(u.id, u.units, u.durations, u.text, u.fields, f"{manifest.path}:{manifest.line(i)}")
+        for i, u in enumerate(manifest)
+    ]
+
+
+def export_units(manifest_path: Path, out: Path, format_name: str) -> Exported:
+    """Write a manifest in a foreign format.
+
+    Beside it, `OUT.provenance.json` holds the provenance, and `OUT.text` the transcripts
+    (`id<TAB>text`) where the format has no place for them: importing both gives the manifest back.
+
+    Raises:
+        InteropError: no such format, or ids and units that it cannot hold.
+    """
+    if format_name not in FORMATS:
+        raise InteropError(f"no format {format_name!r}; choose one of: {', '.join(FORMATS)}")
+    kind = FORMATS[format_name]
+    manifest = read_manifest(manifest_path)
+    if not len(manifest):
+        raise InteropError(f"{manifest_path}: no utterances; nothing to export")
+    if kind.deduplicated not in (None, manifest.provenance.deduplicated):
+        is_, wants = ("", "raw") if manifest.provenance.deduplicated else ("not ", "de-duplicated")
+        raise InteropError(
+            f"{manifest_path}: units are {is_}de-duplicated, but {format_name} wants them {wants}; extract them again"
+        )
+    records = records_of(manifest)
+    out = out if out.suffix == kind.suffix or not kind.suffix else out.with_name(out.name + kind.suffix)
+    header = {**manifest.header, "num_units": manifest.provenance.num_units}
+    files = kind.write(out, records, header)
+    if "text" not in kind.holds:
+        lines = (f"{r.id}\t{r.text}" for r in records)
+        files.append(write_lines(out.with_name(out.name + ".text"), lines))
+    beside = out.with_name(out.name + ".provenance.json")
+    files.append(write_lines(beside, [json.dumps(asdict(manifest.provenance), indent=1, ensure_ascii=False)]))
+    columns = [c for c in manifest.columns if c not in ("id", "units", "text", *kind.holds)]
+    return Exported(files, columns)

@@ -1,0 +1,118 @@
+"""What all formats have in common: records with a place in a file, and errors that name it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Iterable, Iterator, Optional
+
+import numpy.typing as npt
+
+from ..atomic import atomic_path
+from ..data.manifest import parse_numbers
+
+IntArray = npt.NDArray[Any]
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".sph")
+
+
+class InteropError(ValueError):
+    """A foreign file that cannot be right: `FILE:LINE: what; remedy`, with both places where two disagree."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One utterance of a foreign file. `text` is None where the format holds none."""
+
+    id: str
+    units: IntArray
+    """int32 (N,), raw ids from 0"""
+    durations: Optional[IntArray] = None
+    """(N,) frames of each unit"""
+    text: Optional[str] = None
+    fields: dict[str, str] = field(default_factory=dict)
+    where: str = ""
+    """FILE:LINE"""
+
+    def with_text(self, text: str) -> Record:
+        return replace(self, text=text)
+
+
+@dataclass(frozen=True)
+class UnitFile:
+    """The records of a file, and what the format itself says about its units (None: nothing)."""
+
+    records: list[Record]
+    num_units: Optional[int] = None
+    deduplicated: Optional[bool] = None
+    header: dict[str, Any] = field(default_factory=dict)
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """`FILE:LINE` and the line without its end, for every line.
+
+    Raises:
+        InteropError: no such file, or bytes that are not UTF-8.
+    """
+    try:
+        with open(path, "rb") as handle:
+            for number, raw in enumerate(handle, 1):
+                where = f"{path}:{number}"
+                try:
+                    yield where, raw.decode("utf-8").rstrip("\r\n")
+                except UnicodeDecodeError:
+                    raise InteropError(f"{where}: not UTF-8; save the file as UTF-8") from None
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InteropError(f"{path}: {error.strerror}; check the path") from None
+
+
+def parse_units(text: str, where: str, what: str = "units") -> IntArray:
+    """int32 (N,), N ≥ 1, of `71 12 57`."""
+    if not text.strip():
+        raise InteropError(f"{where}: no {what}; remove the utterance, or make its units again")
+    try:
+        return parse_numbers(text.strip())
+    except ValueError as error:
+        raise InteropError(f"{where}: bad {what} {text[:40]!r}: {error}; write them as: 71 12 57") from None
+
+
+def unit_list(value: object, where: str, what: str = "units") -> IntArray:
+    """The same of a JSON value: a list of whole numbers, or a string of them."""
+    if isinstance(value, str):
+        return parse_units(value, where, what)
+    if not isinstance(value, list) or any(type(v) is not int for v in value):
+        raise InteropError(f"{where}: {what} are {str(value)[:40]!r}, no list of whole numbers; correct the line")
+    return parse_units(" ".join(map(str, value)), where, what)
+
+
+def audio_id(name: str) -> str:
+    """The id of an audio file: its path without the suffix of an audio format."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in AUDIO_SUFFIXES else name
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """`dir/a.b.units` → `dir/a.b` + suffix."""
+    return path.with_name(path.stem + suffix)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> Path:
+    """Write a text file atomically."""
+    with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
+        for line in lines:
+            out.write(line + "\n")
+    return path
+
+
+def check_name(record: Record, forbidden: str, format_name: str) -> str:
+    """The id, where this format can hold it."""
+    bad = [c for c in record.id if c in forbidden or c in "\t\n\r"]
+    if bad:
+        raise InteropError(
+            f"{record.where}: the id {record.id!r} contains {bad[0]!r}, which {format_name} cannot hold; rename it"
+        )
+    return record.id
+
+
+def joined(numbers: IntArray) -> str:
+    """`71 12 57` of an array."""
+    return " ".join(map(str, numbers.tolist()))
