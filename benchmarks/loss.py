@@ -11,31 +11,21 @@ prints a JSON list, one entry per shape, objective and number of threads:
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
-from simple_parsing import ArgumentParser, field
+from simple_parsing import ArgumentParser
 from torch import Tensor
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from _measure import (  # noqa: E402
-    in_fresh_process,
-    median_cpu_seconds,
-    note,
-    peak_mib_above_now,
-)
+from _measure import in_fresh_process, median_cpu_seconds, note, peak_mib_above_now  # noqa: E402
 
 from sld_user_dir.criterions.fused import fused_loss  # noqa: E402
-from sld_user_dir.criterions.losses import (  # noqa: E402
-    Layout,
-    Objective,
-    plain_loss,
-    select_rows,
-)
+from sld_user_dir.criterions.losses import Layout, Objective, plain_loss, select_rows  # noqa: E402
 from sld_user_dir.criterions.normalisation import count_targets, denominators  # noqa: E402
 
 PAD, EOS, SEPARATOR = 1, 2, 3
@@ -51,10 +41,7 @@ class Shape(NamedTuple):
     padding: float  # share of the positions
 
 
-SHAPES = {
-    "large": Shape(2, 1024, 1024, 50257, 6000, 0.0),
-    "small": Shape(4, 512, 512, 10000, 6000, 0.36),
-}
+SHAPES = {"large": Shape(2, 1024, 1024, 50257, 6000, 0.0), "small": Shape(4, 512, 512, 10000, 6000, 0.36)}
 OFFICIAL = Objective(kl_variant="official")
 OBJECTIVES = {
     "sld-official": OFFICIAL,

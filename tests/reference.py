@@ -53,9 +53,7 @@ def position_losses(
     temperature = options["temperature"]
     log_q = torch.log_softmax(z[offset:] / temperature, dim=0)
     if official and not (x == pad and y == pad):
-        q = smoothed_target(
-            y - offset if unit else 0, num_units, options["smoothing"], "official", temperature
-        )
+        q = smoothed_target(y - offset if unit else 0, num_units, options["smoothing"], "official", temperature)
         if y == pad:
             q = torch.full_like(q, 1 / num_units)
         terms["kl"].append(temperature**2 * kl_divergence(q, log_q))
@@ -82,7 +80,5 @@ def loss(
                 counts[name] += len(values)
     if options["kl_denominator"] == "sentence":
         counts["kl"] = sum(int((target[row] != pad).any()) for row in range(len(target)))
-    weighted = (
-        options[f"{name}_weight"] * sums[name] / max(counts[name], 1) for name in sums
-    )
+    weighted = (options[f"{name}_weight"] * sums[name] / max(counts[name], 1) for name in sums)
     return sum(weighted, 0 * logits.sum()), sums

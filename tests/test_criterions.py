@@ -37,9 +37,7 @@ def make_task() -> Any:
         dictionary.add_symbol(symbol)
     assert dictionary.index("<sep>") == SEPARATOR and len(dictionary) == OFFSET + K
     vocab = SimpleNamespace(unit_offset=OFFSET, num_units=K, separator=SEPARATOR, pad=PAD)
-    return SimpleNamespace(
-        vocab=vocab, source_dictionary=dictionary, target_dictionary=dictionary
-    )
+    return SimpleNamespace(vocab=vocab, source_dictionary=dictionary, target_dictionary=dictionary)
 
 
 def make_model(**options: Any) -> TransformerLanguageModel:
@@ -155,9 +153,7 @@ def test_fallback_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_activation_checkpointing(tied: bool) -> None:
     sample, results = make_sample(2), []
     for checkpointed in (False, True):
-        model = make_model(
-            checkpoint_activations=checkpointed, share_decoder_input_output_embed=tied
-        )
+        model = make_model(checkpoint_activations=checkpointed, share_decoder_input_output_embed=tied)
         loss, _, _ = sld()(model, sample)
         loss.backward()
         results.append([loss.detach(), *gradients(model)])
@@ -192,10 +188,7 @@ def train_on(batches: List[Sample], criterion: SldCriterion) -> List[torch.Tenso
     return [loss, size, *gradients(model)]
 
 
-OPTIONS = [
-    {"kl_denominator": "sentence"},
-    {"kl_denominator": "token", "kl_variant": "official"},
-]
+OPTIONS = [{"kl_denominator": "sentence"}, {"kl_denominator": "token", "kl_variant": "official"}]
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -363,9 +356,7 @@ def test_epoch_metrics_can_be_saved() -> None:
             return [leaf for item in value for leaf in leaves(item)]
         return [value]
 
-    assert all(
-        leaf is None or type(leaf) in (int, float, str) for leaf in leaves(aggregator.state_dict())
-    )
+    assert all(leaf is None or type(leaf) in (int, float, str) for leaf in leaves(aggregator.state_dict()))
 
 
 def test_eos_counts_as_text() -> None:

@@ -7,17 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_losses import (
-    OFFSET,
-    PAD,
-    SEPARATOR,
-    batches,
-    counts_of,
-    layout,
-    objectives,
-    oracle,
-    random_batch,
-)
+from test_losses import OFFSET, PAD, SEPARATOR, batches, counts_of, layout, objectives, oracle, random_batch
 from torch import Tensor
 
 from sld_user_dir.criterions import fused
@@ -37,12 +27,7 @@ def hidden_and_weight(
 
 
 def fused_form(
-    hidden: Tensor,
-    weight: Tensor,
-    src: Tensor,
-    target: Tensor,
-    objective: Objective,
-    chunk_size: Optional[int] = None,
+    hidden: Tensor, weight: Tensor, src: Tensor, target: Tensor, objective: Objective, chunk_size: Optional[int] = None
 ) -> Tuple[Tensor, Components, Tensor]:
     lay = layout(weight.size(0) - OFFSET)
     rows = select_rows(src, target, lay, objective.official)
@@ -111,9 +96,7 @@ def test_gradcheck(variant: str) -> None:
     objective = Objective(kl_variant=variant, kl_weight=0.5, temperature=1.5)
     src, target = random_batch(3, 2, 4, 3)
     inputs = hidden_and_weight(src, k=3)
-    assert torch.autograd.gradcheck(
-        lambda *tensors: Replay.apply(*tensors, src, target, objective), inputs
-    )
+    assert torch.autograd.gradcheck(lambda *tensors: Replay.apply(*tensors, src, target, objective), inputs)
 
 
 def test_tied_weight_gets_both_gradients() -> None:

@@ -15,6 +15,7 @@ from sld_user_dir.criterions.losses import (
     Denominators,
     Layout,
     Objective,
+    effective_label_smoothing,
     plain_loss,
     select_rows,
 )
@@ -45,12 +46,7 @@ def random_batch(
         n = int(draw(1, max(length - 1, 2), 1))
         m = int(draw(0, max(length - n, 1), 1))
         ids = torch.cat(
-            [
-                draw(OFFSET, OFFSET + num_units, n),
-                torch.tensor([SEPARATOR]),
-                draw(4, SEPARATOR, m),
-                torch.tensor([EOS]),
-            ]
+            [draw(OFFSET, OFFSET + num_units, n), torch.tensor([SEPARATOR]), draw(4, SEPARATOR, m), torch.tensor([EOS])]
         )[: length + 1]
         size = len(ids) - 1
         at = slice(length - size, length) if left else slice(0, size)
@@ -126,9 +122,7 @@ def test_a_single_unit(variant: str, temperature: float) -> None:
 
 @pytest.mark.parametrize("variant", ["paper", "official"])
 def test_gradcheck(variant: str) -> None:
-    objective = Objective(
-        kl_variant=variant, kl_weight=0.5, temperature=1.5, text_label_smoothing=0.1
-    )
+    objective = Objective(kl_variant=variant, kl_weight=0.5, temperature=1.5, text_label_smoothing=0.1)
     src, target = random_batch(3, 2, 5, 4, feed_last=True)
     logits = torch.randn(2, 5, OFFSET + 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda z: closed_form(z, src, target, objective), logits)
@@ -149,9 +143,7 @@ def test_the_rest_of_a_padded_batch_changes_nothing() -> None:
     padded = [torch.nn.functional.pad(ids, (0, 3), value=PAD) for ids in (src, target)]
     for variant in ("paper", "official"):
         objective = Objective(kl_variant=variant)
-        torch.testing.assert_close(
-            closed_form(wider, *padded, objective), closed_form(logits, src, target, objective)
-        )
+        torch.testing.assert_close(closed_form(wider, *padded, objective), closed_form(logits, src, target, objective))
 
 
 def test_official_target_at_6000_units() -> None:
@@ -174,11 +166,7 @@ def test_official_kl_acts_as_label_smoothing(temperature: float) -> None:
     """
     k, n, alpha = 50, 40, 0.05
     objective = Objective(
-        text_weight=0.0,
-        kl_weight=alpha,
-        kl_variant="official",
-        temperature=temperature,
-        speech_within_units=True,
+        text_weight=0.0, kl_weight=alpha, kl_variant="official", temperature=temperature, speech_within_units=True
     )
     torch.manual_seed(0)
     target = torch.randint(OFFSET, OFFSET + k, (1, n))
@@ -199,14 +187,29 @@ def test_official_kl_acts_as_label_smoothing(temperature: float) -> None:
     torch.testing.assert_close(n * gradient[0, :, OFFSET:], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("variant", ["paper", "official"])
+@pytest.mark.parametrize("denominator", ["sentence", "token"])
+def test_effective_label_smoothing(variant: str, denominator: str) -> None:
+    """CE_speech + alpha KL = (1 + r) label-smoothed CE_speech, over sentences of two lengths.
+
+    It is the mean length of the update that counts, not each utterance's own.
+    """
+    k, alpha = 11, 0.3
+    target = torch.randint(OFFSET, OFFSET + k, (2, 8))
+    target[1, 4:] = PAD  # 8 and 4 speech tokens: 6 on average
+    inside = Objective(0.0, 1.0, 0.0, speech_within_units=True)
+    objective = dataclasses.replace(inside, kl_weight=alpha, kl_variant=variant, kl_denominator=denominator)
+    strength = alpha * (6 if denominator == "sentence" else 1)
+    smoothed = dataclasses.replace(
+        inside, speech_weight=1 + strength, speech_label_smoothing=effective_label_smoothing(objective, k, 6)
+    )
+    logits = torch.randn(2, 8, OFFSET + k, dtype=torch.float64, requires_grad=True)
+    both = [torch.autograd.grad(closed_form(logits, target, target, kind), logits)[0] for kind in (objective, smoothed)]
+    torch.testing.assert_close(*both, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        {"kl_variant": "other"},
-        {"kl_denominator": "utterance"},
-        {"temperature": 0.0},
-        {"smoothing": 1.5},
-    ],
+    "wrong", [{"kl_variant": "other"}, {"kl_denominator": "utterance"}, {"temperature": 0.0}, {"smoothing": 1.5}]
 )
 def test_wrong_options_are_refused(wrong: Dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -25,19 +25,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .losses import (
-    Components,
-    Denominators,
-    Layout,
-    Objective,
-    Rows,
-    Statistics,
-    components,
-    total_loss,
-)
+from .losses import Components, Denominators, Layout, Objective, Rows, Statistics, components, total_loss
 
 CHUNK_SIZE = 256  # positions; at V = 56,000 their logits take 55 MiB in float32
-BLOCK_LOGITS = 2**18  # logits that a CPU works on at a time, so that they stay in its cache
+BLOCK_LOGITS = 2**20  # logits that a CPU's thread works on at a time, so that they stay in cache
 HALF = (torch.float16, torch.bfloat16)
 HALF_BLOCK = 2**13  # rows of the weight gradient that a half-precision product makes at a time
 
@@ -58,7 +49,7 @@ def fused_loss(
     where none is wanted; so `backward` may run only once.
     """
     dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
-    origin = torch.zeros(len(Statistics._fields), len(rows.index), dtype=dtype)
+    origin = torch.zeros(len(Statistics._fields), len(rows.position), dtype=dtype)
     origin = origin.to(features.device).requires_grad_()
     with torch.enable_grad():
         parts = components(Statistics(*origin), rows, objective, layout)
@@ -121,9 +112,7 @@ class _ProjectedLoss(torch.autograd.Function):
 class _Walk:
     """One pass over the chunks of positions; fills `stats`, `correct` and the gradients."""
 
-    def __init__(
-        self, features: Tensor, weight: Tensor, plan: Plan, want_features: bool, want_weight: bool
-    ) -> None:
+    def __init__(self, features: Tensor, weight: Tensor, plan: Plan, want_features: bool, want_weight: bool) -> None:
         self.features, self.weight, self.plan = features, weight, plan
         self.wanted = want_features or want_weight
         self.grad_features = self.grad_weight = None
@@ -133,6 +122,9 @@ class _Walk:
             self.grad_weight = torch.zeros_like(weight, dtype=plan.slope.dtype)
         self.stats = torch.zeros_like(plan.slope)
         self.correct = torch.zeros_like(plan.rows.text)
+        self.size = max(1, min(plan.chunk_size or CHUNK_SIZE, plan.slope.size(1)))
+        # one for all chunks: fresh memory costs page faults
+        self.buffer = weight.new_empty(self.size * weight.size(0))
         self.used = Statistics(*(plan.slope != 0).any(1).tolist())
 
     def run(self) -> None:
@@ -148,16 +140,15 @@ class _Walk:
     def _group(self, chosen: Tensor, first_id: int, softmax_units: bool) -> None:
         """Walk over the rows of mask `chosen` (n,), projected to the ids from `first_id` on."""
         rows, weight = chosen.nonzero().squeeze(1), self.weight[first_id:].t()
-        size = min(self.plan.chunk_size or CHUNK_SIZE, len(rows))
-        buffer = weight.new_empty(size, weight.size(1))  # once: fresh memory costs page faults
-        for chunk in rows.split(size) if size else ():
-            index = self.plan.rows.index[chunk]
+        for chunk in rows.split(self.size) if len(rows) else ():
+            index = self.plan.rows.position[chunk]
             inputs = self.features[index]  # (c, d)
-            logits = torch.mm(inputs, weight, out=buffer[: len(chunk)])  # (c, V - first_id)
-            logits = logits.to(self.stats.dtype)
+            shape = (len(chunk), weight.size(1))
+            logits = self.buffer[: shape[0] * shape[1]].view(shape)  # (c, V - first_id)
+            logits = torch.mm(inputs, weight, out=logits).to(self.stats.dtype)
             block = len(chunk)
             if logits.device.type == "cpu":
-                block = max(1, BLOCK_LOGITS // logits.size(1))
+                block = max(1, BLOCK_LOGITS * torch.get_num_threads() // logits.size(1))
             for part, of_part in zip(logits.split(block), chunk.split(block)):
                 self._block(part, of_part, first_id, softmax_units)
             if self.wanted:
@@ -170,7 +161,7 @@ class _Walk:
         text, units = z.tensor_split([self.plan.unit_offset - first_id], dim=1)
         target = (rows.target[chunk, None] - first_id).clamp_(min=0)
         unit_target = rows.unit_target[chunk, None] - first_id
-        stats = dict(target=z.gather(1, target), unit_target=z.gather(1, unit_target))
+        stats = {"target": z.gather(1, target), "unit_target": z.gather(1, unit_target)}
         if used.unit_sum:
             stats["unit_sum"] = units.sum(1, keepdim=True)
         if used.text_sum and not first_id:
@@ -210,9 +201,7 @@ class _Walk:
             inside += other
         return inside
 
-    def accumulate(
-        self, gradient: Tensor, inputs: Tensor, index: Tensor, chunk: Tensor, first_id: int
-    ) -> None:
+    def accumulate(self, gradient: Tensor, inputs: Tensor, index: Tensor, chunk: Tensor, first_id: int) -> None:
         """Multiply the logits' gradient (c, V - first_id) into those of features and weight."""
         weight = self.weight[first_id:]
         rescale = None

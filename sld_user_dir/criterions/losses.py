@@ -63,9 +63,7 @@ class Objective:
         if self.kl_variant not in ("paper", "official"):
             raise ValueError(f"kl_variant must be 'paper' or 'official', not {self.kl_variant!r}")
         if self.kl_denominator not in ("token", "sentence"):
-            raise ValueError(
-                f"kl_denominator must be 'token' or 'sentence', not {self.kl_denominator!r}"
-            )
+            raise ValueError(f"kl_denominator must be 'token' or 'sentence', not {self.kl_denominator!r}")
         weights = (self.text_weight, self.speech_weight, self.kl_weight)
         if min(weights) < 0 or not any(weights):
             raise ValueError(f"no weight may be below 0, and one must be above it: {weights}")
@@ -92,10 +90,26 @@ class Objective:
         return odds / (odds + num_units - 1), 1 / (odds + num_units - 1)
 
 
+def effective_label_smoothing(objective: Objective, num_units: int, mean_length: float) -> float:
+    """lambda of the label smoothing that CE_speech and the KL together amount to, at T = 1.
+
+    With the KL summed over tokens and divided by sentences, and N speech tokens a sentence on
+    average, both together have inside the units the gradient of (1 + r) times a cross-entropy
+    against (1-lambda) one-hot + lambda/K, where r = alpha N / w_speech and
+    lambda = K b r / (1 + r). With the KL divided by its tokens, r = alpha / w_speech.
+    """
+    if objective.temperature != 1:
+        raise ValueError("the equivalence holds at temperature 1 only")
+    length = mean_length if objective.kl_denominator == "sentence" else 1.0
+    strength = objective.kl_weight * length
+    _, other = objective.kl_target(num_units)
+    return num_units * other * strength / (objective.speech_weight + strength)
+
+
 class Rows(NamedTuple):
     """The n positions that take part in some loss, out of the B * L of a batch; each (n,)."""
 
-    index: Tensor  # position in the flattened (B * L)
+    position: Tensor  # index into the flattened (B * L)
     target: Tensor  # id of the next token
     unit_target: Tensor  # id of the unit that the KL target peaks at
     text: Tensor  # bool: counts in CE_text
@@ -139,8 +153,9 @@ def select_rows(src_tokens: Tensor, target: Tensor, layout: Layout, official: bo
     """Sort the positions of a batch into classes. src_tokens, target: (B, L) ids.
 
     `official` follows the authors' program: the separator counts as speech; the KL covers every
-    position but those from padding to padding and rows without a target; its target peaks at unit 0 where y is no unit and
-    is uniform where y is padding (the last token of a padded row, where the batch feeds it in).
+    position but those from padding to padding and rows without a target; its target peaks at
+    unit 0 where y is no unit, and is uniform where y is padding (the last token of a padded row,
+    where the batch feeds it in).
     """
     fed = ((src_tokens != layout.pad) & (target != layout.pad).any(1, keepdim=True)).reshape(-1)
     target = target.reshape(-1)
@@ -151,7 +166,7 @@ def select_rows(src_tokens: Tensor, target: Tensor, layout: Layout, official: bo
     index = live.nonzero().squeeze(1)
     target, padding, unit, separator = (t[index] for t in (target, padding, unit, separator))
     return Rows(
-        index=index,
+        position=index,
         target=target,
         unit_target=target.clamp(min=layout.unit_offset),
         text=~(unit | padding | separator),
@@ -179,15 +194,13 @@ def statistics(logits: Tensor, rows: Rows, objective: Objective, layout: Layout)
     )
 
 
-def components(
-    stats: Statistics, rows: Rows, objective: Objective, layout: Layout
-) -> Components:
+def components(stats: Statistics, rows: Rows, objective: Objective, layout: Layout) -> Components:
     """The sums of every loss over the rows; those of weight 0 stay 0 and cost nothing."""
     zero = stats.full.new_zeros(())
     text = text_nll = speech = speech_nll = kl = zero
     if objective.text_weight:
-        smooth = objective.text_label_smoothing
-        peak = (1 - smooth) * stats.target + smooth / layout.unit_offset * stats.text_sum
+        spread = objective.text_label_smoothing
+        peak = (1 - spread) * stats.target + spread / layout.unit_offset * stats.text_sum
         text = _sum_where(rows.text, stats.full - peak)
         text_nll = _sum_where(rows.text, stats.full - stats.target)
     if objective.speech_weight:
@@ -240,18 +253,14 @@ def total_loss(parts: Components, objective: Objective, denominators: Denominato
 
 
 def plain_loss(
-    logits: Tensor,
-    rows: Rows,
-    objective: Objective,
-    layout: Layout,
-    denominators: Denominators,
+    logits: Tensor, rows: Rows, objective: Objective, layout: Layout, denominators: Denominators
 ) -> Tuple[Tensor, Components, Tensor]:
     """The loss of ready-made logits (B, L, V), by autograd.
 
     Returns the loss (0-dim, nats), its detached components, and for each row whether its target
     has the greatest logit (n,) bool.
     """
-    selected = logits.reshape(-1, logits.size(-1))[rows.index]
+    selected = logits.reshape(-1, logits.size(-1))[rows.position]
     stats = statistics(selected, rows, objective, layout)
     parts = components(stats, rows, objective, layout)
     top = selected.detach().amax(1) if len(selected) else stats.target

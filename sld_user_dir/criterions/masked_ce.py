@@ -24,6 +24,4 @@ class MaskedCeCriterion(SldCriterion):
 
     @staticmethod
     def build_objective(cfg: Any) -> Objective:
-        return Objective(
-            speech_weight=0.0, kl_weight=0.0, text_label_smoothing=cfg.text_label_smoothing
-        )
+        return Objective(speech_weight=0.0, kl_weight=0.0, text_label_smoothing=cfg.text_label_smoothing)

@@ -1,6 +1,6 @@
 """Find the output matrix of a model, or the reason why the fused loss can't use it."""
 
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from fairseq.models.transformer import TransformerDecoderBase
 from torch import Tensor, nn
@@ -17,8 +17,10 @@ def find_projection(model: nn.Module, vocabulary: int) -> Projection:
     `model` may stand in fairseq's wrapper for distributed training.
     """
     obstacle = _obstacle(model, vocabulary)
-    weight = None if obstacle else model.decoder.output_projection.weight  # type: ignore
-    return Projection(weight, obstacle)
+    if obstacle:
+        return Projection(None, obstacle)
+    decoder: Any = model.decoder
+    return Projection(decoder.output_projection.weight, "")
 
 
 def _obstacle(model: nn.Module, vocabulary: int) -> str:

@@ -57,9 +57,7 @@ class LossFormConfig(FairseqDataclass):
 
 @dataclass
 class SldCriterionConfig(LossFormConfig):
-    text_weight: float = field(
-        default=1.0, metadata={"help": "w_text, factor of CE_text (mean over text tokens)"}
-    )
+    text_weight: float = field(default=1.0, metadata={"help": "w_text, factor of CE_text (mean over text tokens)"})
     speech_weight: float = field(
         default=1.0,
         metadata={
@@ -92,8 +90,7 @@ class SldCriterionConfig(LossFormConfig):
         },
     )
     kl_temperature: float = field(
-        default=1.0,
-        metadata={"help": "T: the KL compares with softmax(z/T) and is multiplied by T^2"},
+        default=1.0, metadata={"help": "T: the KL compares with softmax(z/T) and is multiplied by T^2"}
     )
     kl_smoothing: float = field(
         default=0.1, metadata={"help": "eps: mass of the KL's target that is spread over all units"}
@@ -175,17 +172,13 @@ class SldCriterion(FairseqCriterion):
             return None
         weight, obstacle = find_projection(model, self.layout.size)
         if obstacle and self.loss_form == "fused":
-            raise ValueError(
-                f"--loss-form fused can't be used with this model: {obstacle}; use auto or plain"
-            )
+            raise ValueError(f"--loss-form fused can't be used with this model: {obstacle}; use auto or plain")
         if obstacle and not self._told:
             logger.info("the loss is computed from full logits, not fused: %s", obstacle)
             self._told = True
         return weight
 
-    def _logs(
-        self, sample: Dict[str, Any], parts: Components, correct: Tensor
-    ) -> Dict[str, Any]:
+    def _logs(self, sample: Dict[str, Any], parts: Components, correct: Tensor) -> Dict[str, Any]:
         """Sums over this batch in nats, each with its count: they may be added up over workers."""
         counts, objective = count_targets(sample, self.layout), self.objective
         own = denominators(counts, objective)
@@ -226,9 +219,7 @@ def log_components(sums: Dict[str, float]) -> None:
     terms = [name for name in ("text", "speech", "kl") if f"{name}_objective" in sums]
     for term in terms:
         _log_mean(f"loss_{term}", sums[f"{term}_objective"] / LN2, sums[f"{term}_count"])
-    metrics.log_derived(
-        "loss", lambda meters: round(sum(float(meters[f"loss_{term}"].avg) for term in terms), 3)
-    )
+    metrics.log_derived("loss", lambda meters: round(sum(float(meters[f"loss_{term}"].avg) for term in terms), 3))
     for name in ("text", "speech"):
         if name in terms:
             _log_mean(name, sums[f"{name}_nll"] / LN2, sums[f"{name}_count"])

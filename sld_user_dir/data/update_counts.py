@@ -32,17 +32,26 @@ class UpdateCountsIterator(EpochBatchIterator):
     """
 
     def __init__(
-        self,
-        *args: Any,
-        count: Callable[[Sample], Tensor],
-        update_freq: Sequence[int],
-        pad: int,
-        **kwargs: Any,
+        self, *args: Any, count: Callable[[Sample], Tensor], update_freq: Sequence[int], pad: int, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self._count = count
         self._update_freq = list(update_freq) or [1]
         self._pad = pad
+
+    @classmethod
+    def wrap(
+        cls, iterator: EpochBatchIterator, count: Callable[[Sample], Tensor], update_freq: Sequence[int], pad: int
+    ) -> "UpdateCountsIterator":
+        """The same iterator, annotating: takes over the state that fairseq's task gave it.
+
+        The constructor's arguments differ between fairseq's releases; its attributes are copied.
+        """
+        wrapped = cls.__new__(cls)
+        wrapped.__dict__.update(iterator.__dict__)
+        wrapped._count, wrapped._pad = count, pad
+        wrapped._update_freq = list(update_freq) or [1]
+        return wrapped
 
     def _get_iterator_for_epoch(self, epoch: int, *args: Any, **kwargs: Any) -> Any:
         batches = super()._get_iterator_for_epoch(epoch, *args, **kwargs)
