@@ -35,12 +35,12 @@ class DigitsConfig:
     out: Path = SCRIPTS.parent / "manifests" / "digits"
     """data directory to write: unit manifests, k-means, vocabulary"""
     work: Path = Path("runs/digits")
-    """where the joined audio goes (0.7 GB; may be deleted afterwards)"""
+    """where the joined audio goes (0.3 GB; may be deleted afterwards)"""
     num_units: int = 100
     """K of the k-means"""
     stack: int = 4
     """MFCC frames of 10 ms to a unit"""
-    train_strings: int = 20000
+    train_strings: int = 10000
     """strings of the training set"""
     test_strings: int = 250
     """strings of each test set; the validation set has half as many"""

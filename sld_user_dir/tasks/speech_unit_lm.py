@@ -3,6 +3,7 @@
 # fairseq reads the field types of this dataclass: no postponed annotations here.
 import logging
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -11,9 +12,13 @@ from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II
 
+from ..criterions.losses import Layout
+from ..criterions.normalisation import count_targets
 from ..data.manifest import ManifestError, UnitProvenance, read_manifest
 from ..data.unit_dataset import UnitDataset, dataset_from_manifest
+from ..data.update_counts import UpdateCountsIterator
 from ..vocab import JointVocabulary, UnitString
 
 logger = logging.getLogger(__name__)
@@ -75,6 +80,7 @@ class SpeechUnitLMConfig(FairseqDataclass):
     eval_wer_max_len: int = field(
         default=200, metadata={"help": "most transcript tokens that --eval-wer decodes"}
     )
+    update_freq: List[int] = II("optimization.update_freq")
 
 
 class TextDecoder:
@@ -159,6 +165,20 @@ class SpeechUnitLMTask(FairseqTask):
         if task_cfg is not None:
             self.cfg.max_target_positions = model.max_target_positions or model.tokens_per_sample
         self._log_loaded(path, manifest)
+
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        """Batches; those of a training set carry the target counts of their whole update."""
+        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+        if not dataset.shuffle or isinstance(iterator, UpdateCountsIterator):
+            return iterator
+        vocab = self.vocab
+        layout = Layout(vocab.unit_offset, vocab.num_units, vocab.separator, vocab.pad)
+        iterator = UpdateCountsIterator.wrap(
+            iterator, partial(count_targets, layout=layout), self.cfg.update_freq, vocab.pad
+        )
+        if dataset in self.dataset_to_epoch_iter:
+            self.dataset_to_epoch_iter[dataset] = iterator
+        return iterator
 
     def _log_loaded(self, path, manifest):
         units, n = len(manifest.units), len(manifest)

@@ -1,0 +1,134 @@
+"""Scores of an experiment: a list of plain dicts, a table, comparisons, and plots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
+
+from ..atomic import atomic_path
+from ..data.manifest import Manifest, read_manifest
+from ..decoding.hypotheses import Record, read_generate
+from ..decoding.scoring import compare, score
+from .commands import LOG_FILE, Plan, System, generate_command, shown, train_command
+from .logs import Curves, read_curves
+
+Row = dict[str, Any]
+COLUMNS: Sequence[tuple[str, str, Callable[[Row], str]]] = (
+    ("criterion", "<18", lambda r: r["criterion"]),
+    ("test set", "<13", lambda r: r["test_set"]),
+    ("WER %", ">8", lambda r: f"{r['wer']:.2f}"),
+    ("95 % interval", ">16", lambda r: "{:.1f} to {:.1f}".format(*r["wer_interval_95"])),
+    ("CER %", ">8", lambda r: f"{r['cer']:.2f}"),
+    ("utterances", ">12", lambda r: str(r["utterances"])),
+    ("decoding s", ">12", lambda r: f"{r['seconds']:.1f}"),
+)
+CURVES = (
+    ("train", "text", "text, bits per token (training)"),
+    ("valid", "text", "text, bits per token (validation)"),
+    ("valid", "speech", "speech, bits per unit (validation)"),
+    ("valid", "wer", "word error rate % (validation)"),
+)
+
+
+def records_of(plan: Plan, system: System, test_set: str, manifest: Manifest) -> list[Record]:
+    """Hypotheses of a test set, every utterance of its manifest among them."""
+    return read_generate(plan.directory(system) / "decode" / f"generate-{test_set}.txt", manifest)
+
+
+def collect(
+    plan: Plan,
+    systems: Sequence[System],
+    decode_seconds: Mapping[tuple[str, str], float],
+) -> list[Row]:
+    """One row for each system and test set, with the commands that made it."""
+    rows = []
+    for test_set in plan.test_sets:
+        manifest = read_manifest(plan.data / f"{test_set}.tsv")
+        for system in systems:
+            curves = read_curves(plan.directory(system) / LOG_FILE)
+            report = score(records_of(plan, system, test_set, manifest), by=["speaker"])
+            rows.append(
+                {
+                    "criterion": system.name,
+                    "description": system.description,
+                    "test_set": test_set,
+                    "wer": round(report["wer"]["rate"], 3),
+                    "wer_interval_95": [round(x, 3) for x in report["wer"]["interval_95"]],
+                    "cer": round(report["cer"]["rate"], 3),
+                    "utterances": report["utterances"],
+                    "words": report["wer"]["reference_length"],
+                    "substitutions": report["wer"]["substitutions"],
+                    "deletions": report["wer"]["deletions"],
+                    "insertions": report["wer"]["insertions"],
+                    "seconds": decode_seconds[system.name, test_set],
+                    "train_seconds": curves.last("wall"),
+                    "updates": curves.updates,
+                    "seed": plan.train_options["seed"],
+                    "units": manifest.provenance.describe(),
+                    "commands": [
+                        shown(train_command(plan, system)),
+                        shown(generate_command(plan, system, test_set)),
+                    ],
+                    **plan.extra,
+                }
+            )
+    return rows
+
+
+def write_json(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows as one JSON list, atomically."""
+    with atomic_path(path) as aside:
+        aside.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """The rows as a text table."""
+    lines = ["".join(f"{title:{width}}" for title, width, _ in COLUMNS)]
+    lines.append("-" * len(lines[0]))
+    lines += ["".join(f"{cell(row):{width}}" for _, width, cell in COLUMNS) for row in rows]
+    return "\n".join(lines)
+
+
+def comparisons(plan: Plan, systems: Sequence[System], baseline: System) -> list[Row]:
+    """Paired bootstrap of every other system against ``baseline``, by test set."""
+    rows = []
+    for test_set in plan.test_sets:
+        manifest = read_manifest(plan.data / f"{test_set}.tsv")
+        reference = records_of(plan, baseline, test_set, manifest)
+        for system in systems:
+            if system is not baseline:
+                result = compare(reference, records_of(plan, system, test_set, manifest))
+                rows.append({"criterion": system.name, "baseline": baseline.name, "test_set": test_set, **result})
+    return rows
+
+
+def plot_curves(plan: Plan, systems: Sequence[System], path: Path) -> None:
+    """Learning curves of all systems in one PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    curves = {s.name: read_curves(plan.directory(s) / LOG_FILE) for s in systems}
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7), sharex=True, constrained_layout=True)
+    for axis, (kind, key, title) in zip(axes.flat, CURVES):
+        for name, curve in curves.items():
+            _plot(axis, curve, kind, key, name)
+        axis.set_title(title, fontsize=10)
+        axis.grid(alpha=0.3)
+        if axis.lines:
+            axis.legend(fontsize=8)
+    for axis in axes[1]:
+        axis.set_xlabel("updates")
+    with atomic_path(path) as aside:
+        figure.savefig(aside, dpi=110, format="png")
+    plt.close(figure)
+
+
+def _plot(axis: Any, curve: Curves, kind: str, key: str, name: str) -> None:
+    points = [(p["num_updates"], p[key]) for p in getattr(curve, kind) if key in p]
+    if points:
+        axis.plot(*zip(*points), label=name)
+        if key == "wer":
+            axis.set_ylim(0, 100)

@@ -1,0 +1,140 @@
+"""Train and decode systems as child processes, side by side, with progress and resumption."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Callable, Sequence
+
+from .commands import LOG_FILE, Plan, System, environment, generate_command, shown, train_command
+from .logs import read_curves
+
+POLL_S = 1.0
+TERMINAL_EVERY_S = 2.0
+FILE_EVERY_S = 30.0
+
+
+class ExperimentError(RuntimeError):
+    """A child failed; the message names its log and shows its last lines."""
+
+
+def train_all(plan: Plan, systems: Sequence[System], jobs: int) -> None:
+    """Train every system, ``jobs`` at a time.
+
+    A finished system is not trained again; an interrupted one goes on from its last checkpoint;
+    one whose command has changed is put aside (``NAME.previous``) and trained afresh.
+    """
+    todo = []
+    for system in systems:
+        command = train_command(plan, system)
+        if not _prepare(plan.directory(system), command):
+            todo.append((system.name, command, plan.directory(system)))
+    total = int(plan.train_options["max_update"])
+
+    def status() -> str:
+        return "  ".join(_progress(plan.directory(s), s.name, total) for s in systems)
+
+    def finished(name: str, elapsed: float) -> None:
+        (plan.out / name / "trained").write_text("by the command in command.txt\n")
+
+    _run([(n, c, d / LOG_FILE) for n, c, d in todo], jobs, plan.threads, status, finished)
+
+
+def decode_all(plan: Plan, systems: Sequence[System], jobs: int) -> dict[tuple[str, str], float]:
+    """Decode every test set with every system; wall seconds of each, read back where it is done."""
+    todo = []
+    for system in systems:
+        for test_set in plan.test_sets:
+            target = plan.directory(system) / "decode" / f"{test_set}.out"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.with_suffix(".seconds").exists():
+                todo.append((f"{system.name}/{test_set}", generate_command(plan, system, test_set), target))
+
+    def finished(name: str, elapsed: float) -> None:
+        system, test_set = name.split("/")
+        (plan.out / system / "decode" / f"{test_set}.seconds").write_text(f"{elapsed:.1f}\n")
+
+    _run(todo, jobs, plan.threads, lambda: f"decoding, {len(todo)} runs", finished)
+    return {
+        (s.name, t): float((plan.directory(s) / "decode" / f"{t}.seconds").read_text())
+        for s in systems
+        for t in plan.test_sets
+    }
+
+
+def _prepare(directory: Path, command: Sequence[str]) -> bool:
+    """Make the run's directory; whether the same command has already finished there."""
+    recorded = directory / "command.txt"
+    if directory.exists() and (not recorded.exists() or recorded.read_text() != shlex.join(command)):
+        previous = directory.with_name(directory.name + ".previous")
+        number = 1
+        while previous.exists():
+            number += 1
+            previous = directory.with_name(f"{directory.name}.previous{number}")
+        directory.rename(previous)
+        print(f"the command of {directory.name} has changed: the earlier run is kept in {previous}")
+    directory.mkdir(parents=True, exist_ok=True)
+    recorded.write_text(shlex.join(command))
+    return (directory / "trained").exists()
+
+
+def _progress(directory: Path, name: str, total: int) -> str:
+    curves = read_curves(directory / LOG_FILE)
+    wer = curves.best("wer")
+    best = "" if wer is None else f", best valid WER {wer:.1f} %"
+    return f"[{name} {curves.updates}/{total}{best}]"
+
+
+def _run(
+    todo: Sequence[tuple[str, list[str], Path]],
+    jobs: int,
+    threads: int,
+    status: Callable[[], str],
+    finished: Callable[[str, float], None],
+) -> None:
+    """Run (name, command, output file) children, ``jobs`` at a time; stop all if one fails."""
+    waiting = deque(todo)
+    running: dict[str, tuple[subprocess.Popen[bytes], float, Path]] = {}
+    for _, command, _ in todo:
+        print("$", shown(command), flush=True)
+    started, shown_at = time.time(), 0.0
+    every = TERMINAL_EVERY_S if sys.stdout.isatty() else FILE_EVERY_S
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name, command, output = waiting.popleft()
+                with output.open("ab") as out:
+                    child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment(threads))
+                running[name] = child, time.time(), output
+            time.sleep(POLL_S)
+            for name, (child, since, output) in list(running.items()):
+                if child.poll() is None:
+                    continue
+                del running[name]
+                if child.returncode != 0:
+                    raise ExperimentError(_failure(name, child.returncode, output))
+                finished(name, time.time() - since)
+            if time.time() - shown_at > every:
+                shown_at = time.time()
+                _show(f"{shown_at - started:5.0f} s  {status()}")
+    finally:
+        for child, _, _ in running.values():
+            child.terminate()
+        if sys.stdout.isatty():
+            print()
+
+
+def _show(line: str) -> None:
+    if sys.stdout.isatty():
+        print("\r\033[K" + line, end="", flush=True)
+    else:
+        print(line, flush=True)
+
+
+def _failure(name: str, code: int, output: Path) -> str:
+    tail = "\n".join(output.read_text(errors="replace").splitlines()[-15:])
+    return f"{name} failed with exit status {code}; the last lines of {output}:\n{tail}"
