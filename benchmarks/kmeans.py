@@ -7,7 +7,8 @@
 
 Baseline: scikit-learn's MiniBatchKMeans with batches of 10,000, up to 100 passes, 100 batches
 without improvement, n_init 20, reassignment 0.01; and assignment utterance by utterance in
-numpy. Both sides get the same frames and threads, in turns; times are medians of --repeats.
+numpy. Both sides get the same frames and threads, in turns; times are medians of --repeats, in
+CPU seconds with one thread (other programs do not count), else in seconds.
 Frames are drawn from a mixture in a low-dimensional space (speech frames fill few dimensions);
 `--mfcc MANIFEST` takes the 39-dimensional ones from recordings instead.
 """
@@ -87,15 +88,18 @@ def mfcc_frames(manifest: Path, n: int, seed: int) -> np.ndarray:
     return joined[np.random.default_rng(seed).permutation(len(joined))[:n]]
 
 
-def interleaved(sides: Dict[str, Callable[[], Any]], repeats: int) -> Tuple[Dict[str, float], Dict[str, Any]]:
+def interleaved(
+    sides: Dict[str, Callable[[], Any]], config: BenchmarkConfig, at_least: int = 1
+) -> Tuple[Dict[str, float], Dict[str, Any]]:
     """Median seconds and last result of each side, run in turns."""
+    clock = time.process_time if config.threads == 1 else time.perf_counter
     seconds: Dict[str, List[float]] = {name: [] for name in sides}
     results: Dict[str, Any] = {}
-    for _ in range(repeats):
+    for _ in range(max(at_least, config.repeats)):
         for name, run in sides.items():
-            start = time.perf_counter()
+            start = clock()
             results[name] = run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}, results
 
 
@@ -127,7 +131,7 @@ def kmeans_case(case: str, config: BenchmarkConfig) -> Dict[str, Any]:
             "ours": lambda: KMeans.fit(train, units, seed=config.seed, device="cpu"),
             "baseline": lambda: baseline.fit(train),
         },
-        config.repeats,
+        config,
     )
     ours = fitted["ours"]
     theirs = KMeans(fitted["baseline"].cluster_centers_.astype(np.float32))
@@ -140,7 +144,8 @@ def kmeans_case(case: str, config: BenchmarkConfig) -> Dict[str, Any]:
             "ours": lambda: list(assign_joined(ours, utterances)),
             "baseline": lambda: assign_per_utterance(ours.centroids, utterances),
         },
-        max(5, config.repeats),
+        config,
+        at_least=5,
     )
     same = np.mean(np.concatenate(assigned["ours"]) == np.concatenate(assigned["baseline"]))
     return {
@@ -180,7 +185,8 @@ def end_to_end_case(config: BenchmarkConfig) -> Dict[str, Any]:
                 "encoder": lambda: front_end.encode_batch(waves),
                 "audio_to_units": lambda: extract_units(recordings, front_end, kmeans, out),
             },
-            max(3, config.repeats),
+            config,
+            at_least=3,
         )
     return {
         "case": "end_to_end", "audio_seconds": float(lengths.sum()), "threads": config.threads,

@@ -21,6 +21,7 @@ from sld_user_dir.features.audio import FloatArray, PathLike
 SPILL = 8  # a buffer of 1/8 of the capacity gathers newcomers between two evictions
 BYTES_A_FRAME = 32  # key, nearest centroid, distance, and k-means++'s own, beside the values
 COLUMNS_AT_A_TIME = 16
+THINNED_FRAMES = 100  # a unit, at most: the copy that KMeans.fit starts on, and centroids
 SEARCH_BYTES = 64 << 20  # 4096 x 1024 distances and the queries' block, each thread's
 MAX_FRAMES_A_UNIT = 256  # more hardly moves the centroids; it is faiss's default too
 
@@ -151,7 +152,7 @@ def plan_memory(
     """
     each = dim * 4 + BYTES_A_FRAME
     spilled = each * (SPILL + 1) / SPILL
-    search = SEARCH_BYTES + 4 * num_units * dim * 4  # faiss's distance blocks; centroids, sums
+    search = SEARCH_BYTES + THINNED_FRAMES * num_units * dim * 4  # faiss's distances; the coarse start
     other = other_bytes + search
     capacity = min(int((bound_bytes - other) / spilled), max_frames)
     if capacity < min(10 * num_units, max_frames):

@@ -9,7 +9,7 @@ from typing import Any, Iterable, Optional
 
 import psutil
 
-from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.kmeans import TOLERANCE, KMeans
 from sld_user_dir.clustering.quality import fit_report
 from sld_user_dir.clustering.sample import (
     MAX_FRAMES_A_UNIT,
@@ -43,6 +43,8 @@ class TrainConfig:
     """`kmeans++`, `afk-mc2` (faster for thousands of units) or `random`"""
     max_iterations: int = 100
     """Lloyd iterations at most; it stops by itself when the fit no longer improves"""
+    tolerance: float = TOLERANCE
+    """stop when five iterations lower the inertia by less than this share"""
     memory_gib: float = 4.0
     """the process stays within this: the sample of frames is made as large as fits"""
     max_frames: Optional[int] = None
@@ -93,7 +95,7 @@ class TrainJob(Job):
         config = self.train
         kmeans = KMeans.fit(
             frames, config.num_units, seed=config.seed, start=config.start,
-            max_iterations=config.max_iterations, device=config.device,
+            max_iterations=config.max_iterations, tolerance=config.tolerance, device=config.device,
         )
         metadata = {
             **kmeans.metadata,
