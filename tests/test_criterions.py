@@ -1,5 +1,6 @@
 """The registered criteria: model calls, fallbacks, normalisation over an update, logs."""
 
+import contextlib
 import logging
 import math
 import warnings
@@ -12,9 +13,11 @@ import reference
 import torch
 import torch.multiprocessing
 from fairseq.data import Dictionary
+from fairseq.distributed import ModuleProxyWrapper
 from fairseq.logging import metrics
 from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig
 from test_losses import EOS, OFFSET, PAD, SEPARATOR, random_batch
+from torch.nn.parallel import DistributedDataParallel
 
 from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
 from sld_user_dir.criterions.normalisation import count_targets
@@ -151,51 +154,60 @@ def test_fallback_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_activation_checkpointing(tied: bool) -> None:
-    sample, results = make_sample(2), []
+    sample, found = make_sample(2), []
     for checkpointed in (False, True):
         model = make_model(checkpoint_activations=checkpointed, share_decoder_input_output_embed=tied)
         loss, _, _ = sld()(model, sample)
         loss.backward()
-        results.append([loss.detach(), *gradients(model)])
-    torch.testing.assert_close(*results)
+        found.append([loss.detach(), *gradients(model)])
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_model(dtype: torch.dtype) -> None:
     """As under --fp16 and --bf16: a half model, a scaled loss."""
-    sample, results = make_sample(2), []
+    sample, found = make_sample(2), []
     for precision in (torch.float32, dtype):
         model = make_model().to(precision)
         loss, _, _ = sld()(model, sample)
         (loss * 128).backward()
-        results.append(torch.cat([g.flatten().double() for g in gradients(model)]))
+        found.append(torch.cat([g.flatten().double() for g in gradients(model)]))
         assert loss.dtype == torch.float32
-    error = (results[0] - results[1]).norm() / results[0].norm()
+    error = (found[0] - found[1]).norm() / found[0].norm()
     assert error < {torch.float16: 0.01, torch.bfloat16: 0.05}[dtype]
 
 
 # ---------------------------------------------------------------------------- normalisation
 
 
-def train_on(batches: List[Sample], criterion: SldCriterion) -> List[torch.Tensor]:
-    """[loss, sample size, gradients…], added up over the batches as fairseq's trainer does."""
-    model = make_model().double()
-    loss, size = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    for batch in batches:
-        part, part_size, _ = criterion(model, batch)
-        part.backward()
-        loss, size = loss + part.detach(), size + part_size
-    return [loss, size, *gradients(model)]
+def train_on(batches: List[Sample], criterion: SldCriterion, model: torch.nn.Module) -> torch.Tensor:
+    """[loss, sample size], added up over the batches as fairseq's trainer does; gradients add up in the model."""
+    sums = torch.zeros(2, dtype=torch.float64)
+    for number, batch in enumerate(batches):
+        last = number == len(batches) - 1
+        with contextlib.nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
+            loss, size, _ = criterion(model, batch)
+            loss.backward()
+        sums += torch.tensor([loss.item(), size], dtype=torch.float64)
+    return sums
 
 
-OPTIONS = [{"kl_denominator": "sentence"}, {"kl_denominator": "token", "kl_variant": "official"}]
+def results(batches: List[Sample], options: Any) -> List[torch.Tensor]:
+    """[loss and sample size, gradients…] of one process without wrapper."""
+    model_options, criterion_options = options
+    model = make_model(**model_options).double()
+    return [train_on(batches, sld(**criterion_options), model), *gradients(model)]
+
+
+TIED, UNTIED = {}, {"share_decoder_input_output_embed": False}
+OPTIONS = [(TIED, {"kl_denominator": "sentence"}), (UNTIED, {"kl_denominator": "token", "kl_variant": "official"})]
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_update_freq_changes_nothing(options: Dict[str, Any]) -> None:
+def test_update_freq_changes_nothing(options: Any) -> None:
     batches = [make_sample(seed, batch=seed + 1) for seed in range(3)]
-    whole = train_on([joined(batches)], sld(**options))
-    parts = train_on(annotate(batches, count), sld(**options))
+    whole = results([joined(batches)], options)
+    parts = results(annotate(batches, count), options)
     torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-12)
 
 
@@ -204,26 +216,31 @@ def _worker(rank: int, folder: Path) -> None:
     warnings.simplefilter("ignore")  # pytest's filters don't reach a new process
     address = f"file://{folder}/rendezvous"
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    for number, options in enumerate(OPTIONS):
-        batches = [make_sample(seed, batch=seed + 1) for seed in range(4)][rank::2]
-        if rank == 1:  # what the iterator puts in place of an empty batch
-            batches[1]["target"] = torch.full_like(batches[1]["target"], PAD)
-        results = train_on(annotate(batches, count), sld(**options))
-        for result in results:
-            torch.distributed.all_reduce(result)
-        if rank == 0:
-            torch.save(results, folder / f"{number}.pt")
+    for number, (model_options, criterion_options) in enumerate(OPTIONS):
+        for unused in (False, True):
+            batches = [make_sample(seed, batch=seed + 1) for seed in range(4)][rank::2]
+            if rank == 1:  # what the iterator puts in place of an empty batch
+                batches[1]["target"] = torch.full_like(batches[1]["target"], PAD)
+            model = make_model(**model_options).double()
+            wrapped = DistributedDataParallel(model, find_unused_parameters=unused)
+            sums = train_on(annotate(batches, count), sld(**criterion_options), ModuleProxyWrapper(wrapped))
+            torch.distributed.all_reduce(sums)
+            summed = [2 * gradient for gradient in gradients(model)]  # the wrapper averages
+            if rank == 0:
+                torch.save([sums, *summed], folder / f"{number}-{unused}.pt")
     torch.distributed.destroy_process_group()
 
 
 def test_two_workers_change_nothing(tmp_path: Path) -> None:
-    """Two processes with two batches each, one of them empty, against one large batch."""
+    """Two processes with two batches each, one of them empty, against one large batch; in fairseq's
+    wrapper for distributed training, with and without --find-unused-parameters."""
     torch.multiprocessing.spawn(_worker, (tmp_path,), nprocs=2)
     for number, options in enumerate(OPTIONS):
         batches = [make_sample(seed, batch=seed + 1) for seed in range(3)]
-        expected = train_on([joined(batches)], sld(**options))
-        results = torch.load(tmp_path / f"{number}.pt")
-        torch.testing.assert_close(results, expected, rtol=1e-9, atol=1e-9)
+        expected = results([joined(batches)], options)
+        for unused in (False, True):
+            ours = torch.load(tmp_path / f"{number}-{unused}.pt")
+            torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
 
 
 class Numbers(torch.utils.data.Dataset):

@@ -24,7 +24,8 @@ def find_projection(model: nn.Module, vocabulary: int) -> Projection:
 
 
 def _obstacle(model: nn.Module, vocabulary: int) -> str:
-    if any("FullySharded" in type(module).__name__ for module in (model, *model.children())):
+    wrappers = (model, *model.children())
+    if any("FullySharded" in type(module).__name__ for module in wrappers):
         return "its parameters are sharded"
     decoder = getattr(model, "decoder", None)
     if decoder is None:
@@ -40,4 +41,7 @@ def _obstacle(model: nn.Module, vocabulary: int) -> str:
         return "its output projection has a bias"
     if projection.weight.size(0) != vocabulary:
         return f"its output projection has {projection.weight.size(0)} rows, not {vocabulary}"
+    tied = projection.weight is decoder.embed_tokens.weight
+    if not tied and any(getattr(module, "find_unused_parameters", False) for module in wrappers):
+        return "--find-unused-parameters takes its untied output projection for unused"
     return ""
