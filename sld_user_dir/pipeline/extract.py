@@ -62,6 +62,8 @@ def extract_units(
     utterances = _utterances(kmeans, _keep(framed, rejected), deduplicated, front_end.on_gpu)
     with atomic_path(out) as aside:
         written = write_manifest(aside, _progress(utterances, len(recordings)), made_by, header)
+        place = {one.id: i for i, one in enumerate(recordings)}
+        rejected.sort(key=lambda one: place[one.id])
         write_rejected(rejected_path(out), rejected)  # before the manifest appears
     if rejected:
         logger.warning("%d of %d recordings left out, named in %s", len(rejected), len(recordings), rejected_path(out))
