@@ -1,0 +1,79 @@
+"""Our k-means file (.npz) to scikit-learn's joblib form, which textless-lib's KMeansQuantizer loads; and back.
+
+    python scripts/export_kmeans.py --kmeans km100.npz --out hubert-base-ls960-kmeans-100.bin
+    python scripts/export_kmeans.py --import-sklearn km.bin --trust-pickle --out km.npz \\
+        --features facebook/hubert-base-ls960 --layer 9
+
+The export gives the same units (`--check` assigns random frames with both and counts). An imported
+file stores the features that you name, as a file that was trained here does.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence
+
+import numpy as np
+from simple_parsing import ArgumentParser, DashVariant
+
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.features.frontend import FeatureConfig
+from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn, to_sklearn
+from sld_user_dir.pipeline.logs import log_progress
+
+
+@dataclass
+class ExportConfig:
+    """Which file, and which way."""
+
+    out: Path
+    """file to write"""
+    kmeans: Optional[Path] = None
+    """our k-means file, to export"""
+    import_sklearn: Optional[Path] = None
+    """joblib or pickle file with cluster_centers_, to import"""
+    trust_pickle: bool = False
+    """load --import-sklearn: that runs whatever code the file holds"""
+    check: int = 5000
+    """frames around the centroids that both must assign to the same units"""
+
+
+def disagreements(kmeans: KMeans, n_frames: int, seed: int = 0) -> int:
+    """Frames that scikit-learn assigns to another unit, out of `n_frames` near the centroids."""
+    random = np.random.default_rng(seed)
+    spread = float(kmeans.centroids.std()) or 1.0
+    start = kmeans.centroids[random.integers(0, kmeans.num_units, n_frames)]
+    frames = (start + random.normal(0.0, spread, start.shape)).astype(np.float32)
+    return int((to_sklearn(kmeans).predict(frames) != kmeans.assign(frames)).sum())
+
+
+def run(config: ExportConfig, features: FeatureConfig) -> str:
+    if (config.kmeans is None) == (config.import_sklearn is None):
+        raise ValueError("give either --kmeans, to export, or --import-sklearn, to import")
+    if config.import_sklearn is not None:
+        found = import_sklearn(config.import_sklearn, config.trust_pickle)
+        KMeans(found.centroids, {**found.metadata, "features": features.to_dict()}).save(config.out)
+        return f"{config.out}: {found.num_units} units of {found.dim} dimensions, {found.sha256}"
+    kmeans = KMeans.load(str(config.kmeans))
+    different = disagreements(kmeans, config.check) if config.check else 0
+    export_sklearn(kmeans, config.out)
+    text = f"{config.out}: {kmeans.num_units} units of {kmeans.dim} dimensions, {kmeans.sha256}"
+    return text + (f"; {config.check - different} of {config.check} frames get the same unit" if config.check else "")
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    log_progress()
+    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
+    parser.add_arguments(ExportConfig, dest="config")
+    parser.add_arguments(FeatureConfig, dest="features_config")
+    options = parser.parse_args(argv)
+    try:
+        print(run(options.config, options.features_config))
+    except (ValueError, OSError) as error:
+        print(f"export_kmeans.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""textless-lib as a companion: its encoders make our units, its vocoders take them.
+
+Nothing here imports textless-lib before it is asked for: any object that behaves like its
+`SpeechEncoder` will do. What that means is written down in `SpeechEncoderLike`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional, Protocol, Sequence, Union
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..clustering.kmeans import KMeans
+from ..clustering.units import deduplicate
+from ..data.manifest import UNKNOWN, UnitProvenance
+from ..features.audio import FloatArray
+from .records import InteropError
+
+INSTALL = "textless-lib is not on PyPI; docs/interop.md says how to install it"
+
+
+class SpeechEncoderLike(Protocol):
+    """What is used of `textless.data.speech_encoder.SpeechEncoder`."""
+
+    deduplicate: bool
+
+    @property
+    def vocab_size(self) -> int:
+        """K; bos is K, eos K + 1, padding K + 2."""
+
+    @property
+    def expected_sample_rate(self) -> int:
+        """Hz"""
+
+    @property
+    def code_hop_size(self) -> int:
+        """Samples from one unit to the next, before de-duplication."""
+
+    def __call__(self, waveform: Tensor) -> dict[str, Tensor]:
+        """float32 (n,) → `units` (N,), `durations` (N,), `dense` (T, D); durations add up to T."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Units int32 (N,) from 0 to K - 1, and frames of each, int64 (N,)."""
+
+    units: npt.NDArray[np.int32]
+    durations: npt.NDArray[np.int64]
+
+
+def encode(encoder: SpeechEncoderLike, wave: FloatArray) -> Encoded:
+    """Units of a waveform (n,) at the encoder's sample rate, checked.
+
+    Raises:
+        InteropError: what comes back is not what `SpeechEncoderLike` promises.
+    """
+    device = getattr(encoder, "device", "cpu")
+    with torch.inference_mode():
+        out = encoder(torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32)).to(device))
+    units, durations = (_integers(out, name) for name in ("units", "durations"))
+    if len(units) != len(durations):
+        raise InteropError(f"the encoder gave {len(units)} units and {len(durations)} durations; they belong together")
+    if units.size and not 0 <= units.min() <= units.max() < encoder.vocab_size:
+        raise InteropError(
+            f"the encoder gave unit {units.max()}, outside 0 … {encoder.vocab_size - 1}: bos, eos or padding? "
+            "build it with add_bos_eos=False"
+        )
+    dense = out.get("dense")
+    if dense is not None and len(dense) != durations.sum():
+        raise InteropError(f"the durations add up to {durations.sum()} frames, `dense` has {len(dense)}")
+    return Encoded(units.astype(np.int32), durations)
+
+
+def _integers(out: dict[str, Tensor], name: str) -> npt.NDArray[np.int64]:
+    if name not in out:
+        raise InteropError(f"the encoder gave no {name!r}, only {sorted(out)}; it is no SpeechEncoder")
+    values = torch.as_tensor(out[name]).cpu()
+    if values.ndim != 1 or values.is_floating_point():
+        raise InteropError(f"{name} of type {values.dtype} and shape {tuple(values.shape)}; wanted whole numbers (N,)")
+    return np.asarray(values.numpy(), dtype=np.int64)
+
+
+def encoder_provenance(encoder: SpeechEncoderLike, name: str, layer: Optional[int] = None) -> UnitProvenance:
+    """Provenance of an encoder's units; the k-means is identified by its centroids where they can be seen."""
+    quantizer = getattr(getattr(encoder, "quantizer_model", None), "kmeans_model", None)
+    centroids = getattr(quantizer, "cluster_centers_", None)
+    return UnitProvenance(
+        encoder=name,
+        layer=layer,
+        frame_rate_hz=encoder.expected_sample_rate / encoder.code_hop_size,
+        kmeans=UNKNOWN if centroids is None else KMeans(np.asarray(centroids, np.float32)).sha256,
+        num_units=encoder.vocab_size,
+        deduplicated=bool(encoder.deduplicate),
+    )
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Which encoder to build: by textless-lib's names, or by a function of yours."""
+
+    dense_model: str = "hubert-base-ls960"
+    """textless-lib's name of the model, or how to call yours in the provenance"""
+    quantizer: str = "kmeans"
+    """textless-lib's name of the quantizer"""
+    num_units: int = 100
+    """K"""
+    layer: Optional[int] = None
+    """layer for the provenance; textless-lib's models tell theirs"""
+    deduplicate: bool = False
+    """collapse runs of a unit, and write their durations"""
+    factory: Optional[str] = None
+    """`module:function` that returns an object like SpeechEncoder, instead of textless-lib"""
+    own_kmeans: Optional[Path] = None
+    """joblib file of scripts/export_kmeans.py: take this quantizer instead of textless-lib's"""
+
+    def build(self) -> tuple[SpeechEncoderLike, UnitProvenance]:
+        """The encoder, and what its units will be.
+
+        Raises:
+            InteropError: it cannot be imported, or has another K or de-duplication than was asked for.
+        """
+        encoder = self._from_factory() if self.factory else self._by_name()
+        if encoder.vocab_size != self.num_units:
+            raise InteropError(
+                f"the quantizer has {encoder.vocab_size} units, --num-units is {self.num_units}; correct one of the two"
+            )
+        if bool(encoder.deduplicate) != self.deduplicate:
+            raise InteropError(f"the encoder has deduplicate={encoder.deduplicate}, asked for was {self.deduplicate}")
+        name = self.dense_model if self.factory else f"textless:{self.dense_model}"
+        return encoder, encoder_provenance(encoder, name, self.layer if self.factory else self._layer())
+
+    def _from_factory(self) -> SpeechEncoderLike:
+        module, _, function = str(self.factory).partition(":")
+        try:
+            made: SpeechEncoderLike = getattr(importlib.import_module(module), function)()
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InteropError(f"--factory {self.factory}: {error}; name it as module:function") from error
+        return made
+
+    def _by_name(self) -> SpeechEncoderLike:
+        textless = _textless("textless.data.speech_encoder")
+        if self.own_kmeans is not None:
+            register_quantizer(self.own_kmeans, self.dense_model, self.num_units)
+        encoder = textless.SpeechEncoder.by_name(
+            dense_model_name=self.dense_model, quantizer_model_name=self.quantizer, vocab_size=self.num_units,
+            deduplicate=self.deduplicate, need_f0=False,
+        )  # fmt: skip
+        made: SpeechEncoderLike = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+        return made
+
+    def _layer(self) -> Optional[int]:
+        known = _textless("textless").DENSE_MODELS.get(self.dense_model)
+        return self.layer if known is None else int(known[2])
+
+
+def _textless(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InteropError(f"{error}; {INSTALL}") from error
+
+
+def register_quantizer(path: Path, dense_model: str, num_units: int) -> str:
+    """Make an exported k-means known to textless-lib, as its `kmeans` quantizer of K units.
+
+    Returns:
+        the name under which `SpeechEncoder.by_name(dense_model, "kmeans", num_units, …)` finds it.
+    """
+    manager = _textless("textless.checkpoint_manager")
+    name = f"{dense_model}-kmeans-{num_units}"
+    # an absolute name stays as it is when textless-lib joins it to its folder
+    checkpoint = manager.Checkpoint(name, "", str(Path(path).resolve()), "")
+    manager.CHECKPOINT_MANAGER.storage.pop(name, None)
+    manager.CHECKPOINT_MANAGER.add_checkpoint(checkpoint)
+    return name
+
+
+# -- vocoders -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class VocoderInput:
+    """`vocoder(input.units, **input.options)`."""
+
+    units: Tensor
+    """int64, (N,) for Tacotron, (1, N) for HiFi-GAN"""
+    options: dict[str, bool]
+
+
+VOCODERS = ("tacotron", "hifigan")
+
+
+def vocoder_input(
+    units: Union[Sequence[int], npt.NDArray[Any], Tensor], made_by: UnitProvenance, vocoder: str, vocoder_units: int
+) -> VocoderInput:
+    """Raw units in the form that a vocoder of textless-lib takes.
+
+    `TacotronVocoder` was trained on de-duplicated units and gets them so. `CodeHiFiGANVocoder`
+    takes either, and predicts durations (`dur_prediction=True`) for de-duplicated ones.
+
+    Args:
+        made_by: provenance of the model that wrote the units.
+        vocoder_units: K of the vocoder.
+
+    Raises:
+        InteropError: units of another K, text tokens, nothing to say, an unknown vocoder.
+    """
+    if vocoder not in VOCODERS:
+        raise InteropError(f"no vocoder {vocoder!r}; choose one of: {', '.join(VOCODERS)}")
+    if made_by.num_units != vocoder_units:
+        raise InteropError(
+            f"units of K={made_by.num_units} ({made_by.encoder}), but the vocoder speaks K={vocoder_units}; "
+            "take the vocoder of this encoder and K"
+        )
+    array = _vocoder_units(units, vocoder_units)
+    if vocoder == "tacotron":
+        array = deduplicate(array)[0]
+        return VocoderInput(torch.from_numpy(array.astype(np.int64)), {})
+    tensor = torch.from_numpy(array.astype(np.int64)).view(1, -1)
+    return VocoderInput(tensor, {"dur_prediction": made_by.deduplicated})
+
+
+def _vocoder_units(units: Any, k: int) -> npt.NDArray[np.int32]:
+    try:
+        array = np.asarray(units.cpu() if isinstance(units, Tensor) else units)
+    except (ValueError, TypeError) as error:
+        raise InteropError(f"these are no units ({error}); give a list such as [71, 12, 57]") from error
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "iu":
+        raise InteropError(
+            f"a vocoder takes units, not {str(units)[:40]!r}; give whole numbers such as [71, 12, 57], no text"
+        )
+    if array.min() < 0 or array.max() >= k:
+        raise InteropError(
+            f"{array.max()} is outside 0 … {k - 1}: ids of text or of the joint vocabulary are no units; "
+            "decode them with vocab.decode_units first"
+        )
+    return array.astype(np.int32)

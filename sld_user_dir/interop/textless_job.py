@@ -1,0 +1,74 @@
+"""Audio manifest → unit manifest by a textless-lib encoder: a stream, in shards."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Iterable, Iterator
+
+from ..data.audio_manifest import Recording, read_audio_manifest
+from ..data.audio_scan import Rejected, rejected_path, write_rejected
+from ..data.manifest import Utterance, write_manifest
+from ..features.audio import AudioError, load_audio, reject_reason
+from ..pipeline.shards import Job, file_sha256, join_tables, shard_of
+from .textless import EncoderSpec, SpeechEncoderLike, encode
+
+logger = logging.getLogger(__name__)
+PROGRESS_EVERY = 1000  # recordings
+
+
+@dataclass(frozen=True)
+class EncodeJob(Job):
+    """One recording is held at a time; what cannot be used is named in `OUT.rejected.tsv`."""
+
+    audio: Path
+    encoder: EncoderSpec
+    min_seconds: float = 0.1
+    max_seconds: float = 1800.0
+    header: dict[str, Any] = field(default_factory=dict)
+
+    def inputs(self) -> dict[str, Any]:
+        return {
+            "stage": "textless", "audio": file_sha256(self.audio), "encoder": asdict(self.encoder),
+            "limits": [self.min_seconds, self.max_seconds], "header": self.header,
+            "kmeans": file_sha256(self.encoder.own_kmeans) if self.encoder.own_kmeans else None,
+        }  # fmt: skip
+
+    def write_shard(self, index: int, path: Path) -> None:
+        encoder, made_by = self.encoder.build()
+        recordings = shard_of(read_audio_manifest(self.audio), index, self.n_shards)
+        rejected: list[Rejected] = []
+        partial = path.with_name(path.name + ".part")  # the shard appears when all of it is there
+        write_manifest(partial, self._utterances(encoder, recordings, rejected), made_by, self.header)
+        write_rejected(rejected_path(path), rejected)
+        partial.replace(path)
+
+    def merge(self, paths: list[Path]) -> None:
+        join_tables([rejected_path(path) for path in paths], rejected_path(self.out))
+        join_tables(paths, self.out)
+
+    def _utterances(
+        self, encoder: SpeechEncoderLike, recordings: Iterable[Recording], rejected: list[Rejected]
+    ) -> Iterator[Utterance]:
+        for done, one in enumerate(recordings, 1):
+            try:
+                yield self._utterance(encoder, one)
+            except AudioError as error:
+                rejected.append(Rejected(one.id, one.path, str(error).removeprefix(f"{one.path}: ")))
+                logger.warning("%s: left out: %s", one.path, rejected[-1].reason)
+            if done % PROGRESS_EVERY == 0:
+                logger.info("%d recordings have units", done - len(rejected))
+
+    def _utterance(self, encoder: SpeechEncoderLike, one: Recording) -> Utterance:
+        if not one.text.strip():
+            raise AudioError("no transcript")
+        wave = load_audio(one.path, encoder.expected_sample_rate, one.speed)
+        reason = reject_reason(len(wave) / encoder.expected_sample_rate, self.min_seconds, self.max_seconds)
+        if reason:
+            raise AudioError(reason)
+        made = encode(encoder, wave)
+        if not len(made.units):
+            raise AudioError("too short: not one unit")
+        fields = {"speaker": one.speaker, "n_samples": str(one.n_samples or ""), **one.fields}
+        return Utterance(one.id, made.units, one.text, made.durations if encoder.deduplicate else None, fields)
