@@ -1,0 +1,164 @@
+"""fairseq's Transformer decoder with attention by ``scaled_dot_product_attention``.
+
+The parameters are fairseq's, with the same names, and so are the numbers up to rounding. What is
+saved: the (L, L) mask, the padding mask that is merged with it for every head, the changes between
+time-first and batch-first, seven of the eight kernels of the GELU, and the positions of each row.
+
+Padding needs no mask where it stands on the right: no real position can see what comes after it,
+and no loss reads the rows of padding themselves. Batches that are padded otherwise, and calls with
+anything that this path lacks (incremental decoding, an encoder, ...), run through fairseq's own code.
+"""
+
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from fairseq.distributed import fsdp_wrap
+from fairseq.models.transformer import TransformerDecoder
+from fairseq.modules import FairseqDropout, MultiheadAttention, gelu_accurate
+from fairseq.modules.checkpoint_activations import checkpoint_wrapper
+from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
+from torch import Tensor, nn
+
+from .dropout import dropout
+
+LACKING = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
+"""Optional parts of fairseq's layer that the fast path does not have."""
+
+
+class CausalDecoderLayer(TransformerDecoderLayerBase):
+    """fairseq's decoder layer with a second way through it, for whole batch-first sequences."""
+
+    def fast(self) -> bool:
+        """Whether this layer has nothing that the fast path lacks."""
+        attention = self.self_attn
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
+        return (
+            type(attention) is MultiheadAttention
+            and all(type(p) is nn.Linear for p in projections)  # else quantised
+            and attention.bias_k is None
+            and not (attention.add_zero_attn or getattr(attention, "use_xformers", False))
+            and not (self.cross_self_attention or self.onnx_trace)
+            and all(getattr(self, name, None) is None for name in LACKING)
+        )
+
+    def forward(self, x: Tensor, *args: Any, batch_first: bool = False, **kwargs: Any) -> Any:
+        """fairseq's interface, time-first; or with ``batch_first`` causal (B, L, C) to (B, L, C)."""
+        return self._forward_causal(x) if batch_first else super().forward(x, *args, **kwargs)
+
+    forward.computes_as_stock = True  # type: ignore[attr-defined]  # decoding.prompt_cache asks
+
+    def _forward_causal(self, x: Tensor) -> Tensor:
+        before = self.normalize_before
+        y = self.self_attn_layer_norm(x) if before else x
+        x = x + _drop(self.dropout_module, causal_self_attention(self.self_attn, y))
+        x = x if before else self.self_attn_layer_norm(x)
+        y = self.final_layer_norm(x) if before else x
+        y = _drop(self.activation_dropout_module, _activate(self.activation_fn, self.fc1(y)))
+        x = x + _drop(self.dropout_module, self.fc2(y))
+        return x if before else self.final_layer_norm(x)
+
+
+class CausalDecoder(TransformerDecoder):
+    """fairseq's decoder over `CausalDecoderLayer`; checkpoints are interchangeable both ways."""
+
+    def build_decoder_layer(self, args: Any, no_encoder_attn: bool = False) -> nn.Module:
+        """As fairseq's, with the options for activation checkpoints and sharding."""
+        cfg = self.cfg
+        layer = CausalDecoderLayer(cfg, no_encoder_attn)
+        if cfg.checkpoint_activations:
+            layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
+        smallest = 0 if cfg.checkpoint_activations else cfg.min_params_to_wrap
+        return fsdp_wrap(layer, min_num_params=smallest)
+
+    def extract_features(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: Optional[Dict[str, List[Tensor]]] = None,
+        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
+        full_context_alignment: bool = False,
+        alignment_layer: Optional[int] = None,
+        alignment_heads: Optional[int] = None,
+    ) -> Tuple[Tensor, Dict[str, Any]]:
+        """fairseq's: (B, L) tokens to (B, L, C) features; positions of padding hold no meaning."""
+        ordinary = encoder_out is None and incremental_state is None and not full_context_alignment
+        if ordinary and self._fast() and not self._padded_inside(prev_output_tokens):
+            return self._extract_causal(prev_output_tokens)
+        return super().extract_features(
+            prev_output_tokens, encoder_out, incremental_state, full_context_alignment,
+            alignment_layer, alignment_heads,
+        )  # fmt: skip
+
+    extract_features.computes_as_stock = True  # type: ignore[attr-defined]
+
+    def _fast(self) -> bool:
+        # not `in self.layers`, which draws the layers that --decoder-layerdrop drops; .module: FSDP's
+        layers = (getattr(layer, "module", layer) for layer in self.layers._modules.values())
+        return self.quant_noise is None and all(
+            isinstance(layer, CausalDecoderLayer) and layer.fast() for layer in layers
+        )
+
+    def _padded_inside(self, tokens: Tensor) -> bool:
+        """Whether a real token follows padding: then only a mask can keep padding out."""
+        padding = tokens.eq(self.padding_idx)
+        return bool((padding[:, :-1] & ~padding[:, 1:]).any())
+
+    def _extract_causal(self, tokens: Tensor) -> Tuple[Tensor, Dict[str, Any]]:
+        x = _drop(self.dropout_module, self._embed(tokens))  # (B, L, C)
+        states = [x.transpose(0, 1)]
+        for layer in self.layers:
+            x = layer(x, batch_first=True)
+            states.append(x.transpose(0, 1))  # time-first, as fairseq returns them
+        if self.layer_norm is not None:
+            x = self.layer_norm(x)
+        if self.project_out_dim is not None:
+            x = self.project_out_dim(x)
+        return x, {"attn": [None], "inner_states": states}
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """(B, L) to (B, L, C): embeddings of tokens and of positions, the same ones in each row."""
+        x = self.embed_tokens(tokens)
+        if self.embed_scale != 1:
+            x = self.embed_scale * x
+        if self.project_in_dim is not None:
+            x = self.project_in_dim(x)
+        if self.embed_positions is not None:
+            unpadded = tokens.new_full((1, tokens.size(1)), self.padding_idx + 1)
+            x = x + self.embed_positions(unpadded)
+        return x if self.layernorm_embedding is None else self.layernorm_embedding(x)
+
+
+def causal_self_attention(attention: MultiheadAttention, x: Tensor) -> Tensor:
+    """What fairseq's ``attention`` makes of (B, L, C) under a causal mask."""
+    q, k, v = (
+        projection(x).unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
+        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )  # each (B, H, L, D)
+    p = attention.dropout_module.p if _drops(attention.dropout_module) else 0.0
+    if p and q.device.type == "cpu":
+        y = _attend_with_dropout(q, k, v, p)
+    else:
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)
+    return attention.out_proj(y.transpose(1, 2).flatten(2))
+
+
+def _attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
+    """(B, H, L, D) thrice to (B, H, L, D): torch has no kernel for a CPU that drops attention."""
+    batch, heads = q.shape[:2]
+    q, k, v = (x.reshape(-1, *x.shape[2:]) for x in (q, k, v))
+    future = q.new_full((q.size(1), q.size(1)), float("-inf")).triu_(1)
+    scores = torch.baddbmm(future, q, k.transpose(1, 2), alpha=q.size(2) ** -0.5)
+    return torch.bmm(dropout(scores.softmax(-1), p, True), v).view(batch, heads, *v.shape[1:])
+
+
+def _drops(module: FairseqDropout) -> bool:
+    return module.training or module.apply_during_inference
+
+
+def _drop(module: FairseqDropout, x: Tensor) -> Tensor:
+    return dropout(x, module.p, _drops(module))
+
+
+def _activate(function: Any, x: Tensor) -> Tensor:
+    """fairseq's ``gelu_accurate`` (alias ``gelu_fast``) by one kernel instead of eight."""
+    return F.gelu(x, approximate="tanh") if function is gelu_accurate else function(x)
