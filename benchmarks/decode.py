@@ -1,0 +1,215 @@
+"""Decoding: the one-pass generator against what a user would pick instead.
+
+    python benchmarks/decode.py --json             about 5 minutes on one core
+    python benchmarks/decode.py --growth FILE      about 4 minutes; plot it by benchmarks/plot_decode.py
+
+6 layers, 512 wide, 8 heads, vocabulary 16,000 (500 of them units), batch of 8, prompts of 400, transcripts
+of exactly 60 tokens, random weights, float32, one thread; CPU seconds, interleaved, medians.
+
+    fairseq       its SequenceGenerator, the prompt given as prefix tokens
+    huggingface   transformers' generate with its own cache, on a GPT-2 of the same shape
+    authors       the same as the authors' program runs it: it never meets its end token and goes on to
+                  1,024 positions (batch of 1, to bound the time; ours on the same batch)
+
+`same_hypotheses` is about ours against the uncached decoder of tests/reference_decoding.py, at this
+model's size, in float64 (so that ties cannot decide), ragged prompts and a batch of one.
+"""
+
+import argparse
+import json
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
+
+import reference_decoding as reference  # noqa: E402
+from _measure import note  # noqa: E402
+from fairseq.data import Dictionary  # noqa: E402
+from fairseq.models.transformer_lm import TransformerLanguageModel  # noqa: E402
+from fairseq.sequence_generator import SequenceGenerator  # noqa: E402
+
+from sld_user_dir.decoding.generator import build_unit_generator  # noqa: E402
+from sld_user_dir.models.joint_lm import small  # noqa: E402
+
+VOCABULARY, UNITS, POSITIONS = 16_000, 500, 1024
+BATCH, PROMPT, TRANSCRIPT = 8, 400, 60
+Rival = Callable[[], Any]
+
+
+def make_vocab() -> SimpleNamespace:
+    """A joint vocabulary of the benchmark's size, without a tokenizer."""
+    dictionary = Dictionary()
+    text_end = VOCABULARY - UNITS - 2
+    for symbol in [*(f"t{i}" for i in range(text_end - 4)), "<mask>", "<sep>", *(f"<u{i}>" for i in range(UNITS))]:
+        dictionary.add_symbol(symbol)
+    return SimpleNamespace(
+        dictionary=dictionary, bos=0, pad=1, eos=2, unk=3, text_end=text_end, separator=text_end + 1,
+        unit_offset=text_end + 2, text_ids=torch.arange(4, text_end),
+    )  # fmt: skip
+
+
+def make_fairseq_model(vocab: SimpleNamespace) -> TransformerLanguageModel:
+    torch.manual_seed(0)
+    args = Namespace(tokens_per_sample=POSITIONS, max_target_positions=POSITIONS)
+    small(args)
+    task = SimpleNamespace(source_dictionary=vocab.dictionary, target_dictionary=vocab.dictionary)
+    return TransformerLanguageModel.build_model(args, task).eval()
+
+
+def make_prompts(vocab: SimpleNamespace, lengths: Sequence[int]) -> Dict[str, Any]:
+    """A right-padded batch of random units, each row closed by the separator."""
+    torch.manual_seed(1)
+    rows = [torch.randint(vocab.unit_offset, VOCABULARY, (length,)) for length in lengths]
+    for row in rows:
+        row[-1] = vocab.separator
+    source = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=vocab.pad)
+    return {"net_input": {"src_tokens": source}, "prompt_lengths": torch.tensor(list(lengths))}
+
+
+def ours(model: Any, vocab: SimpleNamespace, sample: Dict[str, Any], beam: int, tokens: int) -> Rival:
+    cfg = Namespace(beam=beam, max_len_b=tokens, min_len=tokens)
+    generator = build_unit_generator([model], vocab, cfg)
+    return lambda: generator.generate([model], sample)
+
+
+def fairseq(model: Any, vocab: SimpleNamespace, sample: Dict[str, Any], beam: int, tokens: int) -> Rival:
+    prompts = sample["net_input"]["src_tokens"]
+    length = prompts.size(1) + tokens - 1  # the first token of the prompt is fed as bos
+    generator = SequenceGenerator([model], vocab.dictionary, beam_size=beam, max_len_b=length, min_len=length)
+    decode = lambda: generator.generate([model], sample, prefix_tokens=prompts[:, 1:], bos_token=vocab.separator)  # noqa: E731
+    return decode
+
+
+def huggingface(sample: Dict[str, Any], beam: int, tokens: int) -> Rival:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    shape = {"n_layer": 6, "n_embd": 512, "n_head": 8, "n_positions": POSITIONS, "vocab_size": VOCABULARY}
+    model = GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=2, eos_token_id=2, pad_token_id=1)).eval()
+    prompts = sample["net_input"]["src_tokens"]
+    limits = {"max_new_tokens": tokens, "min_new_tokens": tokens, "num_beams": beam, "do_sample": False}
+    return lambda: model.generate(prompts, attention_mask=torch.ones_like(prompts), **limits)
+
+
+def measure(rivals: Dict[str, Rival], times: Dict[str, int]) -> Dict[str, float]:
+    """Median CPU seconds of each rival; interleaved, and the slow ones less often than the fast."""
+    seconds: Dict[str, List[float]] = {name: [] for name in rivals}
+    for round_number in range(max(times.values())):
+        for name, run in rivals.items():
+            if round_number >= times[name]:
+                continue
+            start = time.process_time()
+            run()
+            seconds[name].append(time.process_time() - start)
+            note(f"{name}: {seconds[name][-1]:.2f} s")
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def compare(model: Any, vocab: SimpleNamespace, beam: int, times: Dict[str, int]) -> Dict[str, Any]:
+    """All three at the shape of the claim."""
+    sample = make_prompts(vocab, [PROMPT] * BATCH)
+    rivals = {
+        "ours": ours(model, vocab, sample, beam, TRANSCRIPT),
+        "huggingface": huggingface(sample, beam, TRANSCRIPT),
+        "fairseq": fairseq(model, vocab, sample, beam, TRANSCRIPT),
+    }
+    ours(model, vocab, make_prompts(vocab, [20] * 2), beam, 3)()  # warm up
+    seconds = measure(rivals, times)
+    return {
+        "case": f"beam {beam}",
+        "batch": BATCH, "prompt": PROMPT, "transcript": TRANSCRIPT, "beam": beam,
+        "cpu_seconds": seconds, "repeats": times,
+        "speedup_vs_fairseq": seconds["fairseq"] / seconds["ours"],
+        "speedup_vs_huggingface": seconds["huggingface"] / seconds["ours"],
+    }  # fmt: skip
+
+
+def compare_with_authors(model: Any, vocab: SimpleNamespace, beam: int = 5) -> Dict[str, Any]:
+    sample = make_prompts(vocab, [PROMPT])
+    rivals = {
+        "ours": ours(model, vocab, sample, beam, TRANSCRIPT),
+        "authors": huggingface(sample, beam, POSITIONS - PROMPT),
+    }
+    seconds = measure(rivals, {"ours": 3, "authors": 1})
+    shape = {"batch": 1, "prompt": PROMPT, "transcript": TRANSCRIPT, "beam": beam}
+    ratio = seconds["authors"] / seconds["ours"]
+    return {"case": "authors", **shape, "cpu_seconds": seconds, "speedup_vs_authors": ratio}
+
+
+def same_hypotheses(model: Any, vocab: SimpleNamespace) -> bool:
+    """Tokens equal and scores within 1e-4 of the uncached decoder."""
+    model = model.double()
+    lengths, beam, tokens = [30, 9, 1, 17], 5, 8
+    sample = make_prompts(vocab, lengths)
+    emitted = [vocab.eos, *vocab.text_ids.tolist()]
+    generator = build_unit_generator([model], vocab, Namespace(beam=beam, max_len_b=tokens, min_len=2))
+    together = generator.generate([model], sample)
+    for row, length in enumerate(lengths):
+        prompt = sample["net_input"]["src_tokens"][row, :length]
+        alone = {"net_input": {"src_tokens": prompt[None]}, "prompt_lengths": torch.tensor([length])}
+        scorer = reference.model_scorer([model], prompt.tolist(), emitted)
+        expected = reference.beam_search(scorer, vocab.eos, beam, tokens, min_len=2)
+        for found in (together[row], generator.generate([model], alone)[0]):
+            if [h["tokens"].tolist() for h in found] != [list(h.tokens) for h in expected]:
+                return False
+            if max(abs(h["score"].item() - other.score) for h, other in zip(found, expected)) > 1e-4:
+                return False
+    return True
+
+
+def growth(model: Any, vocab: SimpleNamespace) -> List[Dict[str, Any]]:
+    """CPU seconds as one of prompt, beam and batch grows, the others staying at 400, 5 and 2; 20 tokens out."""
+    cases = []
+    axes = {"prompt": (100, 200, 400, 800), "beam": (1, 2, 5, 10, 20), "batch": (1, 2, 4, 8)}
+    for axis, values in axes.items():
+        for value in values:
+            shape = {"prompt": 400, "beam": 5, "batch": 2, axis: value}
+            sample = make_prompts(vocab, [shape["prompt"]] * shape["batch"])
+            rivals = {
+                "ours": ours(model, vocab, sample, shape["beam"], 20),
+                "huggingface": huggingface(sample, shape["beam"], 20),
+            }
+            if axis == "prompt" and value <= 400:
+                rivals["fairseq"] = fairseq(model, vocab, sample, shape["beam"], 20)
+            note(f"{axis} {value}")
+            seconds = measure(rivals, {"ours": 3, "huggingface": 1, "fairseq": 1})
+            cases.append({"axis": axis, **shape, "transcript": 20, "cpu_seconds": seconds})
+    return cases
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print the cases as one JSON list (the default is a table)")
+    parser.add_argument("--growth", metavar="FILE", help="measure the growth instead, and write it to this JSON file")
+    options = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    vocab = make_vocab()
+    model = make_fairseq_model(vocab)
+    if options.growth:
+        Path(options.growth).write_text(json.dumps(growth(model, vocab), indent=1) + "\n", encoding="utf-8")
+        return
+    cases = [
+        compare(model, vocab, 5, {"ours": 5, "huggingface": 2, "fairseq": 1}),
+        compare(model, vocab, 1, {"ours": 5, "huggingface": 3, "fairseq": 1}),
+        compare_with_authors(model, vocab),
+    ]
+    same = same_hypotheses(model, vocab)
+    cases = [{**case, "same_hypotheses": same} for case in cases]
+    if options.json:
+        print(json.dumps(cases, indent=1))
+        return
+    for case in cases:
+        ratios = "  ".join(f"{key} {value:.1f}" for key, value in case.items() if key.startswith("speedup"))
+        print(f"{case['case']:<10}{ratios}  same hypotheses: {same}")
+
+
+if __name__ == "__main__":
+    main()
