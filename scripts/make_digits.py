@@ -7,6 +7,7 @@ the training set, units of every set, vocabulary. The same recordings give the s
 """
 
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class DigitsConfig:
     out: Path = SCRIPTS.parent / "manifests" / "digits"
     """data directory to write: unit manifests, k-means, vocabulary"""
     work: Path = Path("runs/digits")
-    """where the joined audio goes (0.3 GB; may be deleted afterwards)"""
+    """joined audio and intermediate files (0.3 GB; may be deleted afterwards)"""
     num_units: int = 100
     """K of the k-means"""
     stack: int = 4
@@ -73,13 +74,17 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 1
     print(f"{len(digits)} recordings; joining them to strings in {config.work}", flush=True)
     manifests = write_strings(digits, sizes, config.work)
-    kmeans = config.out / "kmeans.npz"
+    made = config.work / "data"
+    kmeans = made / "kmeans.npz"
     run("train_kmeans.py", "--audio", manifests["train"], "--out", kmeans, "--sample-rate-hz", 8000,
         "--stack", config.stack, "--num-units", config.num_units)  # fmt: skip
     for subset, audio in manifests.items():
-        run("extract_units.py", "--audio", audio, "--kmeans", kmeans, "--out", config.out / f"{subset}.tsv",
+        run("extract_units.py", "--audio", audio, "--kmeans", kmeans, "--out", made / f"{subset}.tsv",
             "--header", f"license={LICENSE}", f"attribution={ATTRIBUTION}")  # fmt: skip
-    run("build_vocab.py", "--data", config.out, "--text-tokenizer", "word")
+    run("build_vocab.py", "--data", made, "--text-tokenizer", "word")
+    config.out.mkdir(parents=True, exist_ok=True)
+    for name in [*(f"{subset}.tsv" for subset in manifests), "kmeans.npz", "dict.txt", "vocab.json"]:
+        shutil.copyfile(made / name, config.out / name)
     return 0
 
 
