@@ -11,7 +11,7 @@ from typing import Optional, Sequence
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 STYLES = {"ours": "o-", "huggingface": "s--", "fairseq": "^:"}
 

@@ -108,10 +108,13 @@ def test_keyed_lines_in_any_order(tmp_path: Path) -> None:
     (tmp_path / "ref").write_text("u1 a b\nu2\tc d\nu3\n", encoding="utf-8")
     (tmp_path / "hyp").write_text("u3 z\nu2 c\nu1 a b\n", encoding="utf-8")
     records = read_pair(tmp_path / "ref", tmp_path / "hyp", keyed=True)
-    assert [(r.id, r.reference, r.best.text) for r in records] == [("u1", "a b", "a b"), ("u2", "c d", "c"), ("u3", "", "z")]
+    expected = [("u1", "a b", "a b"), ("u2", "c d", "c"), ("u3", "", "z")]
+    assert [(r.id, r.reference, r.best.text) for r in records] == expected
 
 
-@pytest.mark.parametrize("hyp, keyed, message", [("a\n", False, "1 hypotheses for 2"), ("u1 a\nu1 b\n", True, "hyp:2: second")])
+@pytest.mark.parametrize(
+    "hyp, keyed, message", [("a\n", False, "1 hypotheses for 2"), ("u1 a\nu1 b\n", True, "hyp:2: second")]
+)
 def test_pairs_that_do_not_match(tmp_path: Path, hyp: str, keyed: bool, message: str) -> None:
     (tmp_path / "ref").write_text("u1 a\nu2 b\n", encoding="utf-8")
     (tmp_path / "hyp").write_text(hyp, encoding="utf-8")

@@ -43,13 +43,13 @@ def test_alignment_spells_both_sides(reference: List[str], hypothesis: List[str]
 
 
 def test_counts_by_hand() -> None:
-    assert error_counts("a b c d".split(), "a x c d e".split()) == ErrorCounts(4, 1, 0, 1)
-    assert error_counts("a b c".split(), []) == ErrorCounts(3, 0, 3, 0)
+    assert error_counts(["a", "b", "c", "d"], ["a", "x", "c", "d", "e"]) == ErrorCounts(4, 1, 0, 1)
+    assert error_counts(["a", "b", "c"], []) == ErrorCounts(3, 0, 3, 0)
     assert error_counts([], ["a"]).rate is None
 
 
 def test_format_alignment() -> None:
-    lines = format_alignment(align("one two four".split(), "one too three four".split())).split("\n")
+    lines = format_alignment(align(["one", "two", "four"], ["one", "too", "three", "four"])).split("\n")
     assert lines[0].split()[0] == "REF:" and lines[2].split() in (["S", "I"], ["I", "S"])
 
 
@@ -85,7 +85,8 @@ def test_normalization_reaches_both_sides() -> None:
 
 
 def test_breakdowns_partition_the_set() -> None:
-    records = [record(i, "w " * n, "w", speaker=f"s{i % 3}", test_set="t") for i, n in enumerate([1, 5, 6, 10, 11, 40, 41])]
+    lengths = [1, 5, 6, 10, 11, 40, 41]
+    records = [record(i, "w " * n, "w", speaker=f"s{i % 3}", test_set="t") for i, n in enumerate(lengths)]
     report = score(records, by=["speaker", "test_set"])
     assert list(report["by"]["length"]) == ["0-5 words", "6-10 words", "11-20 words", "21-40 words", "41+ words"]
     for groups in report["by"].values():
@@ -94,7 +95,7 @@ def test_breakdowns_partition_the_set() -> None:
 
 
 def test_missing_field_and_missing_reference_are_errors() -> None:
-    with pytest.raises(ValueError, match="has no field 'speaker'.*manifest"):
+    with pytest.raises(ValueError, match=r"has no field 'speaker'.*manifest"):
         score([record(0, "a", "a")], by=["speaker"])
     with pytest.raises(ValueError, match="'u0' has no reference"):
         score([record(0, None, "a")])

@@ -27,7 +27,7 @@ class TextNormalization:
 
     def __call__(self, text: str) -> str:
         if self.unicode_form is not None:
-            text = unicodedata.normalize(self.unicode_form, text)
+            text = unicodedata.normalize(self.unicode_form, text)  # type: ignore[arg-type]
         if self.lowercase:
             text = text.lower()
         if self.strip_punctuation:
@@ -122,6 +122,4 @@ def format_alignment(pairs: Sequence[Pair]) -> str:
         width = max(len(ref or "*"), len(hyp or "*"))
         for line, cell in zip(columns, (ref or "*" * width, hyp or "*" * width, edit)):
             line.append(cell.ljust(width))
-    return "\n".join(
-        f"{name} {' '.join(cells)}".rstrip() for name, cells in zip(("REF:", "HYP:", "    "), columns)
-    )
+    return "\n".join(f"{name} {' '.join(cells)}".rstrip() for name, cells in zip(("REF:", "HYP:", "    "), columns))

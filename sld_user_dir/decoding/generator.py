@@ -7,6 +7,7 @@ transcript at each step. `search` follows its rules otherwise, and its options k
 
 import logging
 import math
+from dataclasses import fields
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -241,8 +242,7 @@ def build_unit_generator(
     for name, unset in _UNSUPPORTED.items():
         if getattr(cfg, name, unset) not in (unset, None):
             raise NotImplementedError(f"--{name.replace('_', '-')}: not supported by this generator")
-    names = ("beam", "min_len", "lenpen", "unnormalized", "no_repeat_ngram_size")
-    names += ("sampling", "sampling_topk", "sampling_topp")
+    names = [field.name for field in fields(SearchOptions)]
     options = SearchOptions(**{name: getattr(cfg, name) for name in names if hasattr(cfg, name)})
     temperature = getattr(cfg, "temperature", 1.0)
     if options.beam < 1 or temperature <= 0:

@@ -16,7 +16,7 @@ fairseq's own incremental state cannot do this: it refuses to take more than one
 holds (and at each step copies) a prompt for each beam.
 """
 
-from typing import Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -250,7 +250,7 @@ class RecomputedPrompts:
 
 def start_cache(
     model: FairseqLanguageModel, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None
-):
+) -> Union[PromptCache, RecomputedPrompts]:
     """A `PromptCache`, or `RecomputedPrompts` where the model is of another kind."""
     kind = RecomputedPrompts if PromptCache.supports(model) else PromptCache
     return kind(model, prompts, lengths, beams, outputs)
@@ -296,9 +296,10 @@ def _softmax(scores: Tensor) -> Tensor:
     return torch.softmax(scores.float() if scores.dtype.itemsize < 4 else scores, dim=-1).to(scores.dtype)
 
 
-def _activation(layer: nn.Module):
+def _activation(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     """The layer's activation; fairseq's `gelu_fast` by one kernel in place of eight (same function)."""
-    return _gelu_tanh if layer.activation_fn is gelu_accurate else layer.activation_fn
+    function: Any = layer.activation_fn
+    return _gelu_tanh if function is gelu_accurate else function
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:

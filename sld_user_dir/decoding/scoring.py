@@ -23,7 +23,11 @@ from sld_user_dir.decoding.edits import (
 from sld_user_dir.decoding.hypotheses import Record
 from sld_user_dir.decoding.significance import bootstrap_interval, paired_bootstrap
 
+__all__ = ["compare", "error_counts", "format_comparison", "format_report", "has_loop", "score", "score_records"]
+
 Report = Dict[str, Any]
+AS_IS = TextNormalization()
+"""No change but of white space and Unicode composition."""
 LENGTH_BUCKETS = (5, 10, 20, 40)
 """Upper ends, in reference words, of the buckets of the breakdown by length; the last one is open."""
 _LONGEST_LOOP_WORDS = 4
@@ -63,7 +67,7 @@ def score_records(
 
 def score(
     records: Sequence[Record],
-    normalization: TextNormalization = TextNormalization(),
+    normalization: TextNormalization = AS_IS,
     by: Sequence[str] = (),
     worst: int = 10,
     max_len: Optional[int] = None,
@@ -76,14 +80,12 @@ def score(
     """
     scored = score_records(records, normalization, max_len)
     words = _total(scored)
+    errors, lengths = [s.words.errors for s in scored], [s.words.reference_length for s in scored]
     truncated = [utterance.truncated for utterance in scored if utterance.truncated is not None]
     return {
         "utterances": len(scored),
         "normalization": asdict(normalization),
-        "wer": {
-            **_rate(words),
-            "interval_95": bootstrap_interval([s.words.errors for s in scored], [s.words.reference_length for s in scored]),
-        },
+        "wer": {**_rate(words), "interval_95": bootstrap_interval(errors, lengths)},
         "cer": _char_rate(scored),
         "sentence_error_rate": 100.0 * sum(s.words.errors > 0 for s in scored) / len(scored),
         "repetitions": sum(s.repeats for s in scored),
@@ -97,7 +99,7 @@ def score(
 def compare(
     records_a: Sequence[Record],
     records_b: Sequence[Record],
-    normalization: TextNormalization = TextNormalization(),
+    normalization: TextNormalization = AS_IS,
     block: Optional[str] = None,
     draws: int = 10_000,
 ) -> Report:
@@ -110,7 +112,7 @@ def compare(
     b = {s.record.id: s for s in score_records(records_b, normalization)}
     differing = sorted(a.keys() ^ b.keys()) or [id_ for id_ in a if a[id_].reference != b[id_].reference]
     if differing:
-        raise ValueError(f"the two systems differ in utterance {differing[0]!r}; compare outputs for the same references")
+        raise ValueError(f"the systems differ in utterance {differing[0]!r}; compare outputs for the same references")
     comparison = paired_bootstrap(
         [s.words.errors for s in a.values()],
         [b[id_].words.errors for id_ in a],
@@ -137,7 +139,8 @@ def format_report(report: Report) -> str:
         f"normalisation of both sides: {report['normalization']}",
     ]
     for utterance in report["worst"]:
-        lines += ["", f"{utterance['id']}  {utterance['errors']} errors in {utterance['reference_length']}", utterance["alignment"]]
+        errors = f"{utterance['errors']} errors in {utterance['reference_length']}"
+        lines += ["", f"{utterance['id']}  {errors}", utterance["alignment"]]
     return "\n".join(lines)
 
 
@@ -231,7 +234,9 @@ def _field(scored: Scored, name: str) -> str:
 
 def _show(scored: Scored) -> Report:
     alignment = format_alignment(align(scored.reference, scored.hypothesis))
-    return {"id": scored.record.id, "errors": scored.words.errors, "reference_length": scored.words.reference_length, "alignment": alignment}
+    words = scored.words
+    rate = {"errors": words.errors, "reference_length": words.reference_length}
+    return {"id": scored.record.id, **rate, "alignment": alignment}
 
 
 def _row(name: str, utterances: int, rate: Report) -> str:

@@ -28,7 +28,11 @@ class Comparison:
 
 
 def bootstrap_interval(
-    errors: Sequence[int], lengths: Sequence[int], blocks: Optional[Sequence[str]] = None, draws: int = 2000, seed: int = 0
+    errors: Sequence[int],
+    lengths: Sequence[int],
+    blocks: Optional[Sequence[str]] = None,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> Tuple[float, float]:
     """95 % percentile interval, in percent, of sum(errors) / sum(lengths) over utterances."""
     sums = _resample(np.stack([errors, lengths], axis=1), blocks, draws, seed)  # (draws, 2)
