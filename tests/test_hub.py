@@ -212,7 +212,7 @@ def gslm_sampler():
         return StandInSampler
 
 
-@pytest.mark.parametrize("sampler", list(dict.fromkeys([StandInSampler, gslm_sampler()]))
+@pytest.mark.parametrize("sampler", list(dict.fromkeys([StandInSampler, gslm_sampler()])))
 def test_the_sampler_of_gslm_runs_on_our_checkpoints(sampler, model, mini, checkpoint):
     loaded = sampler.from_pretrained(
         str(checkpoint.parent), checkpoint.name, str(mini), user_dir=str(ROOT / "sld_user_dir")
