@@ -28,6 +28,8 @@ class ExportConfig:
     """file to write"""
     format: str = field(choices=list(FORMATS))
     """docs/interop.md lists them"""
+    audio: Optional[Path] = None
+    """audio manifest, ours or fairseq's, for formats that want paths and lengths (km, s2ut)"""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -36,7 +38,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_arguments(ExportConfig, dest="config")
     config: ExportConfig = parser.parse_args(argv).config
     try:
-        done = export_units(config.manifest, config.out, config.format)
+        done = export_units(config.manifest, config.out, config.format, config.audio)
     except (ValueError, OSError) as error:
         print(f"export_units.py: {error}", file=sys.stderr)
         return 1

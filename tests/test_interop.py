@@ -310,6 +310,24 @@ def test_bytes_that_are_not_utf8_and_missing_files(tmp_path):
         import_units([tmp_path / "y.units"], tmp_path / "o.tsv")
 
 
+def test_paths_and_lengths_for_an_export_come_from_the_audio_manifest(tmp_path, capsys):
+    manifest, audio, out = tmp_path / "m.tsv", tmp_path / "a.tsv", tmp_path / "o" / "x.km"
+    write_manifest(manifest, [Utterance("g/a", np.array([1, 1]), "two six")], UnitProvenance("x", 6, 50.0, "s", 9))
+    options = ["--manifest", manifest, "--format", "km", "--out", out]
+    assert script("export_units", *options) == 1
+    assert re.search(r"m\.tsv:4: .*columns path and n_samples.*--audio", capsys.readouterr().err)
+    audio.write_text("/c\ng/b.wav\t320\n")
+    assert script("export_units", *options, "--audio", audio) == 1
+    assert re.search(r"m\.tsv:4: 'g/a' is not in .*a\.tsv", capsys.readouterr().err)
+    audio.write_text("/c\ng/a.wav\t320\n")
+    assert script("export_units", *options, "--audio", audio) == 0
+    written = {p.name: p.read_text() for p in out.parent.iterdir() if p.suffix in (".km", ".ltr", ".wrd")}
+    assert written == {"x.km": "1 1\n", "x.ltr": "t w o | s i x |\n", "x.wrd": "two six\n"}
+    back = Statement(provenance=manifest, sample_rate=8000)  # 320 samples are 2 frames at 8 kHz
+    import_units([out], tmp_path / "b.tsv", statement=back)
+    assert read_manifest(tmp_path / "b.tsv").column("id") == ["g/a"]
+
+
 def test_ids_and_units_that_a_format_cannot_hold(tmp_path):
     path = tmp_path / "m.tsv"
     for name, format_name in (("a b", "espnet"), ("a|b", "gslm")):

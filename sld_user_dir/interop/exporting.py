@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Optional
 
 from ..data.manifest import Manifest, read_manifest
 from .formats import FORMATS
+from .join import audio_table
 from .records import InteropError, Record, write_lines
 
 
@@ -27,14 +29,17 @@ def records_of(manifest: Manifest) -> list[Record]:
     ]
 
 
-def export_units(manifest_path: Path, out: Path, format_name: str) -> Exported:
+def export_units(manifest_path: Path, out: Path, format_name: str, audio: Optional[Path] = None) -> Exported:
     """Write a manifest in a foreign format.
 
     Beside it, `OUT.provenance.json` holds the provenance, and `OUT.text` the transcripts
     (`id<TAB>text`) where the format has no place for them: importing both gives the manifest back.
 
+    Args:
+        audio: audio manifest, ours or fairseq's, for formats that want paths and lengths.
+
     Raises:
-        InteropError: no such format, or ids and units that it cannot hold.
+        InteropError: no such format, an utterance that the audio manifest lacks, or ids and units that it cannot hold.
     """
     if format_name not in FORMATS:
         raise InteropError(f"no format {format_name!r}; choose one of: {', '.join(FORMATS)}")
@@ -47,7 +52,7 @@ def export_units(manifest_path: Path, out: Path, format_name: str) -> Exported:
         raise InteropError(
             f"{manifest_path}: units are {is_}de-duplicated, but {format_name} wants them {wants}; extract them again"
         )
-    records = records_of(manifest)
+    records = records_of(manifest) if audio is None else _with_audio(records_of(manifest), audio)
     out = out if out.suffix == kind.suffix or not kind.suffix else out.with_name(out.name + kind.suffix)
     header = {**manifest.header, "num_units": manifest.provenance.num_units}
     files = kind.write(out, records, header)
@@ -58,3 +63,15 @@ def export_units(manifest_path: Path, out: Path, format_name: str) -> Exported:
     files.append(write_lines(beside, [json.dumps(asdict(manifest.provenance), indent=1, ensure_ascii=False)]))
     columns = [c for c in manifest.columns if c not in ("id", "units", "text", *kind.holds)]
     return Exported(files, columns)
+
+
+def _with_audio(records: list[Record], audio: Path) -> list[Record]:
+    """The records with the paths and lengths of their recordings."""
+    table = audio_table(audio)
+    found = []
+    for record in records:
+        row = table.find(record)
+        if row is None:
+            raise InteropError(f"{record.where}: {record.id!r} is not in {audio}; add its recording there")
+        found.append(replace(record, fields={**record.fields, **row.fields}))
+    return found

@@ -27,6 +27,8 @@ class Statement:
     """units a second before de-duplication; counts are checked against the audio's length by it"""
     kmeans: Optional[str] = None
     """`sha256:…` of the centroids, or the k-means file (.npz) itself"""
+    sample_rate: int = 16_000
+    """of the recordings that a fairseq manifest lists, which does not tell it"""
     deduplicated: Optional[bool] = None
     """whether runs of a unit were collapsed; by default, what the format or the units tell"""
     provenance: Optional[Path] = None
@@ -72,7 +74,7 @@ def import_units(
     records, without_units, without_row = read.records, [], []
     if kind.name == "km" and stated and audio is None and len(paths) == 1:
         audio = beside(paths[0], ".tsv")  # lengths, to check the units against
-    for table in _tables(text, audio, repair=kind.name == "gslm"):
+    for table in _tables(text, audio, kind.name == "gslm", statement.sample_rate):
         done: Joined = join(records, table, allow_missing, stated)
         records = done.records
         without_units += done.without_units
@@ -110,8 +112,8 @@ def _read(kind: Format, path: Path) -> UnitFile:
     return file if kind.deduplicated is None else replace(file, deduplicated=kind.deduplicated)
 
 
-def _tables(text: Optional[Path], audio: Optional[Path], repair: bool) -> list[Table]:
-    made = [] if audio is None else [audio_table(audio, repair)]
+def _tables(text: Optional[Path], audio: Optional[Path], repair: bool, rate: int) -> list[Table]:
+    made = [] if audio is None else [audio_table(audio, repair, rate)]
     return made if text is None else [*made, text_table(text, repair)]
 
 

@@ -74,9 +74,13 @@ def text_table(path: Path, repair: bool = False) -> Table:
     return Table(path, rows(), repair)
 
 
-def audio_table(path: Path, repair: bool = False) -> Table:
-    """An audio manifest, ours or fairseq's: transcripts, speakers, paths and lengths."""
-    recordings = read_audio_manifest(path, 16_000)
+def audio_table(path: Path, repair: bool = False, sample_rate: int = 16_000) -> Table:
+    """An audio manifest, ours or fairseq's: transcripts, speakers, paths and lengths.
+
+    Args:
+        sample_rate: of the recordings that a fairseq manifest lists, which does not tell it.
+    """
+    recordings = read_audio_manifest(path, sample_rate)
     first = _first_row(path)
     return Table(path, (_audio_row(r, f"{path}:{first + i}") for i, r in enumerate(recordings)), repair)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 from ..data.audio_manifest import Recording, read_audio_manifest, write_fairseq_tsv
-from .records import InteropError, Record, UnitFile, beside, joined, parse_units, read_lines, write_lines
+from .records import InteropError, Record, UnitFile, audio_id, beside, joined, parse_units, read_lines, write_lines
 
 S2UT_COLUMNS = ("id", "src_audio", "src_n_frames", "tgt_audio", "tgt_n_frames")
 HUBERT_RATE_HZ = 16_000
@@ -51,7 +51,7 @@ def _dict_size(path: Path) -> Optional[int]:
 
 def write_km(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
     """`X.km`, `X.tsv`, `dict.km.txt`, and `X.wrd` and `X.ltr` where there are transcripts."""
-    root = Path(str(header.get("audio_root", "/")))
+    root = Path(str(header.get("audio_root") or _root(records)))
     recordings = [_recording(r, root) for r in records]
     path = beside(path, ".km")
     files = [write_lines(path, (joined(r.units) for r in records))]
@@ -66,6 +66,13 @@ def write_km(path: Path, records: list[Record], header: dict[str, object]) -> li
         symbols = (f"{k} 1" for k in range(int(str(header["num_units"]))))
         files.append(write_lines(path.with_name("dict.km.txt"), symbols))
     return files
+
+
+def _root(records: list[Record]) -> str:
+    """The folder from which ids are the paths of the recordings, so that they come back as they are; else `/`."""
+    first = records[0]
+    stem = audio_id(first.fields.get("path", ""))
+    return stem[: -len(first.id)] or "/" if stem.endswith("/" + first.id) else "/"
 
 
 def _recording(record: Record, root: Path) -> Recording:
