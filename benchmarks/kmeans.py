@@ -204,7 +204,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     with threadpool_limits(config.threads):
         for case in ["end_to_end"] if config.end_to_end else config.cases:
             results.append(end_to_end_case(config) if config.end_to_end else kmeans_case(case, config))
-            print(results[-1] if not config.json else f"{case} done", file=sys.stderr, flush=True)
+            print(json.dumps(results[-1]), file=sys.stderr, flush=True)  # kept if a later case is cut off
     if config.json:
         print(json.dumps(results, indent=2))
     return 0
