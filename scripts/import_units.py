@@ -16,7 +16,7 @@ from typing import List, Optional, Sequence
 from simple_parsing import ArgumentParser, DashVariant
 from simple_parsing import field as option
 
-from sld_user_dir.interop.formats import FORMATS
+from sld_user_dir.interop.formats import FEATURES, FORMATS
 from sld_user_dir.interop.importing import Imported, Statement, import_units
 from sld_user_dir.pipeline.jobs import parse_header
 from sld_user_dir.pipeline.logs import log_progress
@@ -30,7 +30,7 @@ class ImportConfig:
     """unit files of one format: one, or the shards of a corpus"""
     out: Path
     """unit manifest to write (.tsv)"""
-    format: Optional[str] = option(default=None, choices=list(FORMATS))
+    format: Optional[str] = option(default=None, choices=[*FORMATS, FEATURES.name])
     """name of the format, if it is not recognised"""
     text: Optional[Path] = None
     """transcripts by id, `id<TAB>text` or Kaldi's `id text`, where the format holds none"""

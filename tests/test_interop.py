@@ -168,6 +168,52 @@ def test_transcripts_and_speakers_from_an_audio_manifest(tmp_path):
     assert (row.id, row.text, row.fields["speaker"], row.fields["n_samples"]) == ("g/a", "two", "george", "960")
 
 
+def put_features(folder: Path) -> None:
+    """Two shards of dumped features of three recordings, and a k-means of three centroids."""
+    from sld_user_dir.clustering.kmeans import KMeans
+
+    KMeans(np.eye(3, dtype=np.float32)).save(folder / "k.npz")
+    (folder / "dev.tsv").write_text("/c\na.wav\t960\nb.wav\t640\nc.wav\t320\n")
+    (folder / "dev.wrd").write_text("one\ntwo\nthree\n")
+    np.save(folder / "dev_0_2.npy", np.eye(3, dtype=np.float32)[[0, 0, 2, 1, 1]])
+    np.save(folder / "dev_1_2.npy", np.eye(3, dtype=np.float16)[[2]])
+    (folder / "dev_0_2.len").write_text("3\n2\n")
+    (folder / "dev_1_2.len").write_text("1\n")
+
+
+def test_dumped_features_become_units_by_a_kmeans(tmp_path):
+    put_features(tmp_path)
+    said = Statement(kmeans=str(tmp_path / "k.npz"))
+    import_units([tmp_path / "dev_1_2.npy"], tmp_path / "o.tsv", statement=said)
+    units = {u.id: (u.units.tolist(), u.text) for u in read_manifest(tmp_path / "o.tsv")}
+    assert units == {"a": ([0, 0, 2], "one"), "b": ([1, 1], "two"), "c": ([2], "three")}
+
+
+@pytest.mark.parametrize(
+    "file, content, pattern",
+    [
+        ("dev_0_2.len", "3\n1\n", r"dev_0_2\.npy: 5 frames, but .*dev_0_2\.len adds up to 4"),
+        ("dev_0_2.len", "3\nx\n", r"dev_0_2\.len:2: 'x' is no number of frames"),
+        ("dev_1_2.len", "1\n1\n", r"dev_0_2\.len: 4 lengths in all, but .*dev\.tsv lists 3"),
+        ("dev_1_2.npy", "x", r"dev_1_2\.npy: no array of frames"),
+        ("dev_1_2.len", None, r"dev_1_2\.len: No such file"),
+        ("dev.tsv", None, r"no dev\.tsv beside"),
+        ("k.npz", None, r"k\.npz: no such file"),
+    ],
+)
+def test_dumped_features_that_disagree(tmp_path, file, content, pattern):
+    put_features(tmp_path)
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_text(content)
+    said = Statement(kmeans=str(tmp_path / "k.npz"))
+    with pytest.raises(ValueError, match=pattern):
+        import_units([tmp_path / "dev_0_2.npy"], tmp_path / "o.tsv", statement=said)
+    with pytest.raises(InteropError, match=r"frames, not units; name the k-means file .* by --kmeans FILE\.npz"):
+        import_units([tmp_path / "dev_0_2.npy"], tmp_path / "o.tsv")
+
+
 # -- what cannot be right ---------------------------------------------------------------
 def refused(folder: Path, content: str, pattern: str, file: str = "x.units", texts: str = "a x\nb y\n", **options):
     (folder / file).write_text(content, encoding="utf-8")

@@ -116,12 +116,25 @@ FORMATS = {
 }  # fmt: skip
 
 
+def _no_units(path: Path, *_: Any) -> Any:
+    raise InteropError(f"{path}: dumped features hold frames and no units; they are only read, with a k-means file")
+
+
+FEATURES = Format(
+    "features", "HuBERT simple_kmeans features `.npy` and `.len`, by a k-means file", ".npy", _no_units, _no_units,
+    lambda path, lines: path.suffix == ".npy", frozenset({"path", "n_samples"}), False,
+)  # fmt: skip
+"""not among FORMATS: nothing can write it"""
+
+
 def detect(path: Path) -> Format:
     """The format of a file, from its name and first lines.
 
     Raises:
         InteropError: none fits, or more than one; says what to name.
     """
+    if path.suffix == ".npy":
+        return FEATURES
     lines = [line for _, line in islice(read_lines(path), HEAD_LINES)]
     if lines and lines[0].startswith("# format:"):
         raise InteropError(f"{path}: a manifest of this program already; nothing to import")
@@ -142,6 +155,6 @@ def format_named(name: Optional[str], path: Path) -> Format:
     """
     if name is None:
         return detect(path)
-    if name not in FORMATS:
-        raise InteropError(f"no format {name!r}; choose one of: {', '.join(FORMATS)}")
-    return FORMATS[name]
+    if name not in (*FORMATS, FEATURES.name):
+        raise InteropError(f"no format {name!r}; choose one of: {', '.join(FORMATS)}, {FEATURES.name}")
+    return FEATURES if name == FEATURES.name else FORMATS[name]

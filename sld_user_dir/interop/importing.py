@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from ..data.manifest import REQUIRED, UNKNOWN, UnitProvenance, Utterance, read_manifest, write_manifest
-from .formats import Format, format_named
+from .formats import FEATURES, Format, format_named
 from .join import Joined, Table, audio_table, join, text_table
 from .records import InteropError, Record, UnitFile, beside
 
@@ -69,7 +69,7 @@ def import_units(
         InteropError: anything that cannot be right, with file, line and remedy.
     """
     statement = statement or Statement()
-    read, kind = _read_all(paths, format_name)
+    read, kind = _read_all(paths, format_name, statement)
     stated = statement.frame_rate_hz or _provenance_of(statement, "frame_rate_hz")
     records, without_units, without_row = read.records, [], []
     if kind.name == "km" and stated and audio is None and len(paths) == 1:
@@ -86,14 +86,14 @@ def import_units(
     return Imported(kind.name, n, provenance, without_units, without_row)
 
 
-def _read_all(paths: Sequence[Path], name: Optional[str]) -> tuple[UnitFile, Format]:
+def _read_all(paths: Sequence[Path], name: Optional[str], statement: Statement) -> tuple[UnitFile, Format]:
     if not paths:
         raise InteropError("no unit files; name at least one")
     kinds = [format_named(name, path) for path in paths]
     for kind, path in zip(kinds, paths):
         if kind is not kinds[0]:
             raise InteropError(f"{path} is {kind.name}, {paths[0]} is {kinds[0].name}; import them one by one")
-    files = [_read(kind, path) for kind, path in zip(kinds, paths)]
+    files = [_read(kind, path, statement) for kind, path in zip(kinds, paths)]
     for one, path in zip(files, paths):
         for what in ("num_units", "deduplicated", "header"):
             if getattr(one, what) != getattr(files[0], what):
@@ -107,7 +107,11 @@ def _read_all(paths: Sequence[Path], name: Optional[str]) -> tuple[UnitFile, For
     return UnitFile(records, files[0].num_units, files[0].deduplicated, files[0].header), kinds[0]
 
 
-def _read(kind: Format, path: Path) -> UnitFile:
+def _read(kind: Format, path: Path, statement: Statement) -> UnitFile:
+    if kind is FEATURES:
+        from .simple_kmeans import read_features  # faiss, where it is needed
+
+        return read_features(path, statement.kmeans)
     file = kind.read(path)
     return file if kind.deduplicated is None else replace(file, deduplicated=kind.deduplicated)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.manifest import Manifest, UnitProvenance, Utterance, read_manifest, write_manifest
 from .exporting import export_units
-from .formats import FORMATS, Format, detect
+from .formats import FEATURES, FORMATS, Format, detect
 from .importing import Statement, import_units
 
 ROOT = "/corpora/digits"
@@ -87,4 +87,5 @@ def format_table() -> str:
         result = "lost: " + ", ".join(done.lost) if done.lost else "same"
         cells = [f"`{kind.name}`", kind.what.replace("|", r"\|"), "yes", "yes", "yes" if done.detected else "no"]
         lines.append("| " + " | ".join([*cells, result, ", ".join(more) or "–"]) + " |")
-    return "\n".join(lines) + "\n"
+    features = [f"`{FEATURES.name}`", FEATURES.what, "yes", "no: frames", "yes", "–", ", ".join(sorted(FEATURES.holds))]
+    return "\n".join([*lines, "| " + " | ".join(features) + " |"]) + "\n"
