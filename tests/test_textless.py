@@ -16,9 +16,10 @@ import torch
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.data.audio_manifest import Recording, write_audio_manifest
 from sld_user_dir.data.manifest import UnitProvenance, read_manifest
+from sld_user_dir.features.frontend import FeatureConfig, build_front_end
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn
-from sld_user_dir.interop.textless import EncoderSpec, encode, encoder_provenance, vocoder_input
+from sld_user_dir.interop.textless import DenseFrontEnd, EncoderSpec, encode, encoder_provenance, vocoder_input
 
 soundfile = pytest.importorskip("soundfile")
 joblib = pytest.importorskip("joblib")
@@ -267,6 +268,23 @@ def test_without_the_library_the_message_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "textless.data.speech_encoder", None)
     with pytest.raises(InteropError, match=r"textless-lib is not on PyPI; docs/interop\.md says how to install it"):
         EncoderSpec().build()
+
+
+def own_front_end(normalise="none"):
+    return build_front_end(FeatureConfig(sample_rate_hz=8000, normalise=normalise, stack=2))
+
+
+def test_our_features_in_their_encoder_give_our_units(wave, tmp_path):
+    dense = DenseFrontEnd(own_front_end())
+    assert (dense.expected_sample_rate, dense.code_hop_size) == (8000, 160)  # 50 Hz
+    frames = dense.front_end(wave)
+    kmeans = KMeans(frames[:: len(frames) // K][:K])
+    export_sklearn(kmeans, tmp_path / "km.bin")
+    encoder = StandInEncoder(tmp_path / "km.bin")
+    encoder.dense_model, encoder.code_hop_size, encoder.expected_sample_rate = dense, 160, 8000
+    np.testing.assert_array_equal(encode(encoder, wave).units, kmeans.assign(frames))
+    with pytest.raises(InteropError, match="need all recordings of a speaker"):
+        DenseFrontEnd(own_front_end("speaker"))
 
 
 # -- our units to their vocoders --------------------------------------------------------------

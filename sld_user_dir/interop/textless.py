@@ -20,6 +20,7 @@ from ..clustering.kmeans import KMeans
 from ..clustering.units import deduplicate
 from ..data.manifest import UNKNOWN, UnitProvenance
 from ..features.audio import FloatArray
+from ..features.frontend import FrontEnd
 from .records import InteropError
 
 INSTALL = "textless-lib is not on PyPI; docs/interop.md says how to install it"
@@ -179,6 +180,28 @@ def register_quantizer(path: Path, dense_model: str, num_units: int) -> str:
     manager.CHECKPOINT_MANAGER.storage.pop(name, None)
     manager.CHECKPOINT_MANAGER.add_checkpoint(checkpoint)
     return name
+
+
+class DenseFrontEnd(torch.nn.Module):
+    """Our features as a dense model of textless-lib: `SpeechEncoder(DenseFrontEnd(…), KMeansQuantizer(path), …)`.
+
+    With the k-means that `export_sklearn` wrote, the encoder gives the units of scripts/extract_units.py.
+    Features normalised by speaker are refused: a dense model sees one recording.
+    """
+
+    def __init__(self, front_end: FrontEnd):
+        super().__init__()
+        if front_end.wants_speakers:
+            raise InteropError(
+                "features normalised by speaker need all recordings of a speaker; use normalise `utterance`"
+            )
+        self.front_end = front_end
+        self.expected_sample_rate = front_end.sample_rate_hz
+        self.code_hop_size = round(front_end.sample_rate_hz / front_end.frame_rate_hz)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """float32 (n,) → (T, D)"""
+        return torch.from_numpy(self.front_end(waveform.cpu().numpy()))
 
 
 # -- vocoders -----------------------------------------------------------------------------
