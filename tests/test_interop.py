@@ -430,3 +430,16 @@ def test_scripts_import_and_export(tmp_path, capsys):
     assert json.loads((tmp_path / "e" / "t.units.provenance.json").read_text())["num_units"] == 100
     assert script("import_units", "--units", path, "--out", out) == 1
     assert "import_units.py: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["import_units", "export_units", "build_vocab", "export_kmeans", "textless_units"])
+def test_help_explains_every_option(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        script(name, "--help")
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    options = re.split(r"\n  (?=--)", text)[1:]
+    assert len(options) >= 3
+    for option in options:
+        described = re.sub(r"\(default: .*?\)", "", " ".join(option.split()[1:]), flags=re.S)
+        assert len(described.split()) > 2, option
