@@ -4,6 +4,7 @@ import importlib.util
 import json
 import random
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 def script(name: str, *argv: object) -> int:
     spec = importlib.util.spec_from_file_location(f"{name}_script", REPOSITORY / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # simple-parsing looks there for the texts of --help
     spec.loader.exec_module(module)
     return module.main([str(a) for a in argv])
 
