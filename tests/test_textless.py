@@ -19,7 +19,8 @@ from sld_user_dir.data.manifest import UnitProvenance, read_manifest
 from sld_user_dir.features.frontend import FeatureConfig, build_front_end
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn
-from sld_user_dir.interop.textless import DenseFrontEnd, EncoderSpec, encode, encoder_provenance, vocoder_input
+from sld_user_dir.interop.textless import DenseFrontEnd, EncoderSpec, encode, encoder_provenance
+from sld_user_dir.interop.vocoders import vocoder_input
 
 soundfile = pytest.importorskip("soundfile")
 joblib = pytest.importorskip("joblib")

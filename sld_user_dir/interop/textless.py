@@ -1,4 +1,4 @@
-"""textless-lib as a companion: its encoders make our units, its vocoders take them.
+"""textless-lib as a companion: its encoders make our units, our k-means serves as its quantizer.
 
 Nothing here imports textless-lib before it is asked for: any object that behaves like its
 `SpeechEncoder` will do. What that means is written down in `SpeechEncoderLike`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Protocol, Sequence, Union
+from typing import Any, Optional, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from ..clustering.kmeans import KMeans
-from ..clustering.units import deduplicate
 from ..data.manifest import UNKNOWN, UnitProvenance
 from ..features.audio import FloatArray
 from ..features.frontend import FrontEnd
@@ -110,7 +109,7 @@ class EncoderSpec:
     quantizer: str = "kmeans"
     """textless-lib's name of the quantizer"""
     num_units: int = 100
-    """K"""
+    """units of its quantizer, K"""
     layer: Optional[int] = None
     """layer for the provenance; textless-lib's models tell theirs"""
     deduplicate: bool = False
@@ -202,63 +201,3 @@ class DenseFrontEnd(torch.nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """float32 (n,) → (T, D)"""
         return torch.from_numpy(self.front_end(waveform.cpu().numpy()))
-
-
-# -- vocoders -----------------------------------------------------------------------------
-@dataclass(frozen=True)
-class VocoderInput:
-    """`vocoder(input.units, **input.options)`."""
-
-    units: Tensor
-    """int64, (N,) for Tacotron, (1, N) for HiFi-GAN"""
-    options: dict[str, bool]
-
-
-VOCODERS = ("tacotron", "hifigan")
-
-
-def vocoder_input(
-    units: Union[Sequence[int], npt.NDArray[Any], Tensor], made_by: UnitProvenance, vocoder: str, vocoder_units: int
-) -> VocoderInput:
-    """Raw units in the form that a vocoder of textless-lib takes.
-
-    `TacotronVocoder` was trained on de-duplicated units and gets them so. `CodeHiFiGANVocoder`
-    takes either, and predicts durations (`dur_prediction=True`) for de-duplicated ones.
-
-    Args:
-        made_by: provenance of the model that wrote the units.
-        vocoder_units: K of the vocoder.
-
-    Raises:
-        InteropError: units of another K, text tokens, nothing to say, an unknown vocoder.
-    """
-    if vocoder not in VOCODERS:
-        raise InteropError(f"no vocoder {vocoder!r}; choose one of: {', '.join(VOCODERS)}")
-    if made_by.num_units != vocoder_units:
-        raise InteropError(
-            f"units of K={made_by.num_units} ({made_by.encoder}), but the vocoder speaks K={vocoder_units}; "
-            "take the vocoder of this encoder and K"
-        )
-    array = _vocoder_units(units, vocoder_units)
-    if vocoder == "tacotron":
-        array = deduplicate(array)[0]
-        return VocoderInput(torch.from_numpy(array.astype(np.int64)), {})
-    tensor = torch.from_numpy(array.astype(np.int64)).view(1, -1)
-    return VocoderInput(tensor, {"dur_prediction": made_by.deduplicated})
-
-
-def _vocoder_units(units: Any, k: int) -> npt.NDArray[np.int32]:
-    try:
-        array = np.asarray(units.cpu() if isinstance(units, Tensor) else units)
-    except (ValueError, TypeError) as error:
-        raise InteropError(f"these are no units ({error}); give a list such as [71, 12, 57]") from error
-    if array.ndim != 1 or not array.size or array.dtype.kind not in "iu":
-        raise InteropError(
-            f"a vocoder takes units, not {str(units)[:40]!r}; give whole numbers such as [71, 12, 57], no text"
-        )
-    if array.min() < 0 or array.max() >= k:
-        raise InteropError(
-            f"{array.max()} is outside 0 … {k - 1}: ids of text or of the joint vocabulary are no units; "
-            "decode them with vocab.decode_units first"
-        )
-    return array.astype(np.int32)
