@@ -7,7 +7,7 @@ but its last token and predicts all but its first.
 from __future__ import annotations
 
 import logging
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -15,8 +15,12 @@ from fairseq.data import FairseqDataset, data_utils
 
 from ..vocab import JointVocabulary
 from .manifest import Manifest, ManifestError
+from .mmap import MappedManifest
+from .ragged import Ragged, ragged
 
 logger = logging.getLogger(__name__)
+
+AnyManifest = Union[Manifest, MappedManifest]
 
 
 def collate_lm(samples: list[dict], pad: int) -> dict:
@@ -71,9 +75,9 @@ class UnitDataset(FairseqDataset):
         self.ids = range(len(prompts)) if ids is None else ids
         self.add_bos, self.shuffle, self.names = add_bos, shuffle, names
         # the model's input: [bos] units sep text, without the final </s>
-        self.sizes = np.array([len(p) + 1 + add_bos for p in prompts], dtype=np.int64)
+        self.sizes = _lengths(prompts) + 1 + add_bos
         if texts is not None:
-            self.sizes += np.array([len(t) for t in texts], dtype=np.int64)
+            self.sizes += _lengths(texts)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -84,12 +88,11 @@ class UnitDataset(FairseqDataset):
         head = [vocab.bos] if self.add_bos else []
         item = {
             "id": int(self.ids[index]),
-            "prompt": torch.from_numpy(
-                np.concatenate([head, units, [vocab.separator]]).astype(np.int64)
-            ),
+            "prompt": torch.from_numpy(np.concatenate([head, units, [vocab.separator]]).astype(np.int64)),
         }
         if self.texts is not None:
-            item["transcript"] = torch.tensor([*self.texts[index], vocab.eos], dtype=torch.long)
+            text = np.asarray(self.texts[index], dtype=np.int64)
+            item["transcript"] = torch.from_numpy(np.append(text, vocab.eos))
         return item
 
     def collater(self, samples: list[dict]) -> dict:
@@ -160,8 +163,36 @@ class UnitDataset(FairseqDataset):
         return batches
 
 
+def _lengths(rows: Sequence[Any]) -> np.ndarray:
+    """int64 (rows,)"""
+    if isinstance(rows, Ragged):
+        return rows.lengths
+    return np.array([len(row) for row in rows], dtype=np.int64)
+
+
+class _Names(Sequence[str]):
+    """``file:line`` of the rows of a manifest, made when asked for."""
+
+    def __init__(self, manifest: AnyManifest, rows: np.ndarray):
+        self.manifest, self.rows = manifest, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return f"{self.manifest.path}:{self.manifest.line(int(self.rows[index]))}"
+
+
+def encoded_texts(manifest: AnyManifest, vocab: JointVocabulary) -> tuple[Ragged, int]:
+    """Text ids of all transcripts, and how many of them are ``<unk>``."""
+    if isinstance(manifest, MappedManifest):
+        return manifest.encoded_texts(vocab)
+    texts = ragged([vocab.encode_text(text) for text in manifest.column("text")])
+    return texts, int((texts.flat == vocab.unk).sum())
+
+
 def dataset_from_manifest(
-    manifest: Manifest,
+    manifest: AnyManifest,
     vocab: JointVocabulary,
     max_positions: int,
     add_bos: bool = False,
@@ -171,6 +202,7 @@ def dataset_from_manifest(
     """Dataset of a manifest; the ``id`` of an item is its row in the manifest, from 0.
 
     Args:
+        manifest: of `mmap.open_manifest`, or in memory.
         max_positions: longest input (units, separator and text) that the model holds.
         skip_too_long: leave longer lines out, counted and named, instead of an error.
 
@@ -182,30 +214,33 @@ def dataset_from_manifest(
             manifest.path, None,
             f"units of a vocabulary of {manifest.provenance.num_units}, but dict.txt has "
             f"{vocab.num_units}", "rebuild dict.txt with scripts/build_vocab.py",
-        )
-    texts = [vocab.encode_text(text) for text in manifest.column("text")]
-    unknown = sum(t.count(vocab.unk) for t in texts)
+        )  # fmt: skip
+    units = Ragged(manifest.units, manifest.offsets)
+    texts, unknown = encoded_texts(manifest, vocab)
     if unknown:
         logger.warning("%s: %d text symbols are not in dict.txt and become <unk>", manifest.path, unknown)
-    lengths = np.diff(manifest.offsets) + 1 + add_bos + np.array([len(t) for t in texts], dtype=np.int64)
+    lengths = units.lengths + 1 + add_bos + texts.lengths
     rows = np.flatnonzero(lengths <= max_positions)
-    too_long = np.flatnonzero(lengths > max_positions)
-    if too_long.size:
-        first = int(too_long[0])
-        problem = f"{lengths[first]} tokens, but the model holds {max_positions}"
-        if not skip_too_long:
-            raise ManifestError(
-                manifest.path, manifest.line(first), problem,
-                f"shorten or remove it ({too_long.size} such lines), raise --max-target-positions, "
-                "or leave such lines out with --skip-too-long",
-            )
-        lines = ", ".join(str(manifest.line(int(i))) for i in too_long[:10])
-        logger.warning(
-            "%s: %d of %d utterances are longer than %d tokens and left out (lines %s%s)",
-            manifest.path, too_long.size, len(manifest), max_positions, lines,
-            ", …" if too_long.size > 10 else "",
-        )
+    if len(rows) < len(lengths):
+        _report_too_long(manifest, lengths, max_positions, skip_too_long)
     return UnitDataset(
-        [manifest.units_of(i) for i in rows], [texts[i] for i in rows], vocab, add_bos, shuffle,
-        names=[f"{manifest.path}:{manifest.line(int(i))}" for i in rows], ids=rows,
+        units.take(rows), texts.take(rows), vocab, add_bos, shuffle, names=_Names(manifest, rows), ids=rows
     )
+
+
+def _report_too_long(manifest: AnyManifest, lengths: np.ndarray, max_positions: int, skip: bool) -> None:
+    """What the model can't hold is an error, or with ``skip`` counted and named."""
+    too_long = np.flatnonzero(lengths > max_positions)
+    first = int(too_long[0])
+    if not skip:
+        raise ManifestError(
+            manifest.path, manifest.line(first), f"{lengths[first]} tokens, but the model holds {max_positions}",
+            f"shorten or remove it ({too_long.size} such lines), raise --max-target-positions, "
+            "or leave such lines out with --skip-too-long",
+        )  # fmt: skip
+    lines = ", ".join(str(manifest.line(int(i))) for i in too_long[:10])
+    logger.warning(
+        "%s: %d of %d utterances are longer than %d tokens and left out (lines %s%s)",
+        manifest.path, too_long.size, len(manifest), max_positions, lines,
+        ", …" if too_long.size > 10 else "",
+    )  # fmt: skip

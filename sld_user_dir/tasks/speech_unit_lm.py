@@ -16,7 +16,8 @@ from omegaconf import II
 
 from ..criterions.losses import Layout
 from ..criterions.normalisation import count_targets
-from ..data.manifest import ManifestError, UnitProvenance, read_manifest
+from ..data.manifest import ManifestError, UnitProvenance
+from ..data.mmap import open_manifest
 from ..data.unit_dataset import UnitDataset, dataset_from_manifest
 from ..data.update_counts import UpdateCountsIterator
 from ..vocab import JointVocabulary, UnitString
@@ -150,7 +151,7 @@ class SpeechUnitLMTask(FairseqTask):
         """Load ``<data>/<split>.tsv``; ``task_cfg`` is the checkpoint's own configuration."""
         paths = utils.split_paths(self.cfg.data)
         path = Path(paths[(epoch - 1) % len(paths)]) / f"{split}.tsv"
-        manifest = read_manifest(path)
+        manifest = open_manifest(path)
         self.provenance[str(path)] = manifest.provenance
         self._check_provenance()
         model = task_cfg or self.cfg
