@@ -1,4 +1,4 @@
-"""Units of others: their files in and out (`formats`), textless-lib (`textless`, `vocoders`), sklearn (`sklearn_kmeans`).
+"""Units of others: their files (`formats`), textless-lib (`textless`, `vocoders`), scikit-learn (`sklearn_kmeans`).
 
     their file → records → joined by id with transcripts and audio → unit manifest      (importing)
     unit manifest → records → their file                                                 (exporting)
