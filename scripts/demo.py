@@ -44,7 +44,7 @@ BASE: Dict[str, Any] = {
     "no_epoch_checkpoints": True, "keep_interval_updates": 1,
 }  # fmt: skip
 PRESETS: Dict[str, Dict[str, Any]] = {
-    "quick": {"max_update": 2000, "lr": 1.5e-3, "dropout": 0.0, "attention_dropout": 0.0, "save_interval_updates": 500},
+    "quick": {"max_update": 3000, "lr": 1.5e-3, "dropout": 0.0, "attention_dropout": 0.0, "save_interval_updates": 500},
     "full": {"max_update": 9000, "lr": 1.5e-3, "dropout": 0.1, "attention_dropout": 0.0, "save_interval_updates": 1000},
 }
 

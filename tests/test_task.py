@@ -103,6 +103,20 @@ def test_only_training_batches_carry_update_counts(tmp_path):
     assert not any("update_counts" in b for b in batches(task, "valid"))
 
 
+def test_curriculum_ends_after_its_epochs(tmp_path):
+    """fairseq-fixed reuses its loader and with it the first epoch's shuffle=False, for ever."""
+    _, task = setup(make_data(tmp_path, train=60))
+    task.load_dataset("train")
+    iterator = task.get_batch_iterator(task.dataset("train"), max_tokens=60, seed=1)
+
+    def lengths(shuffle):
+        return [b["net_input"]["src_tokens"].shape[1] for b in iterator.next_epoch_itr(shuffle=shuffle)]
+
+    first, second, third = lengths(False), lengths(True), lengths(True)
+    assert first == sorted(first) and second != sorted(second) and third != second
+    assert sorted(second) == first
+
+
 def test_units_and_text_are_printed_each_on_their_side(tmp_path):
     _, task = setup(make_data(tmp_path, test=3))
     task.load_dataset("test")

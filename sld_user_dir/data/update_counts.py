@@ -51,6 +51,8 @@ class UpdateCountsIterator(EpochBatchIterator):
         wrapped.__dict__.update(iterator.__dict__)
         wrapped._count, wrapped._pad = count, pad
         wrapped._update_freq = list(update_freq) or [1]
+        # fairseq-fixed's reused loader keeps the first epoch's order: --curriculum would never end
+        wrapped.reuse_dataloader = wrapped.persistent_workers = False
         return wrapped
 
     def _get_iterator_for_epoch(self, epoch: int, *args: Any, **kwargs: Any) -> Any:
