@@ -121,7 +121,7 @@ def write_strings(
             soundfile.write(path, wave, SAMPLE_RATE_HZ, subtype="PCM_16")
             speed = float(size.speeds[rng.integers(len(size.speeds))])
             text = " ".join(WORDS[d.digit] for d in string)
-            fields = {"digits": " ".join(d.path.stem for d in string), "speed": f"{speed:g}"}
+            fields = {"digits": " ".join(d.path.stem for d in string)}
             recordings.append(
                 Recording(
                     name, path.resolve(), len(wave), SAMPLE_RATE_HZ, text,

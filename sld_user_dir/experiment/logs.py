@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_LINE = re.compile(r"\| (train_inner|train|\S+) \| (\{.*\})\s*$")
+_LINE = re.compile(r"\| (train_inner|valid) \| (\{\"epoch\".*\})\s*$")
 
 
 @dataclass
@@ -51,7 +51,7 @@ def read_curves(path: Path) -> Curves:
             continue
         if kind == "train_inner":
             train[int(point["num_updates"])] = point
-        elif kind == "valid":
+        else:
             valid[int(point["num_updates"])] = point
     return Curves([train[k] for k in sorted(train)], [valid[k] for k in sorted(valid)])
 

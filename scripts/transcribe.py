@@ -1,0 +1,61 @@
+"""Audio in, text out: recordings to transcripts by a trained checkpoint and its k-means.
+
+    python scripts/transcribe.py --checkpoint runs/demo/quick/sld/checkpoint_best.pt --data manifests/digits a.wav b.flac
+
+Prints `path<TAB>transcript`. The k-means must be the one whose units the checkpoint was trained on;
+another is refused by its fingerprint.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from simple_parsing import ArgumentParser, DashVariant, field
+
+from sld_user_dir import hub
+from sld_user_dir.features.audio import AudioError
+
+
+@dataclass
+class TranscribeConfig:
+    """Audio to text."""
+
+    audio: List[Path] = field(positional=True)
+    """recordings, of any format and rate that soundfile reads"""
+    checkpoint: str = "checkpoint_best.pt"
+    """checkpoint, or several joined by `:` for an ensemble"""
+    data: Optional[Path] = None
+    """data directory of the training; by default where it lay then"""
+    kmeans: Optional[Path] = None
+    """k-means file; by default kmeans.npz in the data directory"""
+    beam: int = 5
+    """beam size"""
+    max_len_b: int = 200
+    """most tokens of a transcript"""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda`"""
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
+    parser.add_arguments(TranscribeConfig, dest="config")
+    config: TranscribeConfig = parser.parse_args(argv).config
+    failed = 0
+    try:
+        model = hub.load(config.checkpoint, config.data, kmeans=config.kmeans, device=config.device)
+        for path in config.audio:
+            try:
+                text = model.transcribe(path, beam=config.beam, max_len_b=config.max_len_b)
+                print(f"{path}\t{text}", flush=True)
+            except AudioError as error:  # the others are still transcribed
+                print(f"transcribe.py: {error}", file=sys.stderr)
+                failed += 1
+    except (ValueError, OSError) as error:
+        print(f"transcribe.py: {error}", file=sys.stderr)
+        return 1
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

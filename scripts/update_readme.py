@@ -1,0 +1,79 @@
+"""Put measured results into the README, between their markers; nothing there is typed by hand.
+
+    python scripts/update_readme.py        # after `make demo`; reads runs/demo/results.json
+
+Copies the learning curves to docs/demo_curves.png.
+"""
+
+import json
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from simple_parsing import ArgumentParser, DashVariant
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class UpdateConfig:
+    """Results to README."""
+
+    demo: Path = ROOT / "runs" / "demo"
+    """folder of the demo's results"""
+    readme: Path = ROOT / "README.md"
+    """file with the markers <!-- demo --> … <!-- /demo -->"""
+
+
+def demo_table(rows: List[Dict[str, Any]]) -> str:
+    """Markdown table of results.json, a row a system."""
+    sets = list(dict.fromkeys(row["test_set"] for row in rows))
+    lines = ["| criterion | " + " | ".join(f"WER % on `{s}`" for s in sets) + " | CER % | updates | training |"]
+    lines.append("|---|" + "---:|" * (len(sets) + 3))
+    for name in dict.fromkeys(row["criterion"] for row in rows):
+        own = {row["test_set"]: row for row in rows if row["criterion"] == name}
+        cells = [
+            "{:.1f} ({:.1f} to {:.1f})".format(own[s]["wer"], *own[s]["wer_interval_95"]) for s in sets
+        ]
+        first = own[sets[0]]
+        minutes = "–" if first["train_seconds"] is None else f"{first['train_seconds'] / 60:.1f} min"
+        lines.append(
+            f"| `{name}` | " + " | ".join(cells) + f" | {first['cer']:.1f} | {first['updates']} "
+            f"| {minutes} |"
+        )
+    sizes = ", ".join(f"{next(r['utterances'] for r in rows if r['test_set'] == s)} in `{s}`" for s in sets)
+    note = (
+        f"Preset `{rows[0]['preset']}`, seed {rows[0]['seed']}, beam 5; in brackets the 95 % bootstrap interval; utterances: "
+        f"{sizes}; CER of `{sets[0]}`."
+    )
+    return "\n".join(lines) + "\n\n" + note
+
+
+def replace_block(text: str, name: str, block: str) -> str:
+    """Text with what stands between the markers of ``name`` replaced."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"no markers <!-- {name} --> … <!-- /{name} -->; put them back")
+    return pattern.sub(lambda m: f"{m[1]}{block}\n{m[2]}", text)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
+    parser.add_arguments(UpdateConfig, dest="config")
+    config: UpdateConfig = parser.parse_args(argv).config
+    try:
+        rows = json.loads((config.demo / "results.json").read_text())
+        text = replace_block(config.readme.read_text(encoding="utf-8"), "demo", demo_table(rows))
+    except (ValueError, OSError) as error:
+        print(f"update_readme.py: {error}", file=sys.stderr)
+        return 1
+    config.readme.write_text(text, encoding="utf-8")
+    shutil.copyfile(config.demo / "curves.png", ROOT / "docs" / "demo_curves.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
