@@ -1,0 +1,50 @@
+"""fairseq checkpoints around GPT-2 weights: what scripts/import_gpt2.py and export_gpt2.py do."""
+
+from pathlib import Path
+from typing import Any, Dict, List
+
+import torch
+
+from ..atomic import atomic_path
+from ..vocab import JointVocabulary
+from .gpt2 import export_directory, from_gpt2, options_of
+
+
+def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = "normal", seed: int = 1) -> List[str]:
+    """Write a checkpoint for ``--finetune-from-model`` from a Hugging Face GPT-2.
+
+    Args:
+        source: a directory of ``save_pretrained``, or a name on the Hugging Face hub.
+        data: data directory whose text symbols are GPT-2's.
+
+    Returns:
+        The options that ``fairseq-train`` needs for a model of this shape.
+    """
+    from transformers import GPT2LMHeadModel
+
+    vocab = JointVocabulary.load(data)
+    model = GPT2LMHeadModel.from_pretrained(source, dtype=torch.float32)
+    checkpoint = {
+        "args": None,
+        "cfg": None,
+        "model": from_gpt2(model.state_dict(), model.config, vocab, initialisation, seed),
+        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+        "task_state": {"vocabulary": vocab.fingerprint},
+    }
+    with atomic_path(out) as aside:
+        torch.save(checkpoint, aside)
+    return ["--arch", "joint_lm_gpt2", *_as_flags(options_of(model.config)), "--finetune-from-model", str(out)]
+
+
+def export_checkpoint(checkpoint: Path, data: Path, out: Path) -> None:
+    """Write a trained checkpoint as a Hugging Face GPT-2 directory."""
+    from fairseq import checkpoint_utils
+
+    overrides = {"data": str(data)}
+    models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], arg_overrides=overrides)
+    export_directory(models[0], task.vocab, out)
+
+
+def _as_flags(options: Dict[str, Any]) -> List[str]:
+    return [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
