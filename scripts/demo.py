@@ -20,14 +20,7 @@ from sld_user_dir.data.manifest import read_manifest
 from sld_user_dir.decoding.scoring import score
 from sld_user_dir.experiment.commands import Plan, System
 from sld_user_dir.experiment.html import write_html
-from sld_user_dir.experiment.results import (
-    collect,
-    comparisons,
-    format_table,
-    plot_curves,
-    records_of,
-    write_json,
-)
+from sld_user_dir.experiment.results import collect, comparisons, format_table, plot_curves, records_of, write_json
 from sld_user_dir.experiment.runner import ExperimentError, decode_all, train_all
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,13 +16,7 @@ from typing import List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
-from sld_user_dir.corpora.connected_digits import (
-    ATTRIBUTION,
-    LICENSE,
-    SubsetSize,
-    find_digits,
-    write_strings,
-)
+from sld_user_dir.corpora.connected_digits import ATTRIBUTION, LICENSE, SubsetSize, find_digits, write_strings
 
 SCRIPTS = Path(__file__).resolve().parent
 

@@ -1,6 +1,6 @@
 """Audio in, text out: recordings to transcripts by a trained checkpoint and its k-means.
 
-    python scripts/transcribe.py --checkpoint runs/demo/quick/sld/checkpoint_best.pt --data manifests/digits a.wav b.flac
+    python scripts/transcribe.py --checkpoint checkpoint_best.pt --data manifests/digits a.wav b.flac
 
 Prints `path<TAB>transcript`. The k-means must be the one whose units the checkpoint was trained on;
 another is refused by its fingerprint.
@@ -21,7 +21,7 @@ from sld_user_dir.features.audio import AudioError
 class TranscribeConfig:
     """Audio to text."""
 
-    audio: List[Path] = field(positional=True)
+    audio: List[Path] = field(positional=True)  # noqa: RUF009
     """recordings, of any format and rate that soundfile reads"""
     checkpoint: str = "checkpoint_best.pt"
     """checkpoint, or several joined by `:` for an ensemble"""

@@ -46,8 +46,8 @@ def demo_table(rows: List[Dict[str, Any]]) -> str:
         )
     sizes = ", ".join(f"{next(r['utterances'] for r in rows if r['test_set'] == s)} in `{s}`" for s in sets)
     note = (
-        f"Preset `{rows[0]['preset']}`, seed {rows[0]['seed']}, beam 5; in brackets the 95 % bootstrap interval; utterances: "
-        f"{sizes}; CER of `{sets[0]}`."
+        f"Preset `{rows[0]['preset']}`, seed {rows[0]['seed']}, beam 5; in brackets the 95 % bootstrap interval; "
+        f"utterances: {sizes}; CER of `{sets[0]}`."
     )
     return "\n".join(lines) + "\n\n" + note
 

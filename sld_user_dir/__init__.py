@@ -14,10 +14,10 @@ _level = logging.getLogger().level
 
 # fairseq's --user-dir scans tasks/ and models/ only, and nothing at all where the
 # package was imported before: so everything that registers is imported here.
-from . import cli_help
-from .criterions import masked_ce, sld_criterion  # noqa: F401
-from .models import joint_lm  # noqa: F401
-from .tasks import speech_unit_lm  # noqa: F401
+from . import cli_help  # noqa: E402
+from .criterions import masked_ce, sld_criterion  # noqa: E402, F401
+from .models import joint_lm  # noqa: E402, F401
+from .tasks import speech_unit_lm  # noqa: E402, F401
 
 cli_help.install()
 logging.getLogger().setLevel(_level)  # importing fairseq sets it to DEBUG

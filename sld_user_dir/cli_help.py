@@ -41,4 +41,4 @@ def _ignore_help_once(parser: argparse.ArgumentParser) -> None:
         words = sys.argv[1:] if args is None else args
         return parse([word for word in words if word not in HELP], namespace)
 
-    parser.parse_known_args = first_pass  # type: ignore[method-assign]
+    parser.parse_known_args = first_pass  # type: ignore[method-assign, assignment]

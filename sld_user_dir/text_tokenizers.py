@@ -85,7 +85,7 @@ class GPT2Tokenizer:
     name = "gpt2"
 
     def __init__(self, directory: Path):
-        from transformers import GPT2TokenizerFast
+        from transformers import GPT2TokenizerFast  # type: ignore[attr-defined]
 
         self.tokenizer = GPT2TokenizerFast.from_pretrained(str(directory), local_files_only=True)
 

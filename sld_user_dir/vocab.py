@@ -15,7 +15,7 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Iterable, Optional, Sequence
+from typing import Any, Iterable, Optional, Sequence
 
 import numpy as np
 import torch
@@ -45,24 +45,24 @@ class UnitString(str):
 class _View(Dictionary):
     """The joint dictionary under another way of printing; shares its tables."""
 
-    def __init__(self, vocab: "JointVocabulary"):
+    def __init__(self, vocab: JointVocabulary):
         self.__dict__.update(vocab.dictionary.__dict__)
         self.vocab = vocab
 
-    def _rows(self, tensor) -> list[int]:
+    def _rows(self, tensor: Any) -> list[int]:
         return torch.as_tensor(tensor).tolist()
 
 
 class UnitView(_View):
     """Source side: prints raw units ``71 12 57`` up to the separator, and reads them."""
 
-    def string(self, tensor, bpe_symbol=None, *args, **kwargs) -> UnitString:
+    def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> UnitString:
         ids = self._rows(tensor)
         if self.vocab.separator in ids:
             ids = ids[: ids.index(self.vocab.separator)]
         return UnitString(" ".join(map(str, self.vocab.decode_units(ids))))
 
-    def encode_line(self, line, *args, append_eos=True, **kwargs) -> torch.IntTensor:
+    def encode_line(self, line: str, *args: Any, append_eos: bool = True, **kwargs: Any) -> torch.Tensor:
         """Ids of a line of raw units; ``append_eos`` as in fairseq's Dictionary."""
         ids = self.vocab.parse_units(line)
         return torch.IntTensor(ids + [self.vocab.eos] if append_eos else ids)
@@ -71,7 +71,7 @@ class UnitView(_View):
 class TextView(_View):
     """Target side: prints the text symbols of a sequence and nothing else."""
 
-    def string(self, tensor, bpe_symbol=None, *args, **kwargs) -> str:
+    def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> str:
         ids = [i for i in self._rows(tensor) if self.vocab.is_text(i)]
         return super().string(torch.tensor(ids, dtype=torch.long), bpe_symbol, *args, **kwargs)
 
@@ -148,7 +148,7 @@ class JointVocabulary:
         return self.tokenizer.decode([self.dictionary[i] for i in ids if self.is_text(i)])
 
     # -- units --------------------------------------------------------------
-    def encode_units(self, units) -> np.ndarray:
+    def encode_units(self, units: Any) -> np.ndarray:
         """int64 ids of raw units.
 
         Raises:
@@ -185,7 +185,7 @@ class JointVocabulary:
         num_units: int,
         tokenizer: TextTokenizer,
         symbols: Optional[Sequence[str]] = None,
-    ) -> "JointVocabulary":
+    ) -> JointVocabulary:
         """Vocabulary of the symbols in ``texts``, or of ``symbols`` in that order.
 
         Args:
@@ -219,7 +219,7 @@ class JointVocabulary:
         os.replace(partial, directory / VOCAB_FILE)
 
     @classmethod
-    def load(cls, directory: Path) -> "JointVocabulary":
+    def load(cls, directory: Path) -> JointVocabulary:
         """Read a data directory's vocabulary.
 
         Raises:

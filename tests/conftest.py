@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-WORDS = "zero one two three four".split()
+WORDS = ["zero", "one", "two", "three", "four"]
 NUM_UNITS = 12
 
 
@@ -32,7 +32,8 @@ def make_provenance(**changes):
     """The provenance of the miniature's units."""
     from sld_user_dir.data.manifest import UnitProvenance
 
-    fields = dict(encoder="synthetic", layer=None, frame_rate_hz=25.0, kmeans="sha256:0", num_units=NUM_UNITS)
+    fields: dict = {"encoder": "synthetic", "layer": None, "frame_rate_hz": 25.0, "kmeans": "sha256:0"}
+    fields["num_units"] = NUM_UNITS
     return UnitProvenance(**{**fields, **changes})
 
 
@@ -56,18 +57,18 @@ TRAIN_OPTIONS = [
 ]  # fmt: skip
 
 
-def fairseq_command(name: str, *arguments: object, check: bool = True, **kwargs) -> subprocess.CompletedProcess:
+def fairseq_command(name: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess:
     """Run a fairseq command in a fresh process with our user directory."""
     command = [str(Path(sys.executable).with_name(f"fairseq-{name}")), *map(str, arguments)]
     if "hydra" not in name:
         command += ["--user-dir", str(ROOT / "sld_user_dir"), "--task", "speech_unit_lm"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=ROOT, stdin=kwargs.pop("stdin", subprocess.DEVNULL),
-        timeout=300, **kwargs,
-    )  # fmt: skip
+        command, capture_output=True, text=True, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=300
+    )
     if check and done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)}\nexit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        output = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        raise AssertionError(f"{' '.join(command)}\nexit {done.returncode}\n{output}")
     return done
 
 

@@ -59,7 +59,7 @@ def test_validate_reports_our_metrics(mini, checkpoint):
 def test_generate_prints_clean_lines_for_every_utterance(mini, checkpoint, tmp_path):
     generate(mini, checkpoint, tmp_path, "--nbest", 2)
     path = tmp_path / "generate-test.txt"
-    utterances = {i: u for i, u in enumerate(make_utterances(11, "test-", seed=2))}
+    utterances = dict(enumerate(make_utterances(11, "test-", seed=2)))
     lines = path.read_text().splitlines()
     sources = {int(m[1]): m[2] for line in lines if (m := re.match(r"S-(\d+)\t(.*)", line))}
     targets = {int(m[1]): m[2] for line in lines if (m := re.match(r"T-(\d+)\t(.*)", line))}
@@ -163,12 +163,11 @@ def drop_text_column(lines):
 )
 def test_bad_manifest_stops_training_with_file_line_and_remedy(mini, tmp_path, edit, expected):
     data = broken(tmp_path, mini, edit)
-    done = fairseq_command(
-        "train", data, *TRAIN_OPTIONS, "--criterion", "sld", "--max-update", 1, "--save-dir", tmp_path / "ck", check=False
-    )
+    options = [*TRAIN_OPTIONS, "--criterion", "sld", "--max-update", 1, "--save-dir", tmp_path / "ck"]
+    done = fairseq_command("train", data, *options, check=False)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert expected in last and "; " in last.split(expected)[1] + "; " and "Error" in last
+    assert expected in last and "; " in last and "Error" in last
 
 
 def test_units_of_another_kmeans_are_refused_by_name(mini, checkpoint, tmp_path):

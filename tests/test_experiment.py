@@ -9,19 +9,19 @@ from conftest import ROOT, make_data
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import demo  # noqa: E402
-import update_readme  # noqa: E402
+import demo
+import update_readme
 
-from sld_user_dir.experiment.commands import Plan, System, option_list, shown, train_command  # noqa: E402
-from sld_user_dir.experiment.logs import read_curves  # noqa: E402
-from sld_user_dir.experiment.results import format_table  # noqa: E402
-from sld_user_dir.experiment.runner import ExperimentError, _prepare, _run  # noqa: E402
+from sld_user_dir.experiment.commands import Plan, System, option_list, shown, train_command
+from sld_user_dir.experiment.logs import read_curves
+from sld_user_dir.experiment.results import format_table
+from sld_user_dir.experiment.runner import ExperimentError, _prepare, _run
 
 LOG = """\
 2026-01-01 00:00:00 | INFO | fairseq_cli.train | {'_name': None, 'common': {'no_progress_bar': False}}
 2026-01-01 00:00:00 | INFO | train_inner | {"epoch": 1, "update": 0.1, "text": "3.0", "num_updates": "50", "wall": "9"}
 2026-01-01 00:00:00 | INFO | valid | {"epoch": 1, "valid_text": "2.5", "valid_wer": "80.0", "valid_num_updates": "50"}
-2026-01-01 00:00:00 | INFO | train_inner | {"epoch": 1, "update": 0.2, "text": "2.0", "num_updates": "100", "wall": "19"}
+2026-01-01 00:00:00 | INFO | train_inner | {"epoch": 1, "update": 1, "text": "2.0", "num_updates": "100", "wall": "19"}
 2026-01-01 00:00:00 | INFO | train_inner | {"epoch": 1, "update": 0.1, "text": "2.9", "num_updates": "50", "wall": "29"}
 2026-01-01 00:00:00 | INFO | valid | {"epoch": 1, "valid_text": "1.5", "valid_wer": "60.0", "valid_num_updates": "100"}
 a line cut off by a kill | INFO | valid | {"epoch": 1, "valid_te
@@ -63,7 +63,8 @@ def test_a_failing_child_is_reported_with_its_last_lines(tmp_path):
 def test_commands_are_shown_as_typed(tmp_path):
     plan = Plan(Path("manifests/digits"), tmp_path, ["test"], {"lr": 0.1}, {})
     command = shown(train_command(plan, System("sld", "", {"criterion": "sld"})))
-    assert command.startswith("fairseq-train manifests/digits --user-dir") and command.endswith("--lr 0.1 --criterion sld")
+    assert command.startswith("fairseq-train manifests/digits --user-dir")
+    assert command.endswith("--lr 0.1 --criterion sld")
 
 
 def test_demo_on_a_miniature_and_again(tmp_path, monkeypatch, capsys):

@@ -155,9 +155,9 @@ def test_a_cell_with_a_tab_or_line_break_is_refused_and_the_old_file_stays(tmp_p
 
 def test_rows_with_other_columns_are_refused(tmp_path):
     rows = [Utterance("a", np.array([1]), "x", fields={"speaker": "g"}), Utterance("b", np.array([1]), "x")]
-    with pytest.raises(ValueError, match="b: .*speaker"):
+    with pytest.raises(ValueError, match=r"b: .*speaker"):
         write_manifest(tmp_path / "m.tsv", rows, MADE_BY)
-    with pytest.raises(ValueError, match="a: .*speaker"):
+    with pytest.raises(ValueError, match=r"a: .*speaker"):
         write_manifest(tmp_path / "m.tsv", rows[::-1], MADE_BY)
 
 

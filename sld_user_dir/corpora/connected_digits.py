@@ -24,7 +24,7 @@ import soundfile
 
 from ..data.audio_manifest import Recording, write_audio_manifest
 
-WORDS = "zero one two three four five six seven eight nine".split()
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 SAMPLE_RATE_HZ = 8000
 UNSEEN_SPEAKER = "yweweler"  # the last in the alphabet, chosen before any result
 LICENSE = "CC BY-SA 4.0"
@@ -119,7 +119,7 @@ def write_strings(
             name = f"{subset}-{i:05d}-{string[0].speaker}"
             path = out / subset / f"{name}.wav"
             soundfile.write(path, wave, SAMPLE_RATE_HZ, subtype="PCM_16")
-            speed = float(size.speeds[rng.integers(len(size.speeds))])
+            speed = float(size.speeds[int(rng.integers(len(size.speeds)))])
             text = " ".join(WORDS[d.digit] for d in string)
             fields = {"digits": " ".join(d.path.stem for d in string)}
             recordings.append(

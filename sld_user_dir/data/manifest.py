@@ -19,8 +19,9 @@ import hashlib
 import json
 import warnings
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Optional
+from typing import Any, Callable, Iterable, Iterator, Optional, Union
 
 import numpy as np
 
@@ -29,12 +30,13 @@ from ..atomic import atomic_path
 FORMAT = "speech-unit-manifest/1"
 REQUIRED = ("id", "units", "text")
 UNKNOWN = "unknown"
+PathLike = Union[str, Path]
 
 
 class ManifestError(ValueError):
     """Bad input, as ``FILE:LINE: what is wrong; remedy``."""
 
-    def __init__(self, path, line: Optional[int], problem: str, remedy: str):
+    def __init__(self, path: PathLike, line: Optional[int], problem: str, remedy: str):
         where = f"{path}:{line}" if line else f"{path}"
         super().__init__(f"{where}: {problem}; {remedy}")
 
@@ -57,7 +59,7 @@ class UnitProvenance:
     """Whether runs of the same unit were collapsed."""
     subword: Optional[str] = None
     """``sha256:…`` of the subword model over units, if any."""
-    extra: dict = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
     """Anything else that changes the units."""
 
     @property
@@ -67,7 +69,7 @@ class UnitProvenance:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @classmethod
-    def unknown(cls, num_units: int) -> "UnitProvenance":
+    def unknown(cls, num_units: int) -> UnitProvenance:
         """For imported units whose origin nobody has stated."""
         return cls(UNKNOWN, None, 0.0, UNKNOWN, num_units)
 
@@ -147,7 +149,7 @@ def parse_numbers(text: str) -> np.ndarray:
         raise ValueError("not a list of whole numbers separated by spaces")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # numpy only warns about what it cannot read
-        numbers = np.fromstring(text, dtype=np.int64, sep=" ")  # type: ignore[call-overload]
+        numbers = np.fromstring(text, dtype=np.int64, sep=" ")
     if numbers.size and numbers.max() > np.iinfo(np.int32).max:
         raise ValueError(f"{numbers.max()} is no unit id")
     return numbers.astype(np.int32)
@@ -203,7 +205,7 @@ def _read_provenance(path: Path, header: dict[str, Any]) -> UnitProvenance:
         ) from None
 
 
-def read_manifest(path) -> Manifest:
+def read_manifest(path: PathLike) -> Manifest:
     """Read and validate a whole manifest.
 
     Raises:
@@ -236,15 +238,15 @@ def read_manifest(path) -> Manifest:
     return Manifest(path, provenance, header, columns, rows, flat, offsets, header_line + 1)
 
 
-def _check_rows(path, first_line, columns, rows, num_units) -> list[np.ndarray]:
+def _check_rows(
+    path: Path, first_line: int, columns: list[str], rows: list[list[str]], num_units: int
+) -> list[np.ndarray]:
     """Units of every row, after checking all that a row must satisfy."""
     place = {name: i for i, name in enumerate(columns)}
     seen: dict[str, int] = {}
     result = []
     for line, row in enumerate(rows, first_line):
-        def error(problem, remedy):
-            return ManifestError(path, line, problem, remedy)
-
+        error = partial(ManifestError, path, line)
         if len(row) != len(columns):
             raise error(f"{len(row)} columns, expected {len(columns)}", "separate columns by one tab")
         name = row[place["id"]]
@@ -262,7 +264,7 @@ def _check_rows(path, first_line, columns, rows, num_units) -> list[np.ndarray]:
     return result
 
 
-def _units(text, num_units, error) -> np.ndarray:
+def _units(text: str, num_units: int, error: Callable[[str, str], ManifestError]) -> np.ndarray:
     if not text.strip():
         raise error("no units", "remove the line, or extract its units again")
     try:
@@ -277,7 +279,7 @@ def _units(text, num_units, error) -> np.ndarray:
     return units
 
 
-def _check_durations(text, count, error) -> None:
+def _check_durations(text: str, count: int, error: Callable[[str, str], ManifestError]) -> None:
     try:
         durations = parse_numbers(text)
     except ValueError as problem:
@@ -310,7 +312,7 @@ def _row(utterance: Utterance, columns: list[str]) -> str:
 
 
 def write_manifest(
-    path,
+    path: PathLike,
     utterances: Iterable[Utterance],
     provenance: UnitProvenance,
     header: Optional[dict[str, Any]] = None,
@@ -326,7 +328,7 @@ def write_manifest(
     entries = {"format": FORMAT, "provenance": asdict(provenance), **(header or {})}
     entries.update(format=FORMAT, provenance=asdict(provenance))
     count = 0
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as out:
+    with atomic_path(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as out:
         for key, value in entries.items():
             out.write(f"# {key}: {json.dumps(value, ensure_ascii=False)}\n")
         columns: Optional[list[str]] = None

@@ -5,14 +5,17 @@ import logging
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
+import numpy as np
 import torch
 from fairseq import utils
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II
+from torch import Tensor, nn
 
 from ..criterions.losses import Layout
 from ..criterions.normalisation import count_targets
@@ -20,10 +23,11 @@ from ..data.manifest import ManifestError, UnitProvenance
 from ..data.mmap import open_manifest
 from ..data.unit_dataset import UnitDataset, dataset_from_manifest
 from ..data.update_counts import UpdateCountsIterator
-from ..vocab import JointVocabulary, UnitString
+from ..vocab import JointVocabulary, TextView, UnitString, UnitView
 
 logger = logging.getLogger(__name__)
 
+Sample = Dict[str, Any]
 MASKED = ChoiceEnum(["speech", "all"])
 
 
@@ -64,7 +68,7 @@ class SpeechUnitLMConfig(FairseqDataclass):
             "as they are); the paper's 'time masking' uses 0.3"
         },
     )
-    input_mask_tokens: MASKED = field(
+    input_mask_tokens: MASKED = field(  # type: ignore[valid-type]
         default="speech",
         metadata={"help": "which input tokens --input-mask-prob may hide: speech units, or all (the authors' program)"},
     )
@@ -81,7 +85,7 @@ class SpeechUnitLMConfig(FairseqDataclass):
     eval_wer_max_len: int = field(
         default=200, metadata={"help": "most transcript tokens that --eval-wer decodes"}
     )
-    update_freq: List[int] = II("optimization.update_freq")
+    update_freq: List[int] = II("optimization.update_freq")  # noqa: RUF009
 
 
 class TextDecoder:
@@ -114,7 +118,7 @@ class SpeechUnitLMTask(FairseqTask):
         self.wer_generator: Any = None
 
     @classmethod
-    def setup_task(cls, cfg: SpeechUnitLMConfig, **kwargs) -> "SpeechUnitLMTask":
+    def setup_task(cls, cfg: SpeechUnitLMConfig, **kwargs: Any) -> "SpeechUnitLMTask":
         """Load the vocabulary of the data directory ``cfg.data``."""
         if not cfg.data:
             raise ValueError("speech_unit_lm needs a data directory as its positional argument")
@@ -127,27 +131,29 @@ class SpeechUnitLMTask(FairseqTask):
 
     # -- dictionaries and text ----------------------------------------------
     @property
-    def source_dictionary(self):
+    def source_dictionary(self) -> UnitView:
         """The joint dictionary, printing units."""
         return self.vocab.source_view
 
     @property
-    def target_dictionary(self):
+    def target_dictionary(self) -> TextView:
         """The joint dictionary, printing text."""
         return self.vocab.target_view
 
-    def build_bpe(self, args) -> TextDecoder:
+    def build_bpe(self, args: Any) -> TextDecoder:
         """The text tokenizer belongs to the vocabulary; fairseq's --bpe is not consulted."""
         return TextDecoder(self.vocab)
 
-    def build_tokenizer(self, args) -> None:
+    def build_tokenizer(self, args: Any) -> None:
         return None
 
     # -- data ----------------------------------------------------------------
     def max_positions(self) -> int:
         return self.cfg.max_target_positions or self.cfg.tokens_per_sample
 
-    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, task_cfg=None, **kwargs):
+    def load_dataset(
+        self, split: str, epoch: int = 1, combine: bool = False, task_cfg: Any = None, **kwargs: Any
+    ) -> None:
         """Load ``<data>/<split>.tsv``; ``task_cfg`` is the checkpoint's own configuration."""
         paths = utils.split_paths(self.cfg.data)
         path = Path(paths[(epoch - 1) % len(paths)]) / f"{split}.tsv"
@@ -167,7 +173,7 @@ class SpeechUnitLMTask(FairseqTask):
             self.cfg.max_target_positions = model.max_target_positions or model.tokens_per_sample
         self._log_loaded(path, manifest)
 
-    def get_batch_iterator(self, dataset, *args, **kwargs):
+    def get_batch_iterator(self, dataset: UnitDataset, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         """Batches; those of a training set carry the target counts of their whole update."""
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
         if not dataset.shuffle or isinstance(iterator, UpdateCountsIterator):
@@ -181,14 +187,14 @@ class SpeechUnitLMTask(FairseqTask):
             self.dataset_to_epoch_iter[dataset] = iterator
         return iterator
 
-    def _log_loaded(self, path, manifest):
+    def _log_loaded(self, path: Path, manifest: Any) -> None:
         units, n = len(manifest.units), len(manifest)
         logger.info(
             "%s: %d utterances, %d units (%.1f each), provenance %s",
             path, n, units, units / max(n, 1), manifest.provenance.describe(),
         )
 
-    def _check_provenance(self):
+    def _check_provenance(self) -> None:
         """Units of two origins in one model are an error that names both sides."""
         known = dict(self.provenance)
         if self.checkpoint_provenance is not None:
@@ -210,7 +216,7 @@ class SpeechUnitLMTask(FairseqTask):
         state["unit_provenance"] = asdict(provenance) if provenance else None
         return state
 
-    def load_state_dict(self, state_dict: Dict[str, Any]):
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another vocabulary or of other units."""
         state = dict(state_dict)
         vocabulary = state.pop("vocabulary", None)
@@ -226,25 +232,43 @@ class SpeechUnitLMTask(FairseqTask):
         super().load_state_dict(state)
 
     # -- inference -----------------------------------------------------------
-    def get_interactive_tokens_and_lengths(self, lines: List[str], encode_fn):
+    def get_interactive_tokens_and_lengths(
+        self, lines: List[str], encode_fn: Any
+    ) -> Tuple[List[Tensor], List[int]]:
         """Units typed on lines, for fairseq-interactive."""
         tokens = [torch.tensor(self.vocab.parse_units(line)) for line in lines]
         return tokens, [len(t) for t in tokens]
 
-    def build_dataset_for_inference(self, src_tokens, src_lengths, **kwargs) -> UnitDataset:
+    def build_dataset_for_inference(
+        self, src_tokens: List[Tensor], src_lengths: List[int], **kwargs: Any
+    ) -> UnitDataset:
         """Unlabelled prompts from tensors of unit ids (one an utterance)."""
         if kwargs.get("constraints") is not None:
             raise NotImplementedError("--constraints is not supported by speech_unit_lm")
-        units = [self.vocab.decode_units(t.tolist()) for t in src_tokens]
+        units = [np.array(self.vocab.decode_units(t.tolist())) for t in src_tokens]
         return UnitDataset(units, None, self.vocab, self.cfg.add_bos_token)
 
-    def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
+    def build_generator(
+        self,
+        models: List[nn.Module],
+        args: Any,
+        seq_gen_cls: Any = None,
+        extra_gen_cls_kwargs: Optional[Dict[str, Any]] = None,
+        **kwargs: Any,
+    ) -> Any:
         """The one-pass generator over text symbols (``decoding.generator``)."""
         from ..decoding.generator import build_unit_generator
 
         return build_unit_generator(models, self.vocab, args, **(extra_gen_cls_kwargs or {}))
 
-    def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
+    def inference_step(
+        self,
+        generator: Any,
+        models: List[nn.Module],
+        sample: Sample,
+        prefix_tokens: Optional[Tensor] = None,
+        constraints: Optional[Tensor] = None,
+    ) -> List[List[Dict[str, Tensor]]]:
         """Decode the prompts of a batch; ``prefix_tokens`` [B, P] force the transcript's start."""
         with torch.no_grad():
             return generator.generate(
@@ -252,12 +276,15 @@ class SpeechUnitLMTask(FairseqTask):
             )
 
     # -- training ------------------------------------------------------------
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+    def train_step(
+        self, sample: Sample, model: nn.Module, criterion: nn.Module, optimizer: Any, update_num: int,
+        ignore_grad: bool = False,
+    ) -> Tuple[Tensor, float, Dict[str, Any]]:  # fmt: skip
         return super().train_step(
             self.mask_inputs(sample), model, criterion, optimizer, update_num, ignore_grad
         )
 
-    def mask_inputs(self, sample):
+    def mask_inputs(self, sample: Sample) -> Sample:
         """Hide input tokens at random (``--input-mask-prob``); a new sample, same targets.
 
         Drawn from torch's generator, which fairseq seeds for every update: a resumed run
@@ -274,13 +301,15 @@ class SpeechUnitLMTask(FairseqTask):
         net_input = {**sample["net_input"], "src_tokens": tokens.masked_fill(hidden, self.vocab.mask)}
         return {**sample, "net_input": net_input}
 
-    def valid_step(self, sample, model, criterion):
+    def valid_step(
+        self, sample: Sample, model: nn.Module, criterion: nn.Module
+    ) -> Tuple[Tensor, float, Dict[str, Any]]:
         loss, sample_size, log = super().valid_step(sample, model, criterion)
         if self.cfg.eval_wer:
             log.update(self._wer_counts(sample, model))
         return loss, sample_size, log
 
-    def _wer_counts(self, sample, model) -> Dict[str, int]:
+    def _wer_counts(self, sample: Sample, model: nn.Module) -> Dict[str, int]:
         """Word and character errors of a validation batch, as plain numbers that can be summed."""
         from ..decoding.scoring import error_counts
 
@@ -298,7 +327,7 @@ class SpeechUnitLMTask(FairseqTask):
             counts["_chars"] += chars.reference_length
         return counts
 
-    def _build_wer_generator(self, model):
+    def _build_wer_generator(self, model: nn.Module) -> Any:
         from fairseq.dataclass.configs import GenerationConfig
 
         cfg = GenerationConfig(
@@ -306,7 +335,7 @@ class SpeechUnitLMTask(FairseqTask):
         )
         return self.build_generator([model], cfg)
 
-    def reduce_metrics(self, logging_outputs, criterion):
+    def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion: nn.Module) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         for name, errors, total in (
             ("wer", "_word_errors", "_words"),
@@ -325,9 +354,10 @@ class SpeechUnitLMTask(FairseqTask):
 
     # -- fairseq-eval-lm -------------------------------------------------------
     def eval_lm_dataloader(
-        self, dataset, max_tokens=36000, batch_size=None, max_positions=None, num_shards=1,
-        shard_id=0, num_workers=1, data_buffer_size=10, context_window=0,
-    ):
+        self, dataset: UnitDataset, max_tokens: Optional[int] = 36000, batch_size: Optional[int] = None,
+        max_positions: Any = None, num_shards: int = 1, shard_id: int = 0, num_workers: int = 1,
+        data_buffer_size: int = 10, context_window: int = 0,
+    ) -> Any:  # fmt: skip
         """Batches for fairseq-eval-lm: every utterance whole, in one window."""
         if context_window > 0:
             raise ValueError("--context-window is meaningless here: utterances are never split")
