@@ -170,6 +170,7 @@ def install(facts: Dict[str, Any], torch: str, gpu: bool, log: IO[bytes]) -> Non
 
 def check() -> None:
     """Refuse an environment in which something does not import; the checker names it."""
+    print("Checking that everything imports (the first time it is read from disk) …", flush=True)
     command = [str(VENV / "bin" / "python"), str(ROOT / "scripts" / "check_environment.py")]
     if subprocess.run(command, check=False).returncode:
         raise SetupError(f"the environment was installed but does not work: see above (log: {LOG})")
@@ -218,7 +219,9 @@ def set_up(python: Optional[str], torch: Optional[str], gpu: Optional[bool]) -> 
     kind = "GPU" if gpu else "CPU"
     print(f"Making {VENV} ({kind}) with Python {version_text(facts)}; pip's log: {LOG}", flush=True)
     wanted.update(version=facts["version"], base=facts["executable"])
-    shutil.rmtree(str(VENV), ignore_errors=True)
+    if VENV.exists():
+        print("Removing the old one …", flush=True)
+        shutil.rmtree(str(VENV))
     VENV.mkdir()
     write_marker({**wanted, "complete": False})  # an interrupted installation is recognised and made anew
     with LOG.open("wb") as log:
