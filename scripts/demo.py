@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant, choice
 
@@ -36,6 +36,7 @@ BASE: Dict[str, Any] = {
     "eval_wer": True, "eval_wer_max_len": 20, "best_checkpoint_metric": "wer", "log_interval": 50,
     "no_epoch_checkpoints": True, "keep_interval_updates": 1,
 }  # fmt: skip
+THREADS = 2  # a model of this size gains nothing from more
 PRESETS: Dict[str, Dict[str, Any]] = {
     "quick": {"max_update": 3000, "lr": 1.5e-3, "dropout": 0.0, "attention_dropout": 0.0, "save_interval_updates": 500},
     "full": {"max_update": 9000, "lr": 1.5e-3, "dropout": 0.1, "attention_dropout": 0.0, "save_interval_updates": 1000},
@@ -52,6 +53,8 @@ class DemoConfig:
     """data directory with unit manifests, dict.txt and vocab.json"""
     test_sets: str = "test,test_unseen"
     """comma-separated names of the test manifests"""
+    criteria: str = ",".join(system.name for system in SYSTEMS)
+    """comma-separated names of the systems to train; the first is what the others are compared with"""
     out: Path = ROOT / "runs" / "demo"
     """where runs and report go"""
     seed: int = 1
@@ -60,7 +63,20 @@ class DemoConfig:
     """train for so many updates instead of the preset's"""
 
 
-def build_plan(config: DemoConfig) -> Plan:
+def chosen(config: DemoConfig) -> List[System]:
+    """The systems that ``--criteria`` names.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    known = {system.name: system for system in SYSTEMS}
+    unknown = [name for name in config.criteria.split(",") if name not in known]
+    if unknown:
+        raise ValueError(f"no criterion {unknown[0]!r}; choose among {', '.join(known)}")
+    return [known[name] for name in config.criteria.split(",")]
+
+
+def build_plan(config: DemoConfig, systems: Sequence[System]) -> Plan:
     """Options of all systems; the machine's cores are shared among their trainings."""
     updates = config.max_update or PRESETS[config.preset]["max_update"]
     preset = {**PRESETS[config.preset], "max_update": updates, "total_num_update": updates, "seed": config.seed}
@@ -70,26 +86,28 @@ def build_plan(config: DemoConfig) -> Plan:
         test_sets=config.test_sets.split(","),
         train_options={**BASE, **preset},
         generate_options={"beam": 5, "max_len_a": 0, "max_len_b": 20, "batch_size": 50},
-        threads=max(1, (os.cpu_count() or 1) // len(SYSTEMS)),
+        threads=max(1, min(THREADS, (os.cpu_count() or 1) // len(systems))),
         extra={"preset": config.preset},
     )
 
 
-def report(config: DemoConfig, plan: Plan, rows: Sequence[Dict[str, Any]], minutes: float) -> None:
+def report(
+    config: DemoConfig, plan: Plan, systems: Sequence[System], rows: Sequence[Dict[str, Any]], minutes: float
+) -> None:
     """Write results.json, curves.png and report.html."""
     write_json(config.out / "results.json", rows)
     curves = config.out / "curves.png"
-    plot_curves(plan, SYSTEMS, curves)
+    plot_curves(plan, systems, curves)
     worst = {}
     for test_set in plan.test_sets:
         manifest = read_manifest(plan.data / f"{test_set}.tsv")
-        for system in SYSTEMS:
+        for system in systems:
             shown = score(records_of(plan, system, test_set, manifest), worst=3)["worst"]
             worst[f"{system.name}, {test_set}"] = [f"{u['id']}\n{u['alignment']}" for u in shown]
     manifest = read_manifest(plan.data / f"{plan.test_sets[0]}.tsv")
     introduction = [
         "A decoder-only Transformer reads speech as discrete units and writes the transcript. "
-        "Three objectives are compared: " + "; ".join(f"{s.name}: {s.description}" for s in SYSTEMS) + ".",
+        "Compared are " + "; ".join(f"{s.name}: {s.description}" for s in systems) + ".",
         f"Data: {config.data.name}, {manifest.header.get('attribution', 'no attribution stated')} "
         f"({manifest.header.get('license', 'no license stated')}). Units: {manifest.provenance.describe()}.",
         f"Preset {config.preset}, seed {config.seed}: one run of each system, {minutes:.1f} minutes in all in this "
@@ -97,7 +115,7 @@ def report(config: DemoConfig, plan: Plan, rows: Sequence[Dict[str, Any]], minut
     ]
     write_html(
         config.out / "report.html", "Decoder-only speech recognition on discrete units", introduction,
-        rows, comparisons(plan, SYSTEMS, SYSTEMS[0]), worst, [curves],
+        rows, comparisons(plan, systems, systems[0]), worst, [curves],
     )  # fmt: skip
 
 
@@ -106,16 +124,17 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_arguments(DemoConfig, dest="config")
     config: DemoConfig = parser.parse_args(argv).config
     started = time.time()
-    plan = build_plan(config)
     try:
-        print(f"training {len(SYSTEMS)} systems side by side, {plan.threads} thread(s) each", flush=True)
-        train_all(plan, SYSTEMS, jobs=len(SYSTEMS))
-        decode_seconds = decode_all(plan, SYSTEMS, jobs=max(1, (os.cpu_count() or 1) // plan.threads))
-        rows = collect(plan, SYSTEMS, decode_seconds)
+        systems = chosen(config)
+        plan = build_plan(config, systems)
+        print(f"training {len(systems)} systems side by side, {plan.threads} thread(s) each", flush=True)
+        train_all(plan, systems, jobs=len(systems))
+        decode_seconds = decode_all(plan, systems, jobs=max(1, (os.cpu_count() or 1) // plan.threads))
+        rows = collect(plan, systems, decode_seconds)
     except (ExperimentError, ValueError, OSError) as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 1
-    report(config, plan, rows, (time.time() - started) / 60)
+    report(config, plan, systems, rows, (time.time() - started) / 60)
     print("\n" + format_table(rows) + "\n")
     print(f"{config.out}: results.json, curves.png, report.html ({(time.time() - started) / 60:.1f} minutes)")
     return 0
