@@ -82,10 +82,10 @@ def ours(model: Any, vocab: SimpleNamespace, sample: Dict[str, Any], beam: int, 
 
 def fairseq(model: Any, vocab: SimpleNamespace, sample: Dict[str, Any], beam: int, tokens: int) -> Rival:
     prompts = sample["net_input"]["src_tokens"]
-    length = prompts.size(1) + tokens - 1  # the first token of the prompt is fed as bos
+    length = prompts.size(1) + tokens - 1  # the first token of the prompt is what it starts from
     generator = SequenceGenerator([model], vocab.dictionary, beam_size=beam, max_len_b=length, min_len=length)
-    decode = lambda: generator.generate([model], sample, prefix_tokens=prompts[:, 1:], bos_token=vocab.separator)  # noqa: E731
-    return decode
+    start = {"prefix_tokens": prompts[:, 1:], "bos_token": vocab.separator}  # one start for all rows: same work
+    return lambda: generator.generate([model], sample, **start)
 
 
 def huggingface(sample: Dict[str, Any], beam: int, tokens: int) -> Rival:

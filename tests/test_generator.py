@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sld_user_dir.decoding import prompt_cache
+from sld_user_dir.decoding.fixed_linear import FixedLinear
 from sld_user_dir.decoding.generator import PromptError, UnitGenerator, build_unit_generator
 
 NUM_UNITS = 7
@@ -226,7 +227,30 @@ def test_language_model_of_other_symbols_is_refused() -> None:
         build([make_model()], lm_model=make_model(0, dictionary))
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-4), (torch.bfloat16, 0.2), (torch.float16, 0.05)])
+def test_float32_gives_the_hypotheses_of_float64() -> None:
+    """The weights are packed for a CPU in float32 only: and anew for each batch, as training changes them."""
+    model = make_model(5)
+    single = build([make_model(6).float()])
+    single.generate(single.models, make_sample(RAGGED))
+    single.models[0].load_state_dict(model.float().state_dict())
+    exact = build([model.double()]).generate([model], make_sample(RAGGED))
+    for found, expected in zip(single.generate(single.models, make_sample(RAGGED)), exact):
+        assert [h["tokens"].tolist() for h in found] == [h["tokens"].tolist() for h in expected]
+        assert [h["score"].item() for h in found] == pytest.approx([h["score"].item() for h in expected], abs=1e-4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_fixed_linear_is_linear(rows: int, bias: bool) -> None:
+    weight, x = torch.randn(33, 20), torch.randn(2, rows, 20)
+    offset = torch.randn(33) if bias else None
+    for dtype in (torch.float32, torch.float64):
+        product = FixedLinear(weight.to(dtype), None if offset is None else offset.to(dtype), rows=5)
+        expected = torch.nn.functional.linear(x.to(dtype), product.weight, product.bias)
+        torch.testing.assert_close(product(x.to(dtype)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 0.2), (torch.float16, 0.05)])
 def test_low_precision_stays_near_float64(dtype: torch.dtype, tolerance: float) -> None:
     model = make_model()
     exact = build([model], beam=1).generate([model], make_sample(RAGGED))

@@ -16,7 +16,7 @@ fairseq's own incremental state cannot do this: it refuses to take more than one
 holds (and at each step copies) a prompt for each beam.
 """
 
-from typing import Any, Callable, List, Optional, Tuple, Union
+from typing import Any, Callable, List, Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +26,12 @@ from fairseq.modules import MultiheadAttention, gelu_accurate
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
+from sld_user_dir.decoding.fixed_linear import FixedLinear
+
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 _FIRST_ROOM = 32
 """Tokens that the cache has room for at first; it doubles when it is full."""
-_CPU_OUTPUT_ROWS = 1024
-"""Rows of the output matrix multiplied at once on a CPU: they fit its cache (a quarter faster at 16,000)."""
 
 
 class PromptCache:
@@ -55,10 +55,15 @@ class PromptCache:
         self.beams, self.outputs, self.lengths = beams, outputs, lengths
         self.prompt_width, self.steps = prompts.size(1), 0
         self.layers = list(self.decoder.layers)
-        self.qkv = [_fuse_qkv(layer.self_attn) for layer in self.layers]
+        rows = prompts.size(0) * beams
+        self.products = [_Products(layer, rows) for layer in self.layers]
+        projection = self.decoder.output_projection
+        self.project = FixedLinear(
+            projection.weight[:outputs], None if projection.bias is None else projection.bias[:outputs], rows
+        )
         self.position_table: Optional[Tensor] = None
-        self.keys: List[Tensor] = []  # of each layer: (B, H, slots, D)
-        self.values: List[Tensor] = []
+        self.keys: List[Tensor] = []  # of each layer: (B, H, D, slots), the layout that few queries read fastest
+        self.values: List[Tensor] = []  # (B, H, slots, D)
         self.padding = torch.arange(self.prompt_width, device=prompts.device) >= lengths[:, None]  # (B, P)
         self.first_logits = self._prefill(prompts)
         bias = self.keys[0].new_zeros(self.padding.shape).masked_fill_(self.padding, float("-inf"))
@@ -121,9 +126,9 @@ class PromptCache:
     def _attend_step(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """From one token a beam, to the prompt and all beams' text at once; the bias takes out the others'."""
         keys, values, stop = self.keys[index], self.values[index], self.slots_used
-        keys[:, :, stop - self.beams : stop] = k
+        keys[..., stop - self.beams : stop] = k.transpose(2, 3)
         values[:, :, stop - self.beams : stop] = v
-        scores = torch.matmul(q, keys[:, :, :stop].transpose(2, 3)).add_(self.bias[..., :stop])  # (B, H, K, slots)
+        scores = torch.matmul(q, keys[..., :stop]).add_(self.bias[..., :stop])  # (B, H, K, slots)
         return torch.matmul(_softmax(scores), values[:, :, :stop])
 
     # -- the decoder, as TransformerDecoderBase and its layers do it, without dropout -----------------
@@ -159,17 +164,17 @@ class PromptCache:
 
     def _layer(self, index: int, x: Tensor, attend: Attend, at: Optional[Tensor] = None) -> Tensor:
         """One layer, (B, T, C) to (B, T, C); with `at` (B,), to (B, 1, C) at one position each."""
-        layer = self.layers[index]
+        layer, products = self.layers[index], self.products[index]
         y = layer.self_attn_layer_norm(x) if layer.normalize_before else x
-        q, k, v = (_heads(part, layer.self_attn) for part in F.linear(y, *self.qkv[index]).chunk(3, dim=-1))
+        q, k, v = (_heads(part, layer.self_attn) for part in products.qkv(y).chunk(3, dim=-1))
         y = attend(index, q, k, v).transpose(1, 2).flatten(2)  # (B, T, C)
         if at is not None:
             x = x[torch.arange(x.size(0), device=x.device), at][:, None]
-        x = x + layer.self_attn.out_proj(y)
+        x = x + products.out(y)
         if not layer.normalize_before:
             x = layer.self_attn_layer_norm(x)
         y = layer.final_layer_norm(x) if layer.normalize_before else x
-        x = x + layer.fc2(_activation(layer)(layer.fc1(y)))
+        x = x + products.fc2(_activation(layer)(products.fc1(y)))
         return x if layer.normalize_before else layer.final_layer_norm(x)
 
     def _output(self, x: Tensor) -> Tensor:
@@ -178,11 +183,7 @@ class PromptCache:
             x = decoder.layer_norm(x)
         if decoder.project_out_dim is not None:
             x = decoder.project_out_dim(x)
-        projection = decoder.output_projection
-        weight = projection.weight[: self.outputs]
-        rows = _CPU_OUTPUT_ROWS if x.device.type == "cpu" else weight.size(0)
-        logits = torch.cat([F.linear(x, part) for part in weight.split(rows)], dim=-1)
-        return logits if projection.bias is None else logits + projection.bias[: self.outputs]
+        return self.project(x)
 
     # -- slots --------------------------------------------------------------------------------------
 
@@ -192,9 +193,9 @@ class PromptCache:
         return self.prompt_width + (self.steps + 1) * self.beams
 
     def _remember_prompt(self, k: Tensor, v: Tensor) -> None:
-        room = (0, 0, 0, _FIRST_ROOM * self.beams)
-        self.keys.append(F.pad(k, room))
-        self.values.append(F.pad(v, room))
+        room = _FIRST_ROOM * self.beams
+        self.keys.append(F.pad(k.transpose(2, 3), (0, room)))
+        self.values.append(F.pad(v, (0, 0, 0, room)))
 
     def _take_slots(self, parents: Tensor) -> None:
         """Every beam inherits what its parent sees, and sees its own slot of this step."""
@@ -208,7 +209,7 @@ class PromptCache:
     def _grow(self, slots: int) -> None:
         self.bias = F.pad(self.bias, (0, slots), value=float("-inf"))
         for index in range(len(self.layers)):
-            self.keys[index] = F.pad(self.keys[index], (0, 0, 0, slots))
+            self.keys[index] = F.pad(self.keys[index], (0, slots))
             self.values[index] = F.pad(self.values[index], (0, 0, 0, slots))
 
 
@@ -271,19 +272,27 @@ def _unsupported_layer(layer: nn.Module) -> Optional[str]:
         return f"self-attention is {type(attention).__name__}, not fairseq's MultiheadAttention"
     if attention.bias_k is not None or attention.add_zero_attn or getattr(attention, "use_xformers", False):
         return "extra keys in, or xformers', self-attention"
-    if not all(type(p) is nn.Linear for p in (attention.q_proj, attention.k_proj, attention.v_proj)):
-        return "projections of the self-attention are quantised"
+    linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, layer.fc1, layer.fc2)
+    if not all(type(module) is nn.Linear for module in linear):
+        return "its linear layers are quantised"
     extras = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
     return next((f"layers have {name}" for name in extras if getattr(layer, name, None) is not None), None)
 
 
-def _fuse_qkv(attention: MultiheadAttention) -> Tuple[Tensor, Tensor]:
-    """Weight (3C, C) and bias (3C,) of the three projections in one; queries are scaled already."""
-    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-    scales = (attention.scaling, 1.0, 1.0)
-    biases = [p.weight.new_zeros(p.out_features) if p.bias is None else p.bias for p in projections]
-    weight = torch.cat([p.weight * scale for p, scale in zip(projections, scales)])
-    return weight, torch.cat([bias * scale for bias, scale in zip(biases, scales)])
+class _Products:
+    """The matrix products of a layer; queries, keys and values in one, queries scaled already."""
+
+    def __init__(self, layer: Any, rows: int):
+        attention = layer.self_attn
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        scales = (attention.scaling, 1.0, 1.0)
+        weight = torch.cat([p.weight * scale for p, scale in zip(projections, scales)])  # (3C, C)
+        biases = [p.weight.new_zeros(p.out_features) if p.bias is None else p.bias for p in projections]
+        bias = torch.cat([b * scale for b, scale in zip(biases, scales)])
+        self.qkv = FixedLinear(weight, bias, rows)
+        self.out, self.fc1, self.fc2 = (
+            FixedLinear(linear.weight, linear.bias, rows) for linear in (attention.out_proj, layer.fc1, layer.fc2)
+        )
 
 
 def _heads(x: Tensor, attention: MultiheadAttention) -> Tensor:
