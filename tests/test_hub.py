@@ -285,3 +285,22 @@ def test_audio_that_cannot_be_used(spoken, tmp_path, model):
     other = hub.load(path, data=folder / "data", kmeans=tmp_path / "other.npz")
     with pytest.raises(ValueError, match=r"other\.npz makes units .*, but the model was trained on "):
         other.transcribe(tmp_path / "x.wav")
+
+
+def test_transcribe_script_goes_on_after_a_broken_file(spoken, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import transcribe
+
+    folder, recordings = spoken
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    options = ["--checkpoint", str(folder / "save" / "checkpoint_last.pt"), "--data", str(folder / "data")]
+    options += ["--beam", "2", "--max-len-b", "5"]
+    first, last = str(recordings[0].path), str(recordings[2].path)
+    assert transcribe.main([first, str(tmp_path / "broken.wav"), last, *options]) == 1
+    out, err = capsys.readouterr()
+    model = hub.load(folder / "save" / "checkpoint_last.pt", data=folder / "data")
+    expected = [f"{path}\t{model.transcribe(path, beam=2, max_len_b=5)}" for path in (first, last)]
+    assert out.splitlines()[-2:] == expected and "broken.wav" in err
+    other = ["--kmeans", str(tmp_path / "none.npz")]
+    assert transcribe.main([first, *options, *other]) == 1
+    assert "none.npz" in capsys.readouterr().err
