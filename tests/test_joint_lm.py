@@ -45,11 +45,16 @@ def make_task() -> SimpleNamespace:
     return SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
 
 
+def joint_lm_args(**overrides) -> Namespace:
+    sizes = {"decoder_embed_dim": 16, "decoder_ffn_embed_dim": 32, "decoder_layers": 3}
+    args = Namespace(**{"tokens_per_sample": 32, "quant_noise_pq": 0, **sizes, **overrides})
+    joint_lm.tiny(args)
+    return args
+
+
 def make_models(dropout: float = 0.0, **overrides) -> tuple:
     """Stock and own model of one configuration in float64, with the same weights."""
-    args = Namespace(tokens_per_sample=32, dropout=dropout, attention_dropout=dropout, decoder_layers=3)
-    args.__dict__.update({"decoder_embed_dim": 16, "decoder_ffn_embed_dim": 32, "quant_noise_pq": 0, **overrides})
-    joint_lm.tiny(args)
+    args = joint_lm_args(dropout=dropout, attention_dropout=dropout, **overrides)
     if "decoder_normalize_before" in overrides:
         args.decoder_normalize_before = overrides["decoder_normalize_before"]
     torch.manual_seed(0)
@@ -135,6 +140,13 @@ def test_incremental_decoding_is_fairseqs():
         theirs, mine = (m.decoder(tokens[:, :length], incremental_state=s)[0] for m, s in pairs)
         assert torch.equal(mine, theirs)
     assert torch.allclose(mine[0, -1], own(tokens)[0][0, 2])
+
+
+def test_sinusoidal_positions_by_flag():
+    args = joint_lm_args(sinusoidal_positions=True)
+    own = joint_lm.JointLanguageModel.build_model(args, make_task())
+    assert args.decoder_learned_pos is False
+    assert not any("embed_positions" in name for name in own.state_dict())
 
 
 def test_layer_drop():

@@ -171,8 +171,10 @@ def _find(path: Path, root: Path) -> Optional[Path]:
     for directory, meta in usable.items():
         if meta["signature"] == signature:
             return directory
-    directory = root / f"{path.name}.{_content_hash(path)}" if usable else None
-    return directory if directory in usable else None
+    if not usable:
+        return None
+    same = root / f"{path.name}.{_content_hash(path)}"
+    return same if same in usable else None
 
 
 def _content_hash(path: Path) -> str:

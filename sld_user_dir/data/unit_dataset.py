@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 AnyManifest = Union[Manifest, MappedManifest]
 
 
-def collate_lm(samples: list[dict], pad: int) -> dict:
+def collate_lm(samples: list[dict[str, Any]], pad: int) -> dict[str, Any]:
     """Right-padded batch of ``{"id", "prompt", "transcript"}`` items (tensors of ids).
 
     Right, because left padding masks whole attention rows and shifts positions.
@@ -69,7 +69,7 @@ class UnitDataset(FairseqDataset):
         add_bos: bool = False,
         shuffle: bool = False,
         names: Optional[Sequence[str]] = None,
-        ids: Optional[Sequence[int]] = None,
+        ids: Any = None,
     ):
         self.prompts, self.texts, self.vocab = prompts, texts, vocab
         self.ids = range(len(prompts)) if ids is None else ids
@@ -82,7 +82,7 @@ class UnitDataset(FairseqDataset):
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         vocab = self.vocab
         units = vocab.encode_units(self.prompts[index])
         head = [vocab.bos] if self.add_bos else []
@@ -95,7 +95,7 @@ class UnitDataset(FairseqDataset):
             item["transcript"] = torch.from_numpy(np.append(text, vocab.eos))
         return item
 
-    def collater(self, samples: list[dict]) -> dict:
+    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         return collate_lm(samples, self.vocab.pad)
 
     def num_tokens(self, index: int) -> int:
@@ -120,7 +120,7 @@ class UnitDataset(FairseqDataset):
         order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
         return order[np.argsort(self.sizes[order], kind="stable")]
 
-    def filter_indices_by_size(self, indices, max_sizes):
+    def filter_indices_by_size(self, indices: np.ndarray, max_sizes: Any) -> tuple[np.ndarray, list[int]]:
         """Nothing is left out in silence: what the model cannot hold is an error."""
         limit = max_sizes if isinstance(max_sizes, (int, float)) else min(max_sizes)
         for index in indices[self.sizes[indices] > limit][:1]:
@@ -135,7 +135,11 @@ class UnitDataset(FairseqDataset):
         return self.names[index] if self.names is not None else f"utterance {index}"
 
     def batch_by_size(
-        self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1
+        self,
+        indices: np.ndarray,
+        max_tokens: Optional[int] = None,
+        max_sentences: Optional[int] = None,
+        required_batch_size_multiple: int = 1,
     ) -> list[np.ndarray]:
         """Consecutive batches, padded size at most ``max_tokens``; every index in exactly one.
 

@@ -5,7 +5,7 @@ checkpoint of one loads into the other; ``causal_decoder`` says what it does fas
 """
 
 # fairseq reads the field types of this dataclass: no postponed annotations here.
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.models import register_model, register_model_architecture
@@ -16,7 +16,15 @@ from .causal_decoder import CausalDecoder
 
 @dataclass
 class JointLMConfig(TransformerLanguageModelConfig):
-    """Same fields as ``transformer_lm``; the architectures below set GPT-2's choices."""
+    """The fields of ``transformer_lm`` and one more; the architectures below set GPT-2's choices."""
+
+    sinusoidal_positions: bool = field(
+        default=False,
+        metadata={
+            "help": "fixed sinusoidal positions instead of learned ones, which the joint_lm "
+            "architectures choose (no flag of fairseq's turns --decoder-learned-pos off)"
+        },
+    )
 
 
 @register_model("joint_lm", dataclass=JointLMConfig)
@@ -26,6 +34,8 @@ class JointLanguageModel(TransformerLanguageModel):
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "JointLanguageModel":
         """fairseq's model with `CausalDecoder`; its own decoder where inputs are characters or adaptive."""
+        if getattr(args, "sinusoidal_positions", False):
+            args.decoder_learned_pos = False
         if args.character_embeddings or args.adaptive_input or args.tie_adaptive_weights:
             return super().build_model(args, task)
         if args.decoder_layers_to_keep:
