@@ -74,8 +74,7 @@ def tiny(args: Any) -> None:
     """0.8 M parameters without embeddings: two CPU cores.
 
     Sinusoidal positions and scaled embeddings: in the few thousand updates that such a
-    model gets, learned positions stay noise (validation WER of the demo's set-up after
-    1,000 updates: 43 % learned, 34 % sinusoidal).
+    model gets, learned positions do not come far.
     """
     args.decoder_learned_pos = getattr(args, "decoder_learned_pos", False)
     args.no_scale_embedding = getattr(args, "no_scale_embedding", False)
