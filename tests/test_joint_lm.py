@@ -10,7 +10,7 @@ from fairseq.models.transformer_lm import TransformerLanguageModel
 from torch.nn import functional as F
 
 from sld_user_dir.decoding.prompt_cache import PromptCache
-from sld_user_dir.models import causal_decoder, joint_lm
+from sld_user_dir.models import dropped_attention, joint_lm
 from sld_user_dir.models.dropout import dropout
 
 PAD, SYMBOLS = 1, 30
@@ -181,13 +181,50 @@ def test_prompt_cache_serves_the_model(activation):
     assert torch.allclose(cache.first_logits, own(tokens)[0][torch.arange(3), lengths - 1])
 
 
-def test_dropped_attention_is_attention():
+@pytest.mark.parametrize("length", [1, 7, 8, 19])
+def test_dropped_attention_without_dropout_is_attention(length, monkeypatch):
+    monkeypatch.setattr(dropped_attention, "BLOCK", 8)
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, length, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    slope = torch.randn(2, 3, length, 4, dtype=torch.float64)
+    results = []
+    for attend in (
+        lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+        lambda: dropped_attention.dropped_causal_attention(q, k, v, p=1e-9),  # rounded to 0
+    ):
+        y = attend()
+        results.append((y, *torch.autograd.grad(y, (q, k, v), slope)))
+    for expected, actual in zip(*results):
+        assert torch.allclose(actual, expected)
+
+
+def test_dropped_attention_has_the_gradient_of_what_it_computes(monkeypatch):
+    monkeypatch.setattr(dropped_attention, "BLOCK", 3)
+
+    def attend(*qkv):
+        torch.manual_seed(0)
+        return dropped_attention.dropped_causal_attention(*qkv, p=0.4)
+
+    qkv = [torch.randn(1, 2, 7, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert torch.autograd.gradcheck(attend, qkv)
+
+
+def test_training_under_autocast():
+    _, own = make_models(dropout=0.2)
+    own = own.float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = own(make_batch())[0].float().square().mean()
+    loss.backward()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in own.parameters())
+    assert own.decoder.layers[0].self_attn.q_proj.weight.grad.abs().sum() > 0
+
+
+def test_dropped_attention_keeps_the_mean(monkeypatch):
+    monkeypatch.setattr(dropped_attention, "BLOCK", 4)
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 2, 3, 7, 4, dtype=torch.float64)
     expected = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    barely = causal_decoder._attend_with_dropout(q, k, v, p=1e-9)  # rounded to 0
-    assert torch.allclose(barely, expected)
-    draws = torch.stack([causal_decoder._attend_with_dropout(q, k, v, p=0.4) for _ in range(3000)])
+    draws = torch.stack([dropped_attention.dropped_causal_attention(q, k, v, p=0.4) for _ in range(3000)])
     assert torch.allclose(draws.mean(0), expected, atol=0.15)
     assert draws.std(0).mean() > 0.1
 

@@ -11,7 +11,6 @@ anything that this path lacks (incremental decoding, an encoder, ...), run throu
 
 from typing import Any, Dict, List, Optional, Tuple
 
-import torch
 import torch.nn.functional as F
 from fairseq.distributed import fsdp_wrap
 from fairseq.models.transformer import TransformerDecoder
@@ -21,6 +20,7 @@ from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
 from .dropout import dropout
+from .dropped_attention import dropped_causal_attention
 
 LACKING = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""
@@ -136,19 +136,10 @@ def causal_self_attention(attention: MultiheadAttention, x: Tensor) -> Tensor:
     )  # each (B, H, L, D)
     p = attention.dropout_module.p if _drops(attention.dropout_module) else 0.0
     if p and q.device.type == "cpu":
-        y = _attend_with_dropout(q, k, v, p)
+        y = dropped_causal_attention(q, k, v, p)
     else:
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)
     return attention.out_proj(y.transpose(1, 2).flatten(2))
-
-
-def _attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-    """(B, H, L, D) thrice to (B, H, L, D): torch has no kernel for a CPU that drops attention."""
-    batch, heads = q.shape[:2]
-    q, k, v = (x.reshape(-1, *x.shape[2:]) for x in (q, k, v))
-    future = q.new_full((q.size(1), q.size(1)), float("-inf")).triu_(1)
-    scores = torch.baddbmm(future, q, k.transpose(1, 2), alpha=q.size(2) ** -0.5)
-    return torch.bmm(dropout(scores.softmax(-1), p, True), v).view(batch, heads, *v.shape[1:])
 
 
 def _drops(module: FairseqDropout) -> bool:
