@@ -29,7 +29,7 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
         q = q * q.size(2) ** -0.5
         out, keys = torch.empty_like(v), k.transpose(1, 2)
-        ctx.blocks: List[Tuple[int, int, Tensor, Noise]] = []
+        blocks: List[Tuple[int, int, Tensor, Noise]] = []
         for start, stop in _spans(q.size(1)):
             scores = torch.bmm(q[:, start:stop], keys[:, :, :stop])
             future = torch.full((stop - start, stop - start), float("-inf"), dtype=q.dtype).triu_(1)
@@ -37,7 +37,8 @@ class _Attention(torch.autograd.Function):
             probabilities = scores.softmax(-1).to(v.dtype)  # autocast makes it float32
             noise = draw_noise(probabilities, p)
             out[:, start:stop] = torch.bmm(noise.times(probabilities), v[:, :stop])
-            ctx.blocks.append((start, stop, probabilities, noise))
+            blocks.append((start, stop, probabilities, noise))
+        ctx.blocks = blocks
         ctx.save_for_backward(q, k, v, out)
         return out
 
