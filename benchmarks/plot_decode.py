@@ -1,6 +1,6 @@
 """Plot what `benchmarks/decode.py --growth FILE` measured.
 
-python benchmarks/plot_decode.py growth.json docs/decoding_growth.svg
+python benchmarks/plot_decode.py growth.json docs/decoding_growth.png
 """
 
 import argparse
