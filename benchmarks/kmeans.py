@@ -108,8 +108,7 @@ def assign_per_utterance(centroids: np.ndarray, utterances: List[np.ndarray]) ->
     transposed = centroids.transpose()  # (D, K), a view
     norms = (transposed**2).sum(axis=0, keepdims=True)
     return [
-        ((x**2).sum(axis=1, keepdims=True) - 2 * np.matmul(x, transposed) + norms).argmin(axis=1)
-        for x in utterances
+        ((x**2).sum(axis=1, keepdims=True) - 2 * np.matmul(x, transposed) + norms).argmin(axis=1) for x in utterances
     ]
 
 
@@ -123,8 +122,16 @@ def kmeans_case(case: str, config: BenchmarkConfig) -> Dict[str, Any]:
         frames = synthetic_frames(dim, n + HELD_OUT, config.seed)
     train, held_out = frames[:n], frames[n:]
     baseline = MiniBatchKMeans(
-        units, init="k-means++", max_iter=100, batch_size=10_000, tol=0.0, max_no_improvement=100,
-        n_init=config.n_init, reassignment_ratio=0.01, compute_labels=False, random_state=config.seed,
+        units,
+        init="k-means++",
+        max_iter=100,
+        batch_size=10_000,
+        tol=0.0,
+        max_no_improvement=100,
+        n_init=config.n_init,
+        reassignment_ratio=0.01,
+        compute_labels=False,
+        random_state=config.seed,
     )
     seconds, fitted = interleaved(
         {
@@ -149,13 +156,25 @@ def kmeans_case(case: str, config: BenchmarkConfig) -> Dict[str, Any]:
     )
     same = np.mean(np.concatenate(assigned["ours"]) == np.concatenate(assigned["baseline"]))
     return {
-        "case": case, "frames": n, "dim": dim, "units": units, "data": "mfcc" if real else "synthetic",
-        "quick": config.quick, "n_init": config.n_init, "threads": config.threads, "repeats": config.repeats,
-        "seconds": seconds["ours"], "baseline_seconds": seconds["baseline"],
+        "case": case,
+        "frames": n,
+        "dim": dim,
+        "units": units,
+        "data": "mfcc" if real else "synthetic",
+        "quick": config.quick,
+        "n_init": config.n_init,
+        "threads": config.threads,
+        "repeats": config.repeats,
+        "seconds": seconds["ours"],
+        "baseline_seconds": seconds["baseline"],
         "speedup": seconds["baseline"] / seconds["ours"],
-        "inertia": inertia, "baseline_inertia": baseline_inertia, "inertia_ratio": inertia / baseline_inertia,
-        "assign_seconds": assign["ours"], "baseline_assign_seconds": assign["baseline"],
-        "assign_speedup": assign["baseline"] / assign["ours"], "assign_agreement": float(same),
+        "inertia": inertia,
+        "baseline_inertia": baseline_inertia,
+        "inertia_ratio": inertia / baseline_inertia,
+        "assign_seconds": assign["ours"],
+        "baseline_assign_seconds": assign["baseline"],
+        "assign_speedup": assign["baseline"] / assign["ours"],
+        "assign_agreement": float(same),
     }
 
 
@@ -189,8 +208,11 @@ def end_to_end_case(config: BenchmarkConfig) -> Dict[str, Any]:
             at_least=3,
         )
     return {
-        "case": "end_to_end", "audio_seconds": float(lengths.sum()), "threads": config.threads,
-        "encoder_seconds": seconds_of["encoder"], "audio_to_units_seconds": seconds_of["audio_to_units"],
+        "case": "end_to_end",
+        "audio_seconds": float(lengths.sum()),
+        "threads": config.threads,
+        "encoder_seconds": seconds_of["encoder"],
+        "audio_to_units_seconds": seconds_of["audio_to_units"],
         "overhead": seconds_of["audio_to_units"] / seconds_of["encoder"] - 1,
     }
 

@@ -53,8 +53,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     config, executor = options.config, options.executor_config
     try:
         job = ExtractJob(
-            config.out, executor.shards, config.audio, config.kmeans, config.features,
-            config.device, config.deduplicate, parse_header(config.header), options.stream,
+            config.out,
+            executor.shards,
+            config.audio,
+            config.kmeans,
+            config.features,
+            config.device,
+            config.deduplicate,
+            parse_header(config.header),
+            options.stream,
         )
         if not run_job(job, executor):
             return 0

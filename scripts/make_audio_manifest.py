@@ -88,9 +88,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         draft_path = config.out.with_suffix(".draft.tsv")
         root = config.root.absolute()
         write_audio_manifest(draft_path, with_speeds(draft(config), config.speeds), root)
-        limits = Limits(
-            config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only
-        )
+        limits = Limits(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
         job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
         if not run_job(job, executor):
             return 0

@@ -40,16 +40,23 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     log_progress()
     parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
     for name, kind in {
-        "files": Files, "features": FeatureConfig, "train": TrainConfig,
-        "stream": StreamConfig, "executor": ExecutorConfig,
+        "files": Files,
+        "features": FeatureConfig,
+        "train": TrainConfig,
+        "stream": StreamConfig,
+        "executor": ExecutorConfig,
     }.items():
         parser.add_arguments(kind, dest=f"{name}_config")
     try:
         options = parser.parse_args(argv)
         files, executor = options.files_config, options.executor_config
         job = TrainJob(
-            files.out, executor.shards, files.audio, options.features_config,
-            options.train_config, options.stream_config,
+            files.out,
+            executor.shards,
+            files.audio,
+            options.features_config,
+            options.train_config,
+            options.stream_config,
         )
         if not run_job(job, executor):
             return 0

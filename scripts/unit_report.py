@@ -1,8 +1,8 @@
 """How good units are, as JSON: use of the clusters, agreement with labels, stability under noise.
 
-    python scripts/unit_report.py --units data/test.tsv
-    python scripts/unit_report.py --units data/test.tsv --alignment phones.ctm
-    python scripts/unit_report.py --kmeans km300.npz --audio test.audio.tsv --recordings 100
+python scripts/unit_report.py --units data/test.tsv
+python scripts/unit_report.py --units data/test.tsv --alignment phones.ctm
+python scripts/unit_report.py --kmeans km300.npz --audio test.audio.tsv --recordings 100
 """
 
 import json
@@ -54,8 +54,7 @@ def use_and_labels(units: Path, alignment: Optional[Path]) -> Dict[str, Any]:
         segments = read_ctm(alignment)
         ids: Dict[str, int] = {}
         labels = [
-            frame_labels(segments.get(one.id, []), len(of_one), rate, ids)
-            for one, of_one in zip(manifest, frames)
+            frame_labels(segments.get(one.id, []), len(of_one), rate, ids) for one, of_one in zip(manifest, frames)
         ]
         report["labels"] = label_report(np.concatenate(frames), np.concatenate(labels))
     return report

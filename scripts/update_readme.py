@@ -35,15 +35,10 @@ def demo_table(rows: List[Dict[str, Any]]) -> str:
     lines.append("|---|" + "---:|" * (len(sets) + 3))
     for name in dict.fromkeys(row["criterion"] for row in rows):
         own = {row["test_set"]: row for row in rows if row["criterion"] == name}
-        cells = [
-            "{:.1f} ({:.1f} to {:.1f})".format(own[s]["wer"], *own[s]["wer_interval_95"]) for s in sets
-        ]
+        cells = ["{:.1f} ({:.1f} to {:.1f})".format(own[s]["wer"], *own[s]["wer_interval_95"]) for s in sets]
         first = own[sets[0]]
         minutes = "–" if first["train_seconds"] is None else f"{first['train_seconds'] / 60:.1f} min"
-        lines.append(
-            f"| `{name}` | " + " | ".join(cells) + f" | {first['cer']:.1f} | {first['updates']} "
-            f"| {minutes} |"
-        )
+        lines.append(f"| `{name}` | " + " | ".join(cells) + f" | {first['cer']:.1f} | {first['updates']} | {minutes} |")
     sizes = ", ".join(f"{next(r['utterances'] for r in rows if r['test_set'] == s)} in `{s}`" for s in sets)
     note = (
         f"Preset `{rows[0]['preset']}`, seed {rows[0]['seed']}, beam 5; in brackets the 95 % bootstrap interval; "

@@ -114,9 +114,7 @@ class JointVocabulary:
 
     def _require(self, symbol: str) -> int:
         if symbol not in self.dictionary:
-            raise VocabularyError(
-                f"the dictionary has no {symbol}; build it with scripts/build_vocab.py"
-            )
+            raise VocabularyError(f"the dictionary has no {symbol}; build it with scripts/build_vocab.py")
         return self.dictionary.index(symbol)
 
     def __len__(self) -> int:
@@ -172,19 +170,13 @@ class JointVocabulary:
         try:
             units = [int(u) for u in line.split()]
         except ValueError:
-            raise ValueError(
-                f"{line[:60]!r} is not a line of units; type numbers such as: 71 12 57"
-            ) from None
+            raise ValueError(f"{line[:60]!r} is not a line of units; type numbers such as: 71 12 57") from None
         return self.encode_units(units).tolist()
 
     # -- disk ---------------------------------------------------------------
     @classmethod
     def build(
-        cls,
-        texts: Iterable[str],
-        num_units: int,
-        tokenizer: TextTokenizer,
-        symbols: Optional[Sequence[str]] = None,
+        cls, texts: Iterable[str], num_units: int, tokenizer: TextTokenizer, symbols: Optional[Sequence[str]] = None
     ) -> JointVocabulary:
         """Vocabulary of the symbols in ``texts``, or of ``symbols`` in that order.
 

@@ -67,8 +67,12 @@ def test_refusals_name_file_and_reason(tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0, np.float32), 8000)
     soundfile.write(tmp_path / "nan.wav", np.array([0, np.nan], np.float32), 8000, subtype="FLOAT")
     reasons = {
-        "zero.wav": "zero bytes", "text.wav": "not readable", "folder.wav": "is a folder",
-        "gone.wav": "No such file", "none.wav": "no samples", "nan.wav": "NaN",
+        "zero.wav": "zero bytes",
+        "text.wav": "not readable",
+        "folder.wav": "is a folder",
+        "gone.wav": "No such file",
+        "none.wav": "no samples",
+        "nan.wav": "NaN",
     }
     for name, reason in reasons.items():
         with pytest.raises(AudioError, match=reason) as error:
@@ -87,9 +91,7 @@ def test_limits_are_inclusive():
 
 def test_stacking_repeats_the_last_frame():
     frames = np.arange(10, dtype=np.float32).reshape(5, 2)
-    np.testing.assert_array_equal(
-        stack_frames(frames, 2), [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 8, 9]]
-    )
+    np.testing.assert_array_equal(stack_frames(frames, 2), [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 8, 9]])
     assert stack_frames(frames, 1) is frames
     assert stack_frames(frames[:0], 3).shape == (0, 6)
     for n_frames in range(7):

@@ -171,8 +171,21 @@ def test_a_thousand_files_twenty_of_them_broken(tmp_path, capsys):
     for name, path, reason in rows:
         assert broken[name] in reason and reason and path.startswith(str(audio))
     code = run_script(
-        "train_kmeans", "--audio", manifest, "--out", tmp_path / "km.npz", "--num-units", 20,
-        "--sample-rate-hz", 8000, "--stack", 4, "--max-iterations", 5, "--device", "cpu",
+        "train_kmeans",
+        "--audio",
+        manifest,
+        "--out",
+        tmp_path / "km.npz",
+        "--num-units",
+        20,
+        "--sample-rate-hz",
+        8000,
+        "--stack",
+        4,
+        "--max-iterations",
+        5,
+        "--device",
+        "cpu",
     )
     assert code == 0
     (audio / "u007.wav").write_bytes(b"overwritten since")  # found when it is read

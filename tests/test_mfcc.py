@@ -17,6 +17,7 @@ def slow_mfcc(wave, rate):
     shift, length = rate // 100, rate // 40
     size = 1 << (length - 1).bit_length()
     window = np.hanning(length) ** 0.85
+
     def mel(hz):
         return 1127 * np.log(1 + np.asarray(hz) / 700)
 
@@ -43,6 +44,7 @@ def slow_mfcc(wave, rate):
 def slow_deltas(frames):
     """Regression slopes over two frames on either side; the second order by the filter twice."""
     once = np.array([-2, -1, 0, 1, 2]) / 10
+
     def filtered(kernel):
         reach = len(kernel) // 2
         rows = [

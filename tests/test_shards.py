@@ -192,8 +192,10 @@ print(peak_memory_bytes())
 
 def peak_mib(audio, out, stage, bound):
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(audio), str(out), stage, str(bound)], capture_output=True,
-        text=True, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-c", MEASURE, str(audio), str(out), stage, str(bound)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1]) / 2**20

@@ -17,8 +17,13 @@ from sld_user_dir.features.frontend import FeatureConfig, build_front_end
 from sld_user_dir.features.ssl import SslError
 
 SHAPE = {
-    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,
-    "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
 }
 FAMILIES = {
     "hubert": (HubertConfig, HubertModel),
@@ -36,9 +41,7 @@ def save_transformers(folder, family="hubert", prenorm=False):
     """A random model; `prenorm` is the shape of the large models, with a normalised waveform."""
     config_class, model_class = FAMILIES[family]
     torch.manual_seed(1)
-    config = config_class(
-        **SHAPE, do_stable_layer_norm=prenorm, feat_extract_norm="layer" if prenorm else "group"
-    )
+    config = config_class(**SHAPE, do_stable_layer_norm=prenorm, feat_extract_norm="layer" if prenorm else "group")
     model = model_class(config).eval()
     for name, weight in model.named_parameters():  # norms that do something
         if "norm" in name:
@@ -57,9 +60,7 @@ def test_layers_are_block_outputs_counted_from_one(tmp_path, family, prenorm):
     model = save_transformers(tmp_path, family, prenorm)
     outputs = []
     for block in model.encoder.layers:
-        block.register_forward_hook(
-            lambda _, __, out: outputs.append(out[0] if isinstance(out, tuple) else out)
-        )
+        block.register_forward_hook(lambda _, __, out: outputs.append(out[0] if isinstance(out, tuple) else out))
     wave = torch.from_numpy(noise(6000))
     if prenorm:
         wave = (wave - wave.mean()) / torch.sqrt(wave.var(unbiased=False) + 1e-7)
@@ -108,8 +109,10 @@ def test_encoder_names_what_changes_frames(tmp_path):
     one = front_end(tmp_path / "a", 2).encoder
     assert one == front_end(tmp_path / "b", 2).encoder
     others = [
-        front_end(tmp_path / "c", 2), front_end(tmp_path / "a", 1),
-        front_end(tmp_path / "a", 2, chunk_seconds=5.0), front_end(tmp_path / "a", 2, stack=2),
+        front_end(tmp_path / "c", 2),
+        front_end(tmp_path / "a", 1),
+        front_end(tmp_path / "a", 2, chunk_seconds=5.0),
+        front_end(tmp_path / "a", 2, stack=2),
     ]
     assert len({one, *(front.encoder for front in others)}) == 5
 
@@ -118,8 +121,10 @@ def test_encoder_names_what_changes_frames(tmp_path):
 
 RENAMES = [
     ("post_extract_proj.", "feature_projection.projection."),
-    ("self_attn.", "attention."), ("self_attn_layer_norm.", "layer_norm."),
-    ("fc1.", "feed_forward.intermediate_dense."), ("fc2.", "feed_forward.output_dense."),
+    ("self_attn.", "attention."),
+    ("self_attn_layer_norm.", "layer_norm."),
+    ("fc1.", "feed_forward.intermediate_dense."),
+    ("fc2.", "feed_forward.output_dense."),
     ("pos_conv.0.weight_g", "pos_conv_embed.conv.parametrizations.weight.original0"),
     ("pos_conv.0.weight_v", "pos_conv_embed.conv.parametrizations.weight.original1"),
     ("pos_conv.0.", "pos_conv_embed.conv."),
@@ -151,10 +156,17 @@ def save_fairseq(path, family, prenorm):
 
     torch.manual_seed(2)
     settings = {
-        "encoder_layers": 3, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4,
-        "conv_feature_layers": "[(16,10,5)] + [(16,3,2)] * 4 + [(16,2,2)] * 2", "conv_pos": 16,
-        "conv_pos_groups": 4, "layer_norm_first": prenorm, "extractor_mode": "layer_norm" if prenorm else "default",
-        "conv_bias": False, "final_dim": 8,
+        "encoder_layers": 3,
+        "encoder_embed_dim": 32,
+        "encoder_ffn_embed_dim": 48,
+        "encoder_attention_heads": 4,
+        "conv_feature_layers": "[(16,10,5)] + [(16,3,2)] * 4 + [(16,2,2)] * 2",
+        "conv_pos": 16,
+        "conv_pos_groups": 4,
+        "layer_norm_first": prenorm,
+        "extractor_mode": "layer_norm" if prenorm else "default",
+        "conv_bias": False,
+        "final_dim": 8,
     }
     task = {"_name": "hubert_pretraining", "sample_rate": 16000, "normalize": prenorm, "label_rate": 50}
     if family == "hubert":
@@ -166,8 +178,10 @@ def save_fairseq(path, family, prenorm):
         if "norm" in name:
             weight.data += 0.3 * torch.randn_like(weight)
     state = {
-        "args": None, "cfg": {"model": {"_name": family, **settings}, "task": task},
-        "model": model.state_dict(), "task_state": {"dictionaries": [Dictionary()]},
+        "args": None,
+        "cfg": {"model": {"_name": family, **settings}, "task": task},
+        "model": model.state_dict(),
+        "task_state": {"dictionaries": [Dictionary()]},
     }
     torch.save(state, path)
     return model.eval()

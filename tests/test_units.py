@@ -54,7 +54,8 @@ def test_provenance_tells_features_and_centroids_apart():
     assert (made_by.num_units, made_by.frame_rate_hz, made_by.kmeans) == (9, 50.0, kmeans.sha256)
     assert feature_config_of(kmeans) == config
     prints = {
-        made_by.fingerprint, provenance(front, kmeans, deduplicated=True).fingerprint,
+        made_by.fingerprint,
+        provenance(front, kmeans, deduplicated=True).fingerprint,
         provenance(front, KMeans(centroids + 1)).fingerprint,
     }
     assert len(prints) == 3
@@ -109,8 +110,18 @@ def test_subword_manifests_keep_frames_and_say_so(tmp_path):
     made_by = UnitProvenance("mfcc-39", None, 25.0, "sha256:0", 30, deduplicated=True)
     write_manifest(tmp_path / "train.tsv", utterances, made_by, {"license": "CC0"})
     main = script("unit_subwords")
-    arguments = ["--train", tmp_path / "train.tsv", "--model", tmp_path / "m.model", "--num-pieces", 60,
-                 "--encode", tmp_path / "train.tsv", "--out-dir", tmp_path / "out"]
+    arguments = [
+        "--train",
+        tmp_path / "train.tsv",
+        "--model",
+        tmp_path / "m.model",
+        "--num-pieces",
+        60,
+        "--encode",
+        tmp_path / "train.tsv",
+        "--out-dir",
+        tmp_path / "out",
+    ]
     assert main(list(map(str, arguments))) == 0
     result = read_manifest(tmp_path / "out/train.tsv")
     subwords = UnitSubwords.load(tmp_path / "m.model")

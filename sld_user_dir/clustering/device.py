@@ -66,9 +66,7 @@ def self_test(n_gpus: int) -> None:
             ) from error
         if not np.allclose(found, expected, rtol=1e-2, atol=1e-2):
             worst = float(np.abs(found - expected).max())
-            raise DeviceError(
-                f"GPU {gpu}: distances differ from the CPU's by up to {worst:.3g}; take --device cpu"
-            )
+            raise DeviceError(f"GPU {gpu}: distances differ from the CPU's by up to {worst:.3g}; take --device cpu")
 
 
 def _is_gpu_build() -> bool:

@@ -94,9 +94,7 @@ class KMeans:
 
     def _check(self, frames: FloatArray) -> FloatArray:
         if frames.ndim != 2 or frames.shape[1] != self.dim:
-            raise KMeansError(
-                f"frames of shape {frames.shape} do not fit centroids of {self.dim} dimensions"
-            )
+            raise KMeansError(f"frames of shape {frames.shape} do not fit centroids of {self.dim} dimensions")
         return np.ascontiguousarray(frames, dtype=np.float32)
 
     def save(self, path: PathLike) -> None:
@@ -162,10 +160,15 @@ class KMeans:
         trainer.run(max_iterations, tolerance)
         trainer.repair_empty()
         training = {
-            "n_frames": len(frames), "seed": seed, "start": start,
-            "iterations": trainer.iterations, "max_iterations": max_iterations,
-            "tolerance": tolerance, "repaired_clusters": trainer.repaired,
-            "inertia": trainer.inertia, "faiss": faiss.__version__,
+            "n_frames": len(frames),
+            "seed": seed,
+            "start": start,
+            "iterations": trainer.iterations,
+            "max_iterations": max_iterations,
+            "tolerance": tolerance,
+            "repaired_clusters": trainer.repaired,
+            "inertia": trainer.inertia,
+            "faiss": faiss.__version__,
         }
         return cls(trainer.centroids, {**(metadata or {}), "training": training})
 
@@ -174,13 +177,7 @@ class _Trainer:
     """Rounds of faiss's Lloyd iterations, each begun from the last one's centroids."""
 
     def __init__(
-        self,
-        frames: FloatArray,
-        k: int,
-        seed: int,
-        start: str,
-        n_gpus: int,
-        centroids: Optional[FloatArray] = None,
+        self, frames: FloatArray, k: int, seed: int, start: str, n_gpus: int, centroids: Optional[FloatArray] = None
     ) -> None:
         if start not in STARTS:
             raise ValueError(f"start is one of {', '.join(STARTS)}, not {start!r}")
@@ -198,7 +195,10 @@ class _Trainer:
     def round(self, iterations: int) -> None:
         """Run `iterations` more; `inertia` is the mean squared distance before the last update."""
         kmeans = faiss.Kmeans(
-            self._frames.shape[1], self._k, niter=iterations, gpu=self._n_gpus or False,
+            self._frames.shape[1],
+            self._k,
+            niter=iterations,
+            gpu=self._n_gpus or False,
             seed=self._seed + 1,  # faiss takes seeds from 1
             init_method=self._init_method,
             min_points_per_centroid=1,  # no warning on small samples

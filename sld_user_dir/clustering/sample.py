@@ -132,15 +132,10 @@ class MemoryPlan:
 
     def __str__(self) -> str:
         total = (self.sample_bytes + self.other_bytes) / 2**30
-        return (
-            f"{self.capacity} frames in {self.sample_bytes / 2**30:.2f} GiB, with all else "
-            f"{total:.2f} GiB at most"
-        )
+        return f"{self.capacity} frames in {self.sample_bytes / 2**30:.2f} GiB, with all else {total:.2f} GiB at most"
 
 
-def plan_memory(
-    bound_bytes: int, dim: int, num_units: int, other_bytes: int, max_frames: int
-) -> MemoryPlan:
+def plan_memory(bound_bytes: int, dim: int, num_units: int, other_bytes: int, max_frames: int) -> MemoryPlan:
     """How large a sample may be so that the process stays within `bound_bytes`.
 
     Args:

@@ -90,11 +90,7 @@ def stability_report(
             now = _compare(clean, kmeans.assign(front_end(changed, stats)))
             counts[kind] = [total + new for total, new in zip(counts[kind], now)]
     return {
-        kind: {
-            "frames": frames,
-            "changed_frames": differing / max(frames, 1),
-            "unit_edit_rate": edits / max(length, 1),
-        }
+        kind: {"frames": frames, "changed_frames": differing / max(frames, 1), "unit_edit_rate": edits / max(length, 1)}
         for kind, (frames, differing, length, edits) in counts.items()
     }
 

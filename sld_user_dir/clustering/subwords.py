@@ -99,21 +99,31 @@ class UnitSubwords:
         out = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=map(to_text, chain(every_unit, sequences)), model_writer=out,
+                sentence_iterator=map(to_text, chain(every_unit, sequences)),
+                model_writer=out,
                 model_type="unigram",
-                vocab_size=num_pieces, character_coverage=1.0, normalization_rule_name="identity",
-                add_dummy_prefix=False, remove_extra_whitespaces=False, split_by_whitespace=False,
-                split_by_unicode_script=False, split_by_number=False, max_sentence_length=1 << 20,
-                bos_id=-1, eos_id=-1, pad_id=-1, unk_id=0, num_threads=1, minloglevel=2,
+                vocab_size=num_pieces,
+                character_coverage=1.0,
+                normalization_rule_name="identity",
+                add_dummy_prefix=False,
+                remove_extra_whitespaces=False,
+                split_by_whitespace=False,
+                split_by_unicode_script=False,
+                split_by_number=False,
+                max_sentence_length=1 << 20,
+                bos_id=-1,
+                eos_id=-1,
+                pad_id=-1,
+                unk_id=0,
+                num_threads=1,
+                minloglevel=2,
             )
         except RuntimeError as error:
             raise SubwordError(f"SentencePiece: {str(error).strip().splitlines()[-1]}") from error
         return cls(out.getvalue())
 
 
-def encode_manifest(
-    manifest: Manifest, subwords: UnitSubwords
-) -> tuple[Iterator[Utterance], UnitProvenance]:
+def encode_manifest(manifest: Manifest, subwords: UnitSubwords) -> tuple[Iterator[Utterance], UnitProvenance]:
     """The manifest's utterances in pieces, and their provenance; durations, in frames, are summed."""
     provenance = replace(manifest.provenance, num_units=subwords.num_pieces, subword=subwords.sha256)
     return (_encode(one, subwords) for one in manifest), provenance

@@ -17,10 +17,7 @@ BLOCK_FRAMES = 8192  # enough for efficient matrix products, little enough to ho
 
 
 def assign_joined(
-    kmeans: KMeans,
-    utterances: Iterable[FloatArray],
-    block_frames: int = BLOCK_FRAMES,
-    on_gpu: bool = False,
+    kmeans: KMeans, utterances: Iterable[FloatArray], block_frames: int = BLOCK_FRAMES, on_gpu: bool = False
 ) -> Iterator[UnitArray]:
     """Units of each utterance's frames (T, D), about `block_frames` of them at a time.
 
@@ -52,9 +49,7 @@ def expand(units: UnitArray, durations: npt.NDArray[np.int64]) -> UnitArray:
     return np.repeat(units, durations)
 
 
-def provenance(
-    front_end: FrontEnd, kmeans: KMeans, deduplicated: bool = False
-) -> UnitProvenance:
+def provenance(front_end: FrontEnd, kmeans: KMeans, deduplicated: bool = False) -> UnitProvenance:
     """What made the units of this front end and these centroids.
 
     Raises:

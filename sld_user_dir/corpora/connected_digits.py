@@ -99,9 +99,7 @@ def draw_strings(
         yield string
 
 
-def write_strings(
-    digits: Sequence[Digit], sizes: Dict[str, SubsetSize], out: Path, seed: int = 1
-) -> Dict[str, Path]:
+def write_strings(digits: Sequence[Digit], sizes: Dict[str, SubsetSize], out: Path, seed: int = 1) -> Dict[str, Path]:
     """Join recordings to strings and write them with one audio manifest a set.
 
     Returns:
@@ -123,10 +121,7 @@ def write_strings(
             text = " ".join(WORDS[d.digit] for d in string)
             fields = {"digits": " ".join(d.path.stem for d in string)}
             recordings.append(
-                Recording(
-                    name, path.resolve(), len(wave), SAMPLE_RATE_HZ, text,
-                    string[0].speaker, speed, fields,
-                )
+                Recording(name, path.resolve(), len(wave), SAMPLE_RATE_HZ, text, string[0].speaker, speed, fields)
             )
         manifests[subset] = out / f"{subset}.audio.tsv"
         write_audio_manifest(manifests[subset], recordings, out)

@@ -86,10 +86,7 @@ def read_audio_manifest(path: PathLike, sample_rate: Optional[int] = None) -> li
 
 
 def write_audio_manifest(
-    path: PathLike,
-    recordings: Iterable[Recording],
-    root: PathLike,
-    extra: Optional[list[str]] = None,
+    path: PathLike, recordings: Iterable[Recording], root: PathLike, extra: Optional[list[str]] = None
 ) -> None:
     """Write our own form atomically; files outside `root` keep their absolute paths.
 
@@ -161,10 +158,14 @@ def _relative(path: Path, root: Path) -> str:
 
 def _format_row(row: Recording, root: Path, extra: list[str]) -> str:
     values = [
-        row.id, _relative(row.path, root),
+        row.id,
+        _relative(row.path, root),
         "" if row.n_samples is None else str(row.n_samples),
         "" if row.sample_rate is None else str(row.sample_rate),
-        row.text, row.speaker, f"{row.speed:g}", *(row.fields.get(name, "") for name in extra),
+        row.text,
+        row.speaker,
+        f"{row.speed:g}",
+        *(row.fields.get(name, "") for name in extra),
     ]
     if any(c in value for value in values for c in "\t\r\n"):
         raise AudioManifestError(f"{row.id}: a tab or a line break within a value; remove it")
@@ -205,9 +206,7 @@ def _header(path: Path, lines: list[str]) -> tuple[dict[str, str], int]:
 
 def _parse_row(where: str, columns: list[str], values: list[str], root: Path) -> Recording:
     if len(values) != len(columns):
-        raise AudioManifestError(
-            f"{where}: {len(values)} columns, expected {len(columns)}; separate them by one tab"
-        )
+        raise AudioManifestError(f"{where}: {len(values)} columns, expected {len(columns)}; separate them by one tab")
     row = dict(zip(columns, values))
     try:
         return Recording(
@@ -236,9 +235,7 @@ def _read_fairseq(path: Path, lines: list[str], sample_rate: Optional[int]) -> l
         name, tab, samples = line.partition("\t")
         if not tab or not samples.strip().isdecimal():
             raise AudioManifestError(f"{path}:{number}: not 'path<TAB>samples'; see docs/units.md")
-        recordings.append(
-            Recording(str(Path(name).with_suffix("")), root / name, int(samples), sample_rate, text)
-        )
+        recordings.append(Recording(str(Path(name).with_suffix("")), root / name, int(samples), sample_rate, text))
     return recordings
 
 

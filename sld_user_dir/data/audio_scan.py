@@ -104,9 +104,7 @@ def read_table(path: Path, root: Path) -> list[Recording]:
     return recordings
 
 
-def check(
-    recordings: list[Recording], limits: Limits, workers: int = 4
-) -> tuple[list[Recording], list[Rejected]]:
+def check(recordings: list[Recording], limits: Limits, workers: int = 4) -> tuple[list[Recording], list[Rejected]]:
     """Sort recordings into usable ones, with length and rate filled in, and rejected ones.
 
     Order is kept; decoding runs in threads (libsndfile releases Python's lock).

@@ -187,7 +187,9 @@ def _read_header(path: Path, lines: list[str]) -> tuple[dict[str, Any], int]:
             ) from None
     if header.get("format") != FORMAT:
         raise ManifestError(
-            path, 1, f"not a unit manifest: no '# format: \"{FORMAT}\"' at the top",
+            path,
+            1,
+            f"not a unit manifest: no '# format: \"{FORMAT}\"' at the top",
             "import other formats with scripts/import_units.py",
         )
     return header, number
@@ -225,7 +227,9 @@ def read_manifest(path: PathLike) -> Manifest:
     missing = [c for c in REQUIRED if c not in columns]
     if missing:
         raise ManifestError(
-            path, header_line, f"no column {', '.join(missing)} among {columns}",
+            path,
+            header_line,
+            f"no column {', '.join(missing)} among {columns}",
             f"the line after the header names the columns: {', '.join(REQUIRED)}, …",
         )
     body = lines[header_line:]
@@ -286,8 +290,7 @@ def _check_durations(text: str, count: int, error: Callable[[str, str], Manifest
         raise error(f"bad durations: {problem}", "write them as: 1 4 2") from None
     if len(durations) != count or (count and durations.min() < 1):
         raise error(
-            f"{len(durations)} durations for {count} units, or one below 1 frame",
-            "give each unit its number of frames",
+            f"{len(durations)} durations for {count} units, or one below 1 frame", "give each unit its number of frames"
         )
 
 
@@ -312,10 +315,7 @@ def _row(utterance: Utterance, columns: list[str]) -> str:
 
 
 def write_manifest(
-    path: PathLike,
-    utterances: Iterable[Utterance],
-    provenance: UnitProvenance,
-    header: Optional[dict[str, Any]] = None,
+    path: PathLike, utterances: Iterable[Utterance], provenance: UnitProvenance, header: Optional[dict[str, Any]] = None
 ) -> int:
     """Write a manifest aside, then rename it; the same input gives the same bytes.
 

@@ -36,11 +36,7 @@ def records_of(plan: Plan, system: System, test_set: str, manifest: Manifest) ->
     return read_generate(plan.directory(system) / "decode" / f"generate-{test_set}.txt", manifest)
 
 
-def collect(
-    plan: Plan,
-    systems: Sequence[System],
-    decode_seconds: Mapping[tuple[str, str], float],
-) -> list[Row]:
+def collect(plan: Plan, systems: Sequence[System], decode_seconds: Mapping[tuple[str, str], float]) -> list[Row]:
     """One row for each system and test set, with the commands that made it."""
     rows = []
     for test_set in plan.test_sets:
@@ -66,10 +62,7 @@ def collect(
                     "updates": curves.updates,
                     "seed": plan.train_options["seed"],
                     "units": manifest.provenance.describe(),
-                    "commands": [
-                        shown(train_command(plan, system)),
-                        shown(generate_command(plan, system, test_set)),
-                    ],
+                    "commands": [shown(train_command(plan, system)), shown(generate_command(plan, system, test_set))],
                     **plan.extra,
                 }
             )

@@ -85,9 +85,7 @@ def load_audio(path: PathLike, sample_rate_hz: int, speed: float = 1.0) -> Float
     return resample(wave, rate, sample_rate_hz, speed)
 
 
-def resample(
-    wave: FloatArray, from_hz: int, to_hz: int, speed: float = 1.0
-) -> FloatArray:
+def resample(wave: FloatArray, from_hz: int, to_hz: int, speed: float = 1.0) -> FloatArray:
     """Change rate and speed in one pass of the resampler.
 
     Speed perturbation moves tempo and pitch together (Ko et al. 2015, "Audio augmentation
@@ -106,9 +104,7 @@ def perturb_speed(wave: FloatArray, sample_rate_hz: int, speed: float) -> FloatA
     return resample(wave, sample_rate_hz, sample_rate_hz, speed)
 
 
-def reject_reason(
-    seconds: float, min_seconds: float, max_seconds: Optional[float]
-) -> Optional[str]:
+def reject_reason(seconds: float, min_seconds: float, max_seconds: Optional[float]) -> Optional[str]:
     """Why a length is unusable, or None; both limits are inclusive."""
     if seconds == 0:
         return "no samples"

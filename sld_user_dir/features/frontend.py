@@ -122,10 +122,7 @@ class FrontEnd:
     ) -> List[FloatArray]:
         """Frames of each waveform, with its speaker's statistics where they are wanted."""
         batch = self._encoder.encode_batch(waves)
-        return [
-            self._finish(frames, speakers[i] if speakers else None)
-            for i, frames in enumerate(batch)
-        ]
+        return [self._finish(frames, speakers[i] if speakers else None) for i, frames in enumerate(batch)]
 
     def working_bytes(self) -> int:
         """Upper estimate of the memory that encoding takes, beside audio and frames."""
@@ -147,9 +144,7 @@ class FrontEnd:
         return stack_frames(frames, self.config.stack)
 
 
-def build_front_end(
-    config: FeatureConfig, device: str = "auto", batch_seconds: float = 60.0
-) -> FrontEnd:
+def build_front_end(config: FeatureConfig, device: str = "auto", batch_seconds: float = 60.0) -> FrontEnd:
     """The front end of a description.
 
     Args:

@@ -87,9 +87,7 @@ class _Piece:
 class SslEncoder:
     """Waveforms -> frames of one layer; a `FrameEncoder`."""
 
-    def __init__(
-        self, backend: SslBackend, config: FeatureConfig, device: torch.device, batch_seconds: float
-    ) -> None:
+    def __init__(self, backend: SslBackend, config: FeatureConfig, device: torch.device, batch_seconds: float) -> None:
         assert config.layer is not None
         self._backend, self._config, self._device = backend, config, device
         geometry = backend.geometry
@@ -164,9 +162,7 @@ class SslEncoder:
         return [out[i, p.skip : p.skip + p.n_frames] for i, p in enumerate(pieces)]
 
 
-def load_ssl_encoder(
-    config: FeatureConfig, device: str = "auto", batch_seconds: float = 60.0
-) -> SslEncoder:
+def load_ssl_encoder(config: FeatureConfig, device: str = "auto", batch_seconds: float = 60.0) -> SslEncoder:
     """The encoder that `config.features` names: a fairseq `.pt` file, or transformers' form.
 
     Raises:

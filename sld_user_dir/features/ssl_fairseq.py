@@ -35,9 +35,11 @@ class FairseqBackend:
         self._load(path, state["model"])
         layers = [block[0] for block in model.feature_extractor.conv_layers]
         self.geometry = SslGeometry(
-            str(model_cfg["_name"]), int(task_cfg.get("sample_rate", 16000)),
+            str(model_cfg["_name"]),
+            int(task_cfg.get("sample_rate", 16000)),
             int(model.encoder.embedding_dim),
-            tuple(conv.kernel_size[0] for conv in layers), tuple(conv.stride[0] for conv in layers),
+            tuple(conv.kernel_size[0] for conv in layers),
+            tuple(conv.stride[0] for conv in layers),
             WAVE_NORM_EPS if task_cfg.get("normalize", False) else None,
         )
 
@@ -71,8 +73,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     from fairseq.data.dictionary import Dictionary
 
     allowed = [
-        argparse.Namespace, Dictionary, collections.defaultdict, np.dtype,
-        type(np.dtype(np.float64)), type(np.dtype(np.int64)), _numpy_scalar(),
+        argparse.Namespace,
+        Dictionary,
+        collections.defaultdict,
+        np.dtype,
+        type(np.dtype(np.float64)),
+        type(np.dtype(np.int64)),
+        _numpy_scalar(),
     ]
     try:
         with torch.serialization.safe_globals(allowed):

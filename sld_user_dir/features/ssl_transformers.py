@@ -26,8 +26,7 @@ class TransformersBackend:
             model = AutoModel.from_pretrained(name)
         except (OSError, KeyError, ValueError, ImportError) as error:
             raise SslError(
-                f"{name}: transformers cannot load it ({_first_line(error)}); give a local directory "
-                "or a hub name"
+                f"{name}: transformers cannot load it ({_first_line(error)}); give a local directory or a hub name"
             ) from error
         parts = ("feature_extractor", "feature_projection", "encoder")
         if not all(hasattr(model, part) for part in parts) or not hasattr(model.encoder, "layers"):
@@ -39,8 +38,11 @@ class TransformersBackend:
         self.model = nn.ModuleDict({part: getattr(model, part) for part in parts})
         rate, normalised = _waveform(name, config)
         self.geometry = SslGeometry(
-            config.model_type, rate, config.hidden_size,
-            tuple(config.conv_kernel), tuple(config.conv_stride),
+            config.model_type,
+            rate,
+            config.hidden_size,
+            tuple(config.conv_kernel),
+            tuple(config.conv_stride),
             WAVE_NORM_EPS if normalised else None,
         )
 
@@ -64,7 +66,9 @@ def _waveform(name: str, config: object) -> tuple[int, bool]:
         normalised = getattr(config, "feat_extract_norm", "group") == "layer"
         logger.warning(
             "%s has no preprocessor_config.json: 16 kHz, waveform %snormalised, as fairseq does for "
-            "its kind of convolutions", name, "" if normalised else "not ",
+            "its kind of convolutions",
+            name,
+            "" if normalised else "not ",
         )
         return 16000, normalised
 

@@ -76,7 +76,9 @@ def _submit(job: Job, pending: List[int], config: ExecutorConfig) -> None:
     parameters = {"name": job.out.stem, "timeout_min": config.minutes}
     if config.executor == "slurm":
         parameters.update(
-            mem_gb=config.memory_gb, cpus_per_task=config.cpus, gpus_per_node=config.gpus,
+            mem_gb=config.memory_gb,
+            cpus_per_task=config.cpus,
+            gpus_per_node=config.gpus,
             slurm_array_parallelism=config.parallel,
         )
         if config.partition:

@@ -87,9 +87,7 @@ def _keep(stream: Iterable[Union[Framed, Rejected]], rejected: list[Rejected]) -
             yield one
 
 
-def _utterances(
-    kmeans: KMeans, stream: Iterator[Framed], deduplicated: bool, on_gpu: bool
-) -> Iterator[Utterance]:
+def _utterances(kmeans: KMeans, stream: Iterator[Framed], deduplicated: bool, on_gpu: bool) -> Iterator[Utterance]:
     waiting: list[Recording] = []  # whose units are still in the block being filled
 
     def frames() -> Iterator[FloatArray]:

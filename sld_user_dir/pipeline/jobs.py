@@ -39,7 +39,9 @@ class CheckJob(_TableJob):
 
     def inputs(self) -> dict[str, Any]:
         return {
-            "stage": "check", "draft": file_sha256(self.draft), "root": str(self.root),
+            "stage": "check",
+            "draft": file_sha256(self.draft),
+            "root": str(self.root),
             "limits": asdict(self.limits),
         }
 
@@ -67,21 +69,29 @@ class ExtractJob(_TableJob):
 
     def inputs(self) -> dict[str, Any]:
         return {
-            "stage": "extract", "audio": file_sha256(self.audio), "kmeans": file_sha256(self.kmeans),
-            "features": self.features, "deduplicated": self.deduplicated, "header": self.header,
+            "stage": "extract",
+            "audio": file_sha256(self.audio),
+            "kmeans": file_sha256(self.kmeans),
+            "features": self.features,
+            "deduplicated": self.deduplicated,
+            "header": self.header,
             "stream": asdict(self.stream),
         }
 
     def write_shard(self, index: int, path: Path) -> None:
         kmeans = KMeans.load(self.kmeans)
-        front_end = build_front_end(
-            feature_config_of(kmeans, self.features), self.device, self.stream.batch_seconds
-        )
+        front_end = build_front_end(feature_config_of(kmeans, self.features), self.device, self.stream.batch_seconds)
         recordings = read_audio_manifest(self.audio)
         mine = list(shard_of(recordings, index, self.n_shards))
         extract_units(
-            mine, front_end, kmeans, path, deduplicated=self.deduplicated, header=self.header,
-            stream=self.stream, all_recordings=recordings,
+            mine,
+            front_end,
+            kmeans,
+            path,
+            deduplicated=self.deduplicated,
+            header=self.header,
+            stream=self.stream,
+            all_recordings=recordings,
         )
 
 

@@ -5,7 +5,5 @@ import logging
 
 def log_progress() -> None:
     """Show INFO and above; importing fairseq has set the root logger to DEBUG by then."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
-    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)

@@ -144,8 +144,7 @@ def join_tables(paths: Iterable[Path], out: PathLike) -> None:
                     target.write(header)
                 if columns.setdefault(header, path) is path and len(columns) > 1:
                     raise ShardError(
-                        f"{path}: another header than {next(iter(columns.values()))}; remove the shards "
-                        "and run again"
+                        f"{path}: another header than {next(iter(columns.values()))}; remove the shards and run again"
                     )
                 target.write(first)
                 shutil.copyfileobj(source, target)

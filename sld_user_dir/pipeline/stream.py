@@ -69,9 +69,7 @@ def stream_frames(
                 yield Framed(one.recording, frames.pop(one.recording.id))
 
 
-def speaker_stats(
-    recordings: Iterable[Recording], front_end: FrontEnd, config: StreamConfig
-) -> dict[str, CmvnStats]:
+def speaker_stats(recordings: Iterable[Recording], front_end: FrontEnd, config: StreamConfig) -> dict[str, CmvnStats]:
     """Mean and variance of each speaker over all of these recordings: one pass over the audio."""
     stats: dict[str, CmvnStats] = {}
     for one in _load(recordings, front_end, config):
@@ -81,9 +79,7 @@ def speaker_stats(
     return stats
 
 
-def stream_bytes(
-    recordings: list[Recording], front_end: FrontEnd, config: StreamConfig
-) -> int:
+def stream_bytes(recordings: list[Recording], front_end: FrontEnd, config: StreamConfig) -> int:
     """Upper estimate of what the stream holds at a time: audio read ahead, a window, its frames."""
     longest = max((one.seconds or config.max_seconds for one in recordings), default=0.0)
     longest = min(longest, config.max_seconds)
@@ -108,9 +104,7 @@ def _load(
             yield pending.popleft().result()
 
 
-def _load_one(
-    recording: Recording, front_end: FrontEnd, config: StreamConfig
-) -> Union[_Loaded, Rejected]:
+def _load_one(recording: Recording, front_end: FrontEnd, config: StreamConfig) -> Union[_Loaded, Rejected]:
     reason = _why_not(recording, recording.seconds, front_end, config)  # before reading it
     if reason is None:
         try:
@@ -154,9 +148,7 @@ def _windows(
         yield window
 
 
-def _encode(
-    loaded: list[_Loaded], front_end: FrontEnd, stats: Optional[dict[str, CmvnStats]]
-) -> dict[str, FloatArray]:
+def _encode(loaded: list[_Loaded], front_end: FrontEnd, stats: Optional[dict[str, CmvnStats]]) -> dict[str, FloatArray]:
     """Frames by recording id."""
     speakers: Optional[list[Optional[CmvnStats]]] = None
     if stats is not None:

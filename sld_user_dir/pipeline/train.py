@@ -70,8 +70,11 @@ class TrainJob(Job):
 
     def inputs(self) -> dict[str, Any]:
         return {
-            "stage": "k-means", "audio": file_sha256(self.audio), "features": self.features.to_dict(),
-            "train": asdict(self.train), "stream": asdict(self.stream),
+            "stage": "k-means",
+            "audio": file_sha256(self.audio),
+            "features": self.features.to_dict(),
+            "train": asdict(self.train),
+            "stream": asdict(self.stream),
         }
 
     def write_shard(self, index: int, path: Path) -> None:
@@ -94,8 +97,13 @@ class TrainJob(Job):
         frames, held_out = samples["train"].finish()[1], samples["held_out"].finish()[1]
         config = self.train
         kmeans = KMeans.fit(
-            frames, config.num_units, seed=config.seed, start=config.start,
-            max_iterations=config.max_iterations, tolerance=config.tolerance, device=config.device,
+            frames,
+            config.num_units,
+            seed=config.seed,
+            start=config.start,
+            max_iterations=config.max_iterations,
+            tolerance=config.tolerance,
+            device=config.device,
         )
         metadata = {
             **kmeans.metadata,
@@ -108,16 +116,13 @@ class TrainJob(Job):
         }
         KMeans(kmeans.centroids, metadata).save(self.out)
 
-    def _empty_samples(
-        self, front_end: FrontEnd, recordings: list[Recording]
-    ) -> dict[str, FrameSample]:
+    def _empty_samples(self, front_end: FrontEnd, recordings: list[Recording]) -> dict[str, FrameSample]:
         config, dim = self.train, front_end.dim
         held_out = HELD_OUT_FRAMES * dim * 20  # float32, and float64 while it is judged
         program = psutil.Process().memory_info().rss
         streamed = stream_bytes(recordings, front_end, self.stream)
         plan = plan_memory(
-            int(config.memory_gib * 2**30), dim, config.num_units,
-            program + streamed + held_out, config.wanted_frames,
+            int(config.memory_gib * 2**30), dim, config.num_units, program + streamed + held_out, config.wanted_frames
         )
         logger.info("memory: %s (bound %g GiB)", plan, config.memory_gib)
         return {
@@ -147,9 +152,7 @@ def choose_recordings(
     return held_out, train
 
 
-def _until(
-    wanted: int, ordered: Iterable[Recording], front_end: FrontEnd, config: TrainConfig
-) -> list[Recording]:
+def _until(wanted: int, ordered: Iterable[Recording], front_end: FrontEnd, config: TrainConfig) -> list[Recording]:
     chosen, n_frames = [], 0.0
     for one in ordered:
         if n_frames >= wanted * config.oversample:
@@ -160,11 +163,7 @@ def _until(
 
 
 def sample_frames(
-    recordings: list[Recording],
-    corpus: list[Recording],
-    front_end: FrontEnd,
-    sample: FrameSample,
-    stream: StreamConfig,
+    recordings: list[Recording], corpus: list[Recording], front_end: FrontEnd, sample: FrameSample, stream: StreamConfig
 ) -> list[Rejected]:
     """Offer the frames of `recordings` to `sample`; what could not be used.
 

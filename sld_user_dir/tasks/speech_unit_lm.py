@@ -38,21 +38,17 @@ class SpeechUnitLMConfig(FairseqDataclass):
     data: Optional[str] = field(
         default=None,
         metadata={
-            "help": "data directory with dict.txt, vocab.json and one unit manifest a split "
-            "(train.tsv, valid.tsv, …)"
+            "help": "data directory with dict.txt, vocab.json and one unit manifest a split (train.tsv, valid.tsv, …)"
         },
     )
     tokens_per_sample: int = field(
-        default=1024,
-        metadata={"help": "longest utterance in tokens: units, separator and text together"},
+        default=1024, metadata={"help": "longest utterance in tokens: units, separator and text together"}
     )
     max_target_positions: Optional[int] = field(
-        default=None,
-        metadata={"help": "positions that the model has (default: --tokens-per-sample)"},
+        default=None, metadata={"help": "positions that the model has (default: --tokens-per-sample)"}
     )
     add_bos_token: bool = field(
-        default=False,
-        metadata={"help": "start every sequence with <s>, so that the first unit is predicted too"},
+        default=False, metadata={"help": "start every sequence with <s>, so that the first unit is predicted too"}
     )
     skip_too_long: bool = field(
         default=False,
@@ -75,16 +71,11 @@ class SpeechUnitLMConfig(FairseqDataclass):
     eval_wer: bool = field(
         default=False,
         metadata={
-            "help": "decode the validation set and log its word error rate as 'wer' "
-            "(for --best-checkpoint-metric wer)"
+            "help": "decode the validation set and log its word error rate as 'wer' (for --best-checkpoint-metric wer)"
         },
     )
-    eval_wer_beam: int = field(
-        default=1, metadata={"help": "beam size of --eval-wer; 1 is greedy decoding"}
-    )
-    eval_wer_max_len: int = field(
-        default=200, metadata={"help": "most transcript tokens that --eval-wer decodes"}
-    )
+    eval_wer_beam: int = field(default=1, metadata={"help": "beam size of --eval-wer; 1 is greedy decoding"})
+    eval_wer_max_len: int = field(default=200, metadata={"help": "most transcript tokens that --eval-wer decodes"})
     update_freq: List[int] = II("optimization.update_freq")  # noqa: RUF009
 
 
@@ -125,7 +116,10 @@ class SpeechUnitLMTask(FairseqTask):
         vocab = JointVocabulary.load(Path(utils.split_paths(cfg.data)[0]))
         logger.info(
             "vocabulary of %s: %d text symbols (%s), %d units",
-            cfg.data, vocab.text_end - vocab.text_start, vocab.tokenizer.name, vocab.num_units,
+            cfg.data,
+            vocab.text_end - vocab.text_start,
+            vocab.tokenizer.name,
+            vocab.num_units,
         )
         return cls(cfg, vocab)
 
@@ -191,7 +185,11 @@ class SpeechUnitLMTask(FairseqTask):
         units, n = len(manifest.units), len(manifest)
         logger.info(
             "%s: %d utterances, %d units (%.1f each), provenance %s",
-            path, n, units, units / max(n, 1), manifest.provenance.describe(),
+            path,
+            n,
+            units,
+            units / max(n, 1),
+            manifest.provenance.describe(),
         )
 
     def _check_provenance(self) -> None:
@@ -203,7 +201,8 @@ class SpeechUnitLMTask(FairseqTask):
         for name, provenance in others:
             if provenance.fingerprint != expected.fingerprint:
                 raise ManifestError(
-                    name, None,
+                    name,
+                    None,
                     f"its units are {provenance.describe()}, but {first} has {expected.describe()}",
                     "extract these units again with the same encoder and k-means",
                 )
@@ -232,9 +231,7 @@ class SpeechUnitLMTask(FairseqTask):
         super().load_state_dict(state)
 
     # -- inference -----------------------------------------------------------
-    def get_interactive_tokens_and_lengths(
-        self, lines: List[str], encode_fn: Any
-    ) -> Tuple[List[Tensor], List[int]]:
+    def get_interactive_tokens_and_lengths(self, lines: List[str], encode_fn: Any) -> Tuple[List[Tensor], List[int]]:
         """Units typed on lines, for fairseq-interactive."""
         tokens = [torch.tensor(self.vocab.parse_units(line)) for line in lines]
         return tokens, [len(t) for t in tokens]
@@ -271,18 +268,14 @@ class SpeechUnitLMTask(FairseqTask):
     ) -> List[List[Dict[str, Tensor]]]:
         """Decode the prompts of a batch; ``prefix_tokens`` [B, P] force the transcript's start."""
         with torch.no_grad():
-            return generator.generate(
-                models, sample, prefix_tokens=prefix_tokens, constraints=constraints
-            )
+            return generator.generate(models, sample, prefix_tokens=prefix_tokens, constraints=constraints)
 
     # -- training ------------------------------------------------------------
     def train_step(
         self, sample: Sample, model: nn.Module, criterion: nn.Module, optimizer: Any, update_num: int,
         ignore_grad: bool = False,
     ) -> Tuple[Tensor, float, Dict[str, Any]]:  # fmt: skip
-        return super().train_step(
-            self.mask_inputs(sample), model, criterion, optimizer, update_num, ignore_grad
-        )
+        return super().train_step(self.mask_inputs(sample), model, criterion, optimizer, update_num, ignore_grad)
 
     def mask_inputs(self, sample: Sample) -> Sample:
         """Hide input tokens at random (``--input-mask-prob``); a new sample, same targets.
@@ -330,26 +323,21 @@ class SpeechUnitLMTask(FairseqTask):
     def _build_wer_generator(self, model: nn.Module) -> Any:
         from fairseq.dataclass.configs import GenerationConfig
 
-        cfg = GenerationConfig(
-            beam=self.cfg.eval_wer_beam, max_len_a=0, max_len_b=self.cfg.eval_wer_max_len
-        )
+        cfg = GenerationConfig(beam=self.cfg.eval_wer_beam, max_len_a=0, max_len_b=self.cfg.eval_wer_max_len)
         return self.build_generator([model], cfg)
 
     def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion: nn.Module) -> None:
         super().reduce_metrics(logging_outputs, criterion)
-        for name, errors, total in (
-            ("wer", "_word_errors", "_words"),
-            ("cer", "_char_errors", "_chars"),
-        ):
+        for name, errors, total in (("wer", "_word_errors", "_words"), ("cer", "_char_errors", "_chars")):
             if not any(total in log for log in logging_outputs):
                 continue
             for key in (errors, total):
                 metrics.log_scalar_sum(key, sum(log.get(key, 0) for log in logging_outputs))
             metrics.log_derived(
                 name,
-                lambda meters, e=errors, t=total: round(100 * meters[e].sum / meters[t].sum, 2)
-                if meters[t].sum
-                else float("nan"),
+                lambda meters, e=errors, t=total: (
+                    round(100 * meters[e].sum / meters[t].sum, 2) if meters[t].sum else float("nan")
+                ),
             )
 
     # -- fairseq-eval-lm -------------------------------------------------------
@@ -362,7 +350,12 @@ class SpeechUnitLMTask(FairseqTask):
         if context_window > 0:
             raise ValueError("--context-window is meaningless here: utterances are never split")
         return self.get_batch_iterator(
-            dataset=dataset, max_tokens=max_tokens, max_sentences=batch_size,
-            max_positions=max_positions, num_shards=num_shards, shard_id=shard_id,
-            num_workers=num_workers, data_buffer_size=data_buffer_size,
+            dataset=dataset,
+            max_tokens=max_tokens,
+            max_sentences=batch_size,
+            max_positions=max_positions,
+            num_shards=num_shards,
+            shard_id=shard_id,
+            num_workers=num_workers,
+            data_buffer_size=data_buffer_size,
         ).next_epoch_itr(shuffle=False)
