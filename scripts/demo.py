@@ -16,11 +16,17 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant, choice
 
-from sld_user_dir.data.manifest import read_manifest
-from sld_user_dir.decoding.scoring import score
 from sld_user_dir.experiment.commands import Plan, System
 from sld_user_dir.experiment.html import write_html
-from sld_user_dir.experiment.results import collect, comparisons, format_table, plot_curves, records_of, write_json
+from sld_user_dir.experiment.results import (
+    Evaluation,
+    collect,
+    comparisons,
+    evaluate,
+    format_table,
+    plot_curves,
+    write_json,
+)
 from sld_user_dir.experiment.runner import ExperimentError, decode_all, train_all
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,19 +98,22 @@ def build_plan(config: DemoConfig, systems: Sequence[System]) -> Plan:
 
 
 def report(
-    config: DemoConfig, plan: Plan, systems: Sequence[System], rows: Sequence[Dict[str, Any]], minutes: float
+    config: DemoConfig,
+    plan: Plan,
+    systems: Sequence[System],
+    evaluation: Evaluation,
+    rows: Sequence[Dict[str, Any]],
+    minutes: float,
 ) -> None:
     """Write results.json, curves.png and report.html."""
     write_json(config.out / "results.json", rows)
     curves = config.out / "curves.png"
     plot_curves(plan, systems, curves)
-    worst = {}
-    for test_set in plan.test_sets:
-        manifest = read_manifest(plan.data / f"{test_set}.tsv")
-        for system in systems:
-            shown = score(records_of(plan, system, test_set, manifest), worst=3)["worst"]
-            worst[f"{system.name}, {test_set}"] = [f"{u['id']}\n{u['alignment']}" for u in shown]
-    manifest = read_manifest(plan.data / f"{plan.test_sets[0]}.tsv")
+    worst = {
+        ", ".join(key): [f"{u['id']}\n{u['alignment']}" for u in scored["worst"]]
+        for key, scored in evaluation.reports.items()
+    }
+    manifest = evaluation.manifests[plan.test_sets[0]]
     introduction = [
         "A decoder-only Transformer reads speech as discrete units and writes the transcript. "
         "Compared are " + "; ".join(f"{s.name}: {s.description}" for s in systems) + ".",
@@ -115,7 +124,7 @@ def report(
     ]
     write_html(
         config.out / "report.html", "Decoder-only speech recognition on discrete units", introduction,
-        rows, comparisons(plan, systems, systems[0]), worst, [curves],
+        rows, comparisons(systems, evaluation), worst, [curves],
     )  # fmt: skip
 
 
@@ -130,11 +139,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"training {len(systems)} systems side by side, {plan.threads} thread(s) each", flush=True)
         train_all(plan, systems, jobs=len(systems))
         decode_seconds = decode_all(plan, systems, jobs=max(1, (os.cpu_count() or 1) // plan.threads))
-        rows = collect(plan, systems, decode_seconds)
+        evaluation = evaluate(plan, systems)
+        rows = collect(plan, systems, evaluation, decode_seconds)
     except (ExperimentError, ValueError, OSError) as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 1
-    report(config, plan, systems, rows, (time.time() - started) / 60)
+    report(config, plan, systems, evaluation, rows, (time.time() - started) / 60)
     print("\n" + format_table(rows) + "\n")
     print(f"{config.out}: results.json, curves.png, report.html ({(time.time() - started) / 60:.1f} minutes)")
     return 0

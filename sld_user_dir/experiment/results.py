@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
 from ..atomic import atomic_path
 from ..data.manifest import Manifest, read_manifest
 from ..decoding.hypotheses import Record, read_generate
-from ..decoding.scoring import compare, score
+from ..decoding.scoring import Report, compare, score
 from .commands import LOG_FILE, Plan, System, generate_command, shown, train_command
 from .logs import Curves, read_curves
 
@@ -31,19 +32,37 @@ CURVES = (
 )
 
 
-def records_of(plan: Plan, system: System, test_set: str, manifest: Manifest) -> list[Record]:
-    """Hypotheses of a test set, every utterance of its manifest among them."""
-    return read_generate(plan.directory(system) / "decode" / f"generate-{test_set}.txt", manifest)
+@dataclass(frozen=True)
+class Evaluation:
+    """What decoding gave, read and scored once; keys are (system, test set)."""
+
+    manifests: Mapping[str, Manifest]
+    records: Mapping[tuple[str, str], list[Record]]
+    reports: Mapping[tuple[str, str], Report]
 
 
-def collect(plan: Plan, systems: Sequence[System], decode_seconds: Mapping[tuple[str, str], float]) -> list[Row]:
+def evaluate(plan: Plan, systems: Sequence[System], worst: int = 3) -> Evaluation:
+    """Score every test set with every system; every utterance of a manifest must have been decoded."""
+    manifests = {test_set: read_manifest(plan.data / f"{test_set}.tsv") for test_set in plan.test_sets}
+    records = {
+        (s.name, t): read_generate(plan.directory(s) / "decode" / f"generate-{t}.txt", manifest)
+        for t, manifest in manifests.items()
+        for s in systems
+    }
+    reports = {key: score(of_one, worst=worst) for key, of_one in records.items()}
+    return Evaluation(manifests, records, reports)
+
+
+def collect(
+    plan: Plan, systems: Sequence[System], evaluation: Evaluation, decode_seconds: Mapping[tuple[str, str], float]
+) -> list[Row]:
     """One row for each system and test set, with the commands that made it."""
     rows = []
-    for test_set in plan.test_sets:
-        manifest = read_manifest(plan.data / f"{test_set}.tsv")
+    curves_of = {system.name: read_curves(plan.directory(system) / LOG_FILE) for system in systems}
+    for test_set, manifest in evaluation.manifests.items():
         for system in systems:
-            curves = read_curves(plan.directory(system) / LOG_FILE)
-            report = score(records_of(plan, system, test_set, manifest), by=["speaker"])
+            curves = curves_of[system.name]
+            report = evaluation.reports[system.name, test_set]
             rows.append(
                 {
                     "criterion": system.name,
@@ -83,17 +102,19 @@ def format_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def comparisons(plan: Plan, systems: Sequence[System], baseline: System) -> list[Row]:
-    """Paired bootstrap of every other system against ``baseline``, by test set."""
-    rows = []
-    for test_set in plan.test_sets:
-        manifest = read_manifest(plan.data / f"{test_set}.tsv")
-        reference = records_of(plan, baseline, test_set, manifest)
-        for system in systems:
-            if system is not baseline:
-                result = compare(reference, records_of(plan, system, test_set, manifest))
-                rows.append({"criterion": system.name, "baseline": baseline.name, "test_set": test_set, **result})
-    return rows
+def comparisons(systems: Sequence[System], evaluation: Evaluation) -> list[Row]:
+    """Paired bootstrap of every other system against the first, by test set."""
+    baseline, *others = (system.name for system in systems)
+    return [
+        {
+            "criterion": other,
+            "baseline": baseline,
+            "test_set": test_set,
+            **compare(evaluation.records[baseline, test_set], evaluation.records[other, test_set]),
+        }
+        for test_set in evaluation.manifests
+        for other in others
+    ]
 
 
 def plot_curves(plan: Plan, systems: Sequence[System], path: Path) -> None:
