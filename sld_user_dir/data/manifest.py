@@ -94,8 +94,45 @@ class Utterance:
     fields: dict[str, str] = field(default_factory=dict)
 
 
+class Rows:
+    """Access to utterances by row, for a manifest in memory and for a memory map."""
+
+    units: np.ndarray
+    offsets: np.ndarray
+    first_line: int
+
+    def values(self, row: int) -> dict[str, str]:
+        """The columns of a row, but for the units."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def line(self, row: int) -> int:
+        """Line number in the file of a row."""
+        return self.first_line + row
+
+    def units_of(self, row: int) -> np.ndarray:
+        """Raw units [N] of a row: a view."""
+        return self.units[self.offsets[row] : self.offsets[row + 1]]
+
+    def __getitem__(self, row: int) -> Utterance:
+        values = self.values(row)
+        durations = values.pop("durations", None)
+        return Utterance(
+            id=values.pop("id"),
+            units=self.units_of(row).astype(np.int32),
+            text=values.pop("text"),
+            durations=None if durations is None else parse_numbers(durations).astype(np.int64),
+            fields=values,
+        )
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return (self[i] for i in range(len(self)))
+
+
 @dataclass
-class Manifest:
+class Manifest(Rows):
     """A manifest in memory: ``units[offsets[i]:offsets[i + 1]]`` are row i's."""
 
     path: Path
@@ -107,36 +144,15 @@ class Manifest:
     offsets: np.ndarray
     first_line: int
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def column(self, name: str) -> list[str]:
         """All values of a column."""
         index = self.columns.index(name)
         return [row[index] for row in self.rows]
 
-    def line(self, row: int) -> int:
-        """Line number in the file of a row."""
-        return self.first_line + row
-
-    def units_of(self, row: int) -> np.ndarray:
-        """Raw units int32 [N] of a row."""
-        return self.units[self.offsets[row] : self.offsets[row + 1]]
-
-    def __getitem__(self, row: int) -> Utterance:
+    def values(self, row: int) -> dict[str, str]:
         values = dict(zip(self.columns, self.rows[row]))
-        values.pop("units")
-        durations = values.pop("durations", None)
-        return Utterance(
-            id=values.pop("id"),
-            units=self.units_of(row),
-            text=values.pop("text"),
-            durations=None if durations is None else np.array(durations.split(), dtype=np.int64),
-            fields=values,
-        )
-
-    def __iter__(self) -> Iterator[Utterance]:
-        return (self[i] for i in range(len(self)))
+        del values["units"]
+        return values
 
 
 def parse_numbers(text: str) -> np.ndarray:

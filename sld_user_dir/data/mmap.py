@@ -35,7 +35,7 @@ from typing import Any, Callable, Iterator, Optional
 
 import numpy as np
 
-from .manifest import Manifest, ManifestError, UnitProvenance, Utterance, parse_numbers, read_manifest
+from .manifest import Manifest, ManifestError, Rows, UnitProvenance, read_manifest
 from .parse import Suspicious, parse_chunks
 from .ragged import Ragged, ragged
 
@@ -46,7 +46,7 @@ RACY_NS = 2 * 10**9
 """A file that changed later than this before it was read may change again without a new time stamp."""
 
 
-class MappedManifest:
+class MappedManifest(Rows):
     """`manifest.Manifest` over memory maps: the same attributes and methods, rows read when asked for."""
 
     def __init__(self, path: Path, directory: Path):
@@ -62,17 +62,6 @@ class MappedManifest:
         self._field_offsets = _map(directory / "field_offsets.bin", "int64")
         self._names = [c for c in self.columns if c != "units"]
 
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def line(self, row: int) -> int:
-        """Line number in the file of a row."""
-        return self.first_line + row
-
-    def units_of(self, row: int) -> np.ndarray:
-        """Raw units [N] of a row: a view of the map."""
-        return self.units[self.offsets[row] : self.offsets[row + 1]]
-
     def _values(self, row: int) -> list[str]:
         start, stop = self._field_offsets[row : row + 2]
         return self._fields[start:stop].tobytes().decode("utf-8").split("\t")
@@ -84,19 +73,8 @@ class MappedManifest:
         place = self._names.index(name)
         return [self._values(row)[place] for row in range(len(self))]
 
-    def __getitem__(self, row: int) -> Utterance:
-        values = dict(zip(self._names, self._values(row)))
-        durations = values.pop("durations", None)
-        return Utterance(
-            id=values.pop("id"),
-            units=self.units_of(row).astype(np.int32),
-            text=values.pop("text"),
-            durations=None if durations is None else parse_numbers(durations).astype(np.int64),
-            fields=values,
-        )
-
-    def __iter__(self) -> Iterator[Utterance]:
-        return (self[i] for i in range(len(self)))
+    def values(self, row: int) -> dict[str, str]:
+        return dict(zip(self._names, self._values(row)))
 
     def encoded_texts(self, vocab: Any) -> tuple[Ragged, int]:
         """Text ids of all transcripts, and how many are ``<unk>``; encoded once a vocabulary."""
