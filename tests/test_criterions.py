@@ -1,6 +1,7 @@
 """The registered criteria: model calls, fallbacks, normalisation over an update, logs."""
 
 import contextlib
+import gc
 import logging
 import math
 import warnings
@@ -13,6 +14,7 @@ import reference
 import torch
 import torch.multiprocessing
 from fairseq.data import Dictionary
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.distributed import ModuleProxyWrapper
 from fairseq.logging import metrics
 from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig
@@ -216,19 +218,27 @@ def _worker(rank: int, folder: Path) -> None:
     warnings.simplefilter("ignore")  # pytest's filters don't reach a new process
     address = f"file://{folder}/rendezvous"
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    for number, (model_options, criterion_options) in enumerate(OPTIONS):
+    for number, options in enumerate(OPTIONS):
         for unused in (False, True):
-            batches = [make_sample(seed, batch=seed + 1) for seed in range(4)][rank::2]
-            if rank == 1:  # what the iterator puts in place of an empty batch
-                batches[1]["target"] = torch.full_like(batches[1]["target"], PAD)
-            model = make_model(**model_options).double()
-            wrapped = DistributedDataParallel(model, find_unused_parameters=unused)
-            sums = train_on(annotate(batches, count), sld(**criterion_options), ModuleProxyWrapper(wrapped))
-            torch.distributed.all_reduce(sums)
-            summed = [2 * gradient for gradient in gradients(model)]  # the wrapper averages
+            results_of_two = _train_shared(rank, options, unused)
             if rank == 0:
-                torch.save([sums, *summed], folder / f"{number}-{unused}.pt")
+                torch.save(results_of_two, folder / f"{number}-{unused}.pt")
+    # a wrapper that outlives its process group, or a peer gone early, can abort the process at its exit
+    gc.collect()
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+
+
+def _train_shared(rank: int, options: Any, unused: bool) -> List[torch.Tensor]:
+    model_options, criterion_options = options
+    batches = [make_sample(seed, batch=seed + 1) for seed in range(4)][rank::2]
+    if rank == 1:  # what the iterator puts in place of an empty batch
+        batches[1]["target"] = torch.full_like(batches[1]["target"], PAD)
+    model = make_model(**model_options).double()
+    wrapped = DistributedDataParallel(model, find_unused_parameters=unused)
+    sums = train_on(annotate(batches, count), sld(**criterion_options), ModuleProxyWrapper(wrapped))
+    torch.distributed.all_reduce(sums)
+    return [sums, *(2 * gradient for gradient in gradients(model))]  # the wrapper averages
 
 
 def test_two_workers_change_nothing(tmp_path: Path) -> None:
@@ -256,16 +266,9 @@ def collate(indices: List[int]) -> Sample:
 
 
 def iterator(update_freq: List[int], shards: int = 1, shard: int = 0) -> UpdateCountsIterator:
-    return UpdateCountsIterator(
-        Numbers(),
-        collate,
-        [[index] for index in range(7)],
-        num_shards=shards,
-        shard_id=shard,
-        count=count,
-        update_freq=update_freq,
-        pad=PAD,
-    )
+    batches = [[index] for index in range(7)]
+    plain = EpochBatchIterator(Numbers(), collate, batches, num_shards=shards, shard_id=shard)
+    return UpdateCountsIterator.wrap(plain, count, update_freq, PAD)
 
 
 def test_batches_carry_the_totals_of_their_update() -> None:

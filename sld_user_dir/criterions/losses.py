@@ -24,7 +24,7 @@ so that no (n, K) target is ever built. Each loss is *linear* in a few numbers p
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Tuple
+from typing import Any, NamedTuple, Tuple
 
 import torch
 from torch import Tensor
@@ -38,6 +38,11 @@ class Layout:
     num_units: int
     separator: int
     pad: int
+
+    @classmethod
+    def of(cls, vocab: Any) -> "Layout":
+        """The layout of a `JointVocabulary`, or of anything with its attributes."""
+        return cls(vocab.unit_offset, vocab.num_units, vocab.separator, vocab.pad)
 
     @property
     def size(self) -> int:

@@ -35,16 +35,19 @@ def count_targets(sample: Dict[str, Any], layout: Layout) -> Tensor:
     return torch.stack([mask.sum() for mask in counts])
 
 
-def update_counts(sample: Dict[str, Any], layout: Layout, training: bool) -> Tuple[Tensor, float]:
+def update_counts(sample: Dict[str, Any], own: Tensor, training: bool) -> Tuple[Tensor, float]:
     """The counts of the whole update, (5,) int64, and this batch's share as a sample size.
 
     In evaluation, the batch by itself; nothing is communicated. In training every worker must
     call this equally often. Without `sample["update_counts"]` each batch is normalised by itself,
     and `--update-freq` averages the batches' losses.
+
+    Args:
+        own: what `count_targets` says of this batch.
     """
     annotation = sample.get("update_counts") if training else None
     if annotation is None:
-        totals, batches = count_targets(sample, layout), 1
+        totals, batches = own, 1
     else:
         totals, batches = annotation["totals"].to(sample["target"].device), annotation["batches"]
     workers = 1

@@ -123,8 +123,7 @@ class SldCriterion(FairseqCriterion):
 
     def __init__(self, task: Any, cfg: LossFormConfig) -> None:
         super().__init__(task)
-        vocab = task.vocab
-        self.layout = Layout(vocab.unit_offset, vocab.num_units, vocab.separator, vocab.pad)
+        self.layout = Layout.of(task.vocab)
         self.objective = self.build_objective(cfg)
         self.loss_form = str(cfg.loss_form)
         self.chunk_size = cfg.loss_chunk_size
@@ -151,7 +150,8 @@ class SldCriterion(FairseqCriterion):
         self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True
     ) -> Tuple[Tensor, float, Dict[str, Any]]:
         """This batch's share of the update's loss (nats, 0-dim), its sample size, its logs."""
-        counts, sample_size = update_counts(sample, self.layout, self.training)
+        own = count_targets(sample, self.layout)
+        counts, sample_size = update_counts(sample, own, self.training)
         divisors = denominators(counts, self.objective)
         src_tokens = sample["net_input"]["src_tokens"]
         rows = select_rows(src_tokens, sample["target"], self.layout, self.objective.official)
@@ -163,7 +163,7 @@ class SldCriterion(FairseqCriterion):
         else:
             features, _ = model(**sample["net_input"], features_only=True)
             loss, parts, correct = fused_loss(features, weight, *task, self.chunk_size)
-        logs = self._logs(sample, parts, (correct & rows.text).sum())
+        logs = self._logs(sample, own, parts, (correct & rows.text).sum())
         return loss, sample_size, {"sample_size": sample_size, **logs}
 
     def _fused_weight(self, model: nn.Module) -> Optional[Tensor]:
@@ -178,9 +178,9 @@ class SldCriterion(FairseqCriterion):
             self._told = True
         return weight
 
-    def _logs(self, sample: Dict[str, Any], parts: Components, correct: Tensor) -> Dict[str, Any]:
+    def _logs(self, sample: Dict[str, Any], counts: Tensor, parts: Components, correct: Tensor) -> Dict[str, Any]:
         """Sums over this batch in nats, each with its count: they may be added up over workers."""
-        counts, objective = count_targets(sample, self.layout), self.objective
+        objective = self.objective
         own = denominators(counts, objective)
         logs = {
             "ntokens": sample["ntokens"],

@@ -25,19 +25,8 @@ class UpdateCountsIterator(EpochBatchIterator):
     whole group*. Here an empty batch becomes one whose targets are all padding: an ordinary
     batch, with a loss of 0.
 
-    Args:
-        count: maps a collated batch to an int64 tensor of counts, all of one shape.
-        update_freq: batches per update, one entry per epoch, the last one for all later epochs.
-        pad: the id of padding.
+    Made by `wrap`.
     """
-
-    def __init__(
-        self, *args: Any, count: Callable[[Sample], Tensor], update_freq: Sequence[int], pad: int, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._count = count
-        self._update_freq = list(update_freq) or [1]
-        self._pad = pad
 
     @classmethod
     def wrap(
@@ -46,6 +35,11 @@ class UpdateCountsIterator(EpochBatchIterator):
         """The same iterator, annotating: takes over the state that fairseq's task gave it.
 
         The constructor's arguments differ between fairseq's releases; its attributes are copied.
+
+        Args:
+            count: maps a collated batch to an int64 tensor of counts, all of one shape.
+            update_freq: batches per update, one entry per epoch, the last one for all later epochs.
+            pad: the id of padding.
         """
         wrapped = cls.__new__(cls)
         wrapped.__dict__.update(iterator.__dict__)

@@ -172,11 +172,8 @@ class SpeechUnitLMTask(FairseqTask):
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
         if not dataset.shuffle or isinstance(iterator, UpdateCountsIterator):
             return iterator
-        vocab = self.vocab
-        layout = Layout(vocab.unit_offset, vocab.num_units, vocab.separator, vocab.pad)
-        iterator = UpdateCountsIterator.wrap(
-            iterator, partial(count_targets, layout=layout), self.cfg.update_freq, vocab.pad
-        )
+        count = partial(count_targets, layout=Layout.of(self.vocab))
+        iterator = UpdateCountsIterator.wrap(iterator, count, self.cfg.update_freq, self.vocab.pad)
         if dataset in self.dataset_to_epoch_iter:
             self.dataset_to_epoch_iter[dataset] = iterator
         return iterator
@@ -304,7 +301,7 @@ class SpeechUnitLMTask(FairseqTask):
 
     def _wer_counts(self, sample: Sample, model: nn.Module) -> Dict[str, int]:
         """Word and character errors of a validation batch, as plain numbers that can be summed."""
-        from ..decoding.scoring import error_counts
+        from ..decoding.edits import edit_distance
 
         if self.wer_generator is None:
             self.wer_generator = self._build_wer_generator(model)
@@ -313,11 +310,10 @@ class SpeechUnitLMTask(FairseqTask):
         for target, nbest in zip(sample["target"], hypotheses):
             reference = self.vocab.decode_text(target.tolist())
             hypothesis = self.vocab.decode_text(nbest[0]["tokens"].tolist())
-            words, chars = error_counts(reference.split(), hypothesis.split()), error_counts(reference, hypothesis)
-            counts["_word_errors"] += words.errors
-            counts["_words"] += words.reference_length
-            counts["_char_errors"] += chars.errors
-            counts["_chars"] += chars.reference_length
+            counts["_word_errors"] += edit_distance(reference.split(), hypothesis.split())
+            counts["_words"] += len(reference.split())
+            counts["_char_errors"] += edit_distance(reference, hypothesis)
+            counts["_chars"] += len(reference)
         return counts
 
     def _build_wer_generator(self, model: nn.Module) -> Any:
