@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-import torch
 from fairseq.models import FairseqLanguageModel
 
 from .decoding.generator import TextScorer, UnitGenerator
@@ -15,11 +14,9 @@ from .vocab import JointVocabulary
 class SpeechScorer(TextScorer):
     """Log-probabilities of the next unit; the separator ends an utterance, all else is silent."""
 
-    def __init__(self, models: Sequence[FairseqLanguageModel], vocab: JointVocabulary, temperature: float = 1.0):
-        super().__init__(models, vocab, temperature)
-        self.outputs = len(vocab)
-        spoken = set(range(vocab.unit_offset, len(vocab))) | {vocab.separator}
-        self.silent = torch.tensor([i for i in range(self.outputs) if i not in spoken])
+    @staticmethod
+    def _emitted(vocab: JointVocabulary) -> set[int]:
+        return {vocab.separator, *range(vocab.unit_offset, len(vocab))}
 
 
 def build_speech_generator(
@@ -51,9 +48,7 @@ def build_speech_generator(
         beam=samples, min_len=min_units, sampling=sampling, sampling_topk=sampling_topk, sampling_topp=sampling_topp
     )
     scorer = SpeechScorer(models, vocab, temperature)
-    generator = UnitGenerator(models, vocab, options, scorer, 0.0, max_units)
-    generator.eos = vocab.separator
-    return generator
+    return UnitGenerator(models, vocab, options, scorer, 0.0, max_units, eos=vocab.separator)
 
 
 def predicts_units(criterion: Any) -> bool:

@@ -8,7 +8,7 @@ transcript at each step. `search` follows its rules otherwise, and its options k
 import logging
 import math
 from dataclasses import fields
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import torch
 from fairseq.models import FairseqLanguageModel
@@ -56,8 +56,8 @@ class TextScorer:
         lm_weight: float = 1.0,
     ):
         self.models, self.temperature = models, temperature
-        self.outputs = vocab.text_end  # text comes first in the vocabulary: V = text_end
-        emitted = set(vocab.text_ids.tolist()) | {vocab.eos}
+        emitted = self._emitted(vocab)
+        self.outputs = max(emitted) + 1  # V: text comes first in the vocabulary
         self.silent = torch.tensor([i for i in range(self.outputs) if i not in emitted])
         self.lm_model, self.lm_weight = lm_model, lm_weight
         if lm_model is not None:
@@ -66,6 +66,11 @@ class TextScorer:
             why = PromptCache.supports(model)
             if why:
                 logger.warning("slow decoding, the whole sequence again at each step: %s", why)
+
+    @staticmethod
+    def _emitted(vocab: JointVocabulary) -> Set[int]:
+        """Ids that may be emitted; the output matrix is cut behind the last of them."""
+        return {*vocab.text_ids.tolist(), vocab.eos}
 
     def start(self, prompts: Tensor, lengths: Tensor, beams: int) -> Tensor:
         """Run the prompts, (B, P) of `lengths` (B,); returns (B, V) log-probabilities of the first symbol."""
@@ -102,7 +107,7 @@ class TextScorer:
 
 
 class UnitGenerator:
-    """Decodes batches; see `build_unit_generator`.
+    """Decodes batches; see `build_unit_generator`. `eos` ends a hypothesis (default: the vocabulary's).
 
     Attributes:
         truncated: how many utterances' best hypotheses ended because of their limit, since it was built
@@ -116,10 +121,11 @@ class UnitGenerator:
         scorer: TextScorer,
         max_len_a: float = 0.0,
         max_len_b: int = 200,
+        eos: Optional[int] = None,
     ):
         self.models, self.vocab, self.options, self.scorer = models, vocab, options, scorer
         self.max_len_a, self.max_len_b = max_len_a, max_len_b
-        self.eos = vocab.eos
+        self.eos = vocab.eos if eos is None else eos
         self.symbols_to_strip_from_output = {vocab.eos, vocab.separator}
         self.truncated = 0
         for model in models:

@@ -22,11 +22,12 @@ import torch
 import torch.nn.functional as F
 from fairseq.models import FairseqLanguageModel
 from fairseq.models.transformer import TransformerDecoderBase
-from fairseq.modules import MultiheadAttention, gelu_accurate
+from fairseq.modules import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
 from sld_user_dir.decoding.fixed_linear import FixedLinear
+from sld_user_dir.models.causal_decoder import LACKING, activate
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
@@ -174,7 +175,7 @@ class PromptCache:
         if not layer.normalize_before:
             x = layer.self_attn_layer_norm(x)
         y = layer.final_layer_norm(x) if layer.normalize_before else x
-        x = x + products.fc2(_activation(layer)(products.fc1(y)))
+        x = x + products.fc2(activate(layer.activation_fn, products.fc1(y)))
         return x if layer.normalize_before else layer.final_layer_norm(x)
 
     def _output(self, x: Tensor) -> Tensor:
@@ -275,8 +276,7 @@ def _unsupported_layer(layer: nn.Module) -> Optional[str]:
     linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, layer.fc1, layer.fc2)
     if not all(type(module) is nn.Linear for module in linear):
         return "its linear layers are quantised"
-    extras = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
-    return next((f"layers have {name}" for name in extras if getattr(layer, name, None) is not None), None)
+    return next((f"layers have {name}" for name in LACKING if getattr(layer, name, None) is not None), None)
 
 
 class _Products:
@@ -303,13 +303,3 @@ def _heads(x: Tensor, attention: MultiheadAttention) -> Tensor:
 def _softmax(scores: Tensor) -> Tensor:
     """In float32 at least, as fairseq does."""
     return torch.softmax(scores.float() if scores.dtype.itemsize < 4 else scores, dim=-1).to(scores.dtype)
-
-
-def _activation(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The layer's activation; fairseq's `gelu_fast` by one kernel in place of eight (same function)."""
-    function: Any = layer.activation_fn
-    return _gelu_tanh if function is gelu_accurate else function
-
-
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")

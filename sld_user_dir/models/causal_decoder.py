@@ -54,7 +54,7 @@ class CausalDecoderLayer(TransformerDecoderLayerBase):
         x = x + _drop(self.dropout_module, causal_self_attention(self.self_attn, y))
         x = x if before else self.self_attn_layer_norm(x)
         y = self.final_layer_norm(x) if before else x
-        y = _drop(self.activation_dropout_module, _activate(self.activation_fn, self.fc1(y)))
+        y = _drop(self.activation_dropout_module, activate(self.activation_fn, self.fc1(y)))
         x = x + _drop(self.dropout_module, self.fc2(y))
         return x if before else self.final_layer_norm(x)
 
@@ -150,6 +150,6 @@ def _drop(module: FairseqDropout, x: Tensor) -> Tensor:
     return dropout(x, module.p, _drops(module))
 
 
-def _activate(function: Any, x: Tensor) -> Tensor:
+def activate(function: Any, x: Tensor) -> Tensor:
     """fairseq's ``gelu_accurate`` (alias ``gelu_fast``) by one kernel instead of eight."""
     return F.gelu(x, approximate="tanh") if function is gelu_accurate else function(x)
