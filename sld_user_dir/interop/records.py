@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Optional
 
@@ -32,9 +32,6 @@ class Record:
     fields: dict[str, str] = field(default_factory=dict)
     where: str = ""
     """FILE:LINE"""
-
-    def with_text(self, text: str) -> Record:
-        return replace(self, text=text)
 
 
 @dataclass(frozen=True)
