@@ -8,6 +8,7 @@ from sld_user_dir.clustering.assign import CpuAssigner, TorchAssigner
 from sld_user_dir.clustering.device import DeviceError, resolve_gpus
 from sld_user_dir.clustering.kmeans import KMeans, KMeansError
 from sld_user_dir.clustering.quality import UNLABELLED, fit_report, frame_labels, label_report, read_ctm, usage_report
+from sld_user_dir.clustering.relocate import relocate
 from sld_user_dir.clustering.sample import FrameSample, merge_file, plan_memory, save_sample
 
 
@@ -68,6 +69,28 @@ def test_no_cluster_stays_empty():
         assert len(np.unique(kmeans.assign(points))) == 40
     with pytest.raises(KMeansError, match="41 clusters stay empty: 2040 frames, 40 of them distinct"):
         KMeans.fit(points, 41, device="cpu")
+
+
+def test_centroids_move_to_where_they_are_needed():
+    rng = np.random.default_rng(0)
+    clouds = 100 * rng.standard_normal((8, 5)).astype(np.float32)
+    frames = np.repeat(clouds, 50, axis=0) + rng.standard_normal((400, 5)).astype(np.float32)
+    crowded = frames[:8]  # all in the first cloud, where Lloyd's iterations leave most of them
+
+    def lloyd(centroids, iterations=3):
+        for _ in range(iterations):
+            nearest = ((frames[:, None] - centroids) ** 2).sum(2).argmin(1)
+            means = [frames[nearest == k].mean(0) if (nearest == k).any() else centroids[k] for k in range(8)]
+            centroids = np.array(means, dtype=np.float32)
+        return centroids
+
+    def inertia(centroids):
+        return ((frames[:, None] - centroids) ** 2).sum(2).min(1).mean()
+
+    assert inertia(lloyd(crowded, 30)) > 1000
+    assert inertia(relocate(frames, crowded, lloyd, seed=0)) < 10
+    settled = lloyd(clouds)
+    np.testing.assert_array_equal(relocate(frames, settled, lambda c: c + 1, seed=0), settled)  # no move helps
 
 
 @pytest.mark.parametrize(
