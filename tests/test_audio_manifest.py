@@ -74,6 +74,7 @@ HEADER = '# format: "audio-manifest/1"\n'
         ("", "empty"),
         (HEADER, "no column names"),
         (HEADER + "id\ttext\n", r":2: no column path"),
+        (HEADER + "id\tpath\ttext\tpath\na\tb\tc\td\n", r":2: a column twice among .*'path'.*; name each column once"),
         (HEADER + "id\tpath\na\tb\tc\n", r":3: 3 columns, expected 2"),
         (HEADER + "id\tpath\tn_samples\na\tb\tmany\n", r":3: .*n_samples"),
         (HEADER + "id\tpath\na\tb\na\tc\n", "duplicate id 'a'"),
@@ -123,6 +124,9 @@ def test_text_beside_audio_pattern_and_table(tmp_path):
     (tmp_path / "t.tsv").write_text("file\ttext\nx\ty\n")
     with pytest.raises(AudioManifestError, match="no column path"):
         read_table(tmp_path / "t.tsv", tmp_path)
+    (tmp_path / "twice.csv").write_text("path,text,text\nx,y,z\n")
+    with pytest.raises(AudioManifestError, match=r"twice\.csv:1: a column twice"):
+        read_table(tmp_path / "twice.csv", tmp_path)
 
 
 def break_files(folder):

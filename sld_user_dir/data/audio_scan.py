@@ -82,13 +82,17 @@ def read_table(path: Path, root: Path) -> list[Recording]:
     """Recordings of a .tsv or .csv table with columns path and text (and id, speaker, …).
 
     Raises:
-        AudioManifestError: a required column is missing.
+        AudioManifestError: a required column is missing, or a column is there twice.
     """
     with open(path, encoding="utf-8", newline="") as handle:
         if path.suffix == ".csv":
-            rows = list(csv.DictReader(handle))
+            reader = csv.DictReader(handle)
         else:  # quotation marks are text in a .tsv
-            rows = list(csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
+            reader = csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
+        columns = list(reader.fieldnames or [])
+        if len(set(columns)) < len(columns):
+            raise AudioManifestError(f"{path}:1: a column twice among {columns}; name each column once")
+        rows = list(reader)
     for needed in ("path", "text"):
         if rows and needed not in rows[0]:
             raise AudioManifestError(f"{path}:1: no column {needed}; name the columns on the first line")
