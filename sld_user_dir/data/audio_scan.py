@@ -128,8 +128,8 @@ def check(recordings: list[Recording], limits: Limits, workers: int = 4) -> tupl
 
 
 def rejected_path(out: Path) -> Path:
-    """`train.tsv` -> `train.rejected.tsv`."""
-    return out.with_suffix(".rejected.tsv")
+    """`train.tsv` -> `train.rejected.tsv`, and `train.npz` -> `train.npz.rejected.tsv`."""
+    return out.with_suffix(".rejected.tsv") if out.suffix == ".tsv" else out.with_name(f"{out.name}.rejected.tsv")
 
 
 def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
@@ -139,6 +139,12 @@ def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
         for one in rejected:
             values = (one.id, str(one.path), one.reason)
             handle.write("\t".join(" ".join(value.split()) for value in values) + "\n")
+
+
+def read_rejected(path: Path) -> list[Rejected]:
+    """What `write_rejected` wrote."""
+    rows = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:])
+    return [Rejected(identity, Path(name), reason) for identity, name, reason in rows]
 
 
 def _check_one(recording: Recording, limits: Limits) -> Union[Recording, Rejected]:
