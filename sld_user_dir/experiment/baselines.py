@@ -16,6 +16,9 @@ def dealt_out_wer(records: Sequence[Record], seed: int = 0, deals: int = DEALS) 
 
     Saying nothing at all scores 100. A system that only knows how the corpus talks scores the same
     before and after; the gap is what it has heard.
+
+    Raises:
+        ValueError: not one word in the references.
     """
     rng, total = random.Random(seed), ErrorCounts()
     references = [(record.reference or "").split() for record in records]
@@ -23,4 +26,6 @@ def dealt_out_wer(records: Sequence[Record], seed: int = 0, deals: int = DEALS) 
     for _ in range(deals):
         rng.shuffle(hypotheses)
         total = sum((error_counts(r, h) for r, h in zip(references, hypotheses)), total)
+    if total.rate is None:
+        raise ValueError("the references hold no words; is this the right manifest?")
     return total.rate
