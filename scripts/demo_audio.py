@@ -98,6 +98,7 @@ def run(script: str, *arguments: object) -> None:
         code = main_of_script([*map(str, arguments)])
     if code != 0:
         raise ExperimentError(f"{script} failed, see above")
+    # what is indented or in braces is a report in JSON
     print("\n".join(line for line in said.getvalue().splitlines() if line[:1] not in "{} "), flush=True)
 
 
@@ -150,7 +151,10 @@ def make_data(config: DemoAudioConfig) -> Path:
     write_manifest(data / "train.tsv", [*plain, *joined], plain.provenance, plain.header)
     pieces = ["--text-vocab-size", config.text_tokenizer] if config.text_tokenizer.isdecimal() else []
     kind = "sentencepiece" if pieces else config.text_tokenizer
-    run("build_vocab.py", "--data", data, "--text-tokenizer", kind, *pieces)
+    try:
+        run("build_vocab.py", "--data", data, "--text-tokenizer", kind, *pieces)
+    except ExperimentError as error:
+        raise ExperimentError(f"{error}; little text wants --text-tokenizer char, or fewer pieces") from error
     return data
 
 
