@@ -1,6 +1,7 @@
 # `make help` lists the targets. Everything runs in .venv, which is made at first use and then reused.
 #   PYTHON=python3.11     interpreter for .venv (3.10, 3.11 or 3.12)
 #   TORCH="torch==2.9.1"  another torch, a GPU build for example      GPU=1 / GPU=0  faiss-gpu / faiss-cpu
+#   AUDIO=folder          recordings for demo-audio
 #   ARGS="-k losses"      more arguments for pytest                   WORKERS=2      test processes
 PYTHON ?=
 TORCH ?=
@@ -8,6 +9,7 @@ GPU ?=
 ARGS ?=
 WORKERS ?= 2
 PRESET ?= quick
+AUDIO ?=
 
 BOOTSTRAP := $(firstword $(shell command -v python3) $(shell command -v python) $(PYTHON))
 RUN := .venv/bin/python
@@ -16,7 +18,7 @@ TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
 BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu lint format typecheck bench clean
+.PHONY: help setup demo demo-audio test test-slow test-gpu lint format typecheck bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +30,9 @@ setup:  ## make .venv and install everything (about 3 minutes; at once if it is 
 
 demo: setup  ## train the three criteria on spoken digits, decode, score, report (PRESET=quick or full)
 	@$(RUN) scripts/demo.py --preset $(PRESET)
+
+demo-audio: setup  ## recordings to a word error rate: prompts fetched by apt-get, or AUDIO=folder
+	@$(RUN) scripts/demo_audio.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)
 
 test: setup  ## the test suite, without what is slow or needs a GPU
 	@$(TEST) -m "not slow and not gpu" $(ARGS)

@@ -5,7 +5,8 @@
     python scripts/train_kmeans.py --audio train.audio.tsv --out km2000.npz \\
         --features facebook/hubert-base-ls960 --layer 9 --num-units 2000 --device gpu
 
-The file stores the features, so scripts/extract_units.py needs to be told only the file.
+The file stores the features, so scripts/extract_units.py needs to be told only the file. Drawn
+recordings that could not be used stand in OUT with .rejected.tsv, with reasons.
 """
 
 import json
@@ -18,6 +19,7 @@ from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.clustering.device import DeviceError
 from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.data.audio_scan import read_rejected, rejected_path
 from sld_user_dir.features.frontend import FeatureConfig
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.logs import log_progress
@@ -64,6 +66,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"train_kmeans.py: {error}", file=sys.stderr)
         return 1
     kmeans = KMeans.load(files.out)
+    left_out = len(read_rejected(rejected_path(files.out)))
+    print(f"{files.out}: written; {left_out} recordings left out ({rejected_path(files.out)})", file=sys.stderr)
     peak = peak_memory_bytes()
     if peak:
         print(f"peak memory {peak / 2**30:.2f} GiB", file=sys.stderr)

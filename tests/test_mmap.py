@@ -94,6 +94,7 @@ BAD = {
     "bad-header": HEAD + "# x\n" + ROWS,
     "no-provenance": HEAD.split("\n")[0] + "\n" + ROWS,
     "no-text": HEAD + "id\tunits\na\t1\n",
+    "repeated-column": HEAD + "id\tunits\ttext\ttext\na\t1 2\tx\ty\n",
     "columns": HEAD + ROWS + "c\t1\n",
     "empty-line": HEAD + ROWS + "\n",
     "empty-id": HEAD + ROWS + "\t1\tx\n",

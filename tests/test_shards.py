@@ -14,6 +14,7 @@ import soundfile
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.data.audio_manifest import Recording, write_audio_manifest
+from sld_user_dir.data.audio_scan import rejected_path
 from sld_user_dir.features.frontend import FeatureConfig, build_front_end
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.jobs import ExtractJob
@@ -138,8 +139,11 @@ def test_kmeans_does_not_depend_on_shards(tmp_path):
         job = TrainJob(tmp_path / f"k{n}.npz", n, audio, FEATURES, config)
         run_job(job, ExecutorConfig(shards=n))
         kmeans = KMeans.load(job.out)
-        hashes.add(kmeans.sha256)
+        table = rejected_path(job.out).read_text()
+        hashes.add((kmeans.sha256, table))
     assert len(hashes) == 1
+    (rejected,) = table.splitlines()[1:]  # u05 is broken; that u08 has no text is no matter here
+    assert rejected.startswith("u05\t") and "not readable as audio" in rejected
     assert kmeans.metadata["training"]["n_frames"] == 300
     assert kmeans.metadata["quality"]["held_out_frames"] > 0
     assert kmeans.metadata["encoder"] == build_front_end(FEATURES).encoder

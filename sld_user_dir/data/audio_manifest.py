@@ -177,6 +177,8 @@ def _read_table(path: Path, lines: list[str]) -> list[Recording]:
     if first >= len(lines):
         raise AudioManifestError(f"{path}:{first}: no column names; wanted {', '.join(COLUMNS)}")
     columns = lines[first].split("\t")
+    if len(set(columns)) < len(columns):
+        raise AudioManifestError(f"{path}:{first + 1}: a column twice among {columns}; name each column once")
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise AudioManifestError(

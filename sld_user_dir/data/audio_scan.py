@@ -82,13 +82,17 @@ def read_table(path: Path, root: Path) -> list[Recording]:
     """Recordings of a .tsv or .csv table with columns path and text (and id, speaker, …).
 
     Raises:
-        AudioManifestError: a required column is missing.
+        AudioManifestError: a required column is missing, or a column is there twice.
     """
     with open(path, encoding="utf-8", newline="") as handle:
         if path.suffix == ".csv":
-            rows = list(csv.DictReader(handle))
+            reader = csv.DictReader(handle)
         else:  # quotation marks are text in a .tsv
-            rows = list(csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
+            reader = csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
+        columns = list(reader.fieldnames or [])
+        if len(set(columns)) < len(columns):
+            raise AudioManifestError(f"{path}:1: a column twice among {columns}; name each column once")
+        rows = list(reader)
     for needed in ("path", "text"):
         if rows and needed not in rows[0]:
             raise AudioManifestError(f"{path}:1: no column {needed}; name the columns on the first line")
@@ -124,8 +128,8 @@ def check(recordings: list[Recording], limits: Limits, workers: int = 4) -> tupl
 
 
 def rejected_path(out: Path) -> Path:
-    """`train.tsv` -> `train.rejected.tsv`."""
-    return out.with_suffix(".rejected.tsv")
+    """`train.tsv` -> `train.rejected.tsv`, and `train.npz` -> `train.npz.rejected.tsv`."""
+    return out.with_suffix(".rejected.tsv") if out.suffix == ".tsv" else out.with_name(f"{out.name}.rejected.tsv")
 
 
 def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
@@ -135,6 +139,12 @@ def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
         for one in rejected:
             values = (one.id, str(one.path), one.reason)
             handle.write("\t".join(" ".join(value.split()) for value in values) + "\n")
+
+
+def read_rejected(path: Path) -> list[Rejected]:
+    """What `write_rejected` wrote."""
+    rows = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:])
+    return [Rejected(identity, Path(name), reason) for identity, name, reason in rows]
 
 
 def _check_one(recording: Recording, limits: Limits) -> Union[Recording, Rejected]:

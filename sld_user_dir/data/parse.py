@@ -59,7 +59,7 @@ def parse_chunks(path: Path, digest: Any = None) -> tuple[Head, Iterator[Chunk]]
     header, first_line = _read_header(path, top)
     provenance = _read_provenance(path, header)
     columns = top[-1].split("\t")
-    if any(name not in columns for name in REQUIRED):
+    if any(name not in columns for name in REQUIRED) or len(set(columns)) < len(columns):
         raise Suspicious("columns")
     head = Head(header, provenance, columns, first_line + 1)
     return head, _chunks(lines, head)

@@ -4,15 +4,19 @@ The last two are submitit's executors. Only shards that are missing are submitte
 """
 
 import logging
+import os
 import re
+import subprocess
 import time
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from sld_user_dir.pipeline.shards import Job, ShardError
 
 logger = logging.getLogger(__name__)
 EXECUTORS = ("inline", "local", "slurm")
+QUEUE_EVERY_SECONDS = 10.0
+QUEUE_GRACE_SECONDS = 60.0  # a result written on another machine may show late on a network disk
 
 
 @dataclass
@@ -89,26 +93,62 @@ def _submit(job: Job, pending: List[int], config: ExecutorConfig) -> None:
     for start in range(0, len(pending), width):
         indices = pending[start : start + width]
         handles = dict(zip(indices, executor.map_array(job.run_shard, indices)))
-        failed.update(_wait(handles))
+        failed.update(_wait(handles, config.executor == "slurm"))
     if failed:
         listing = "; ".join(f"shard {i}: {why}" for i, why in sorted(failed.items()))
         raise ShardError(f"{job.out}: {len(failed)} shards failed; run again, it makes these only. {listing}")
 
 
-def _wait(handles: Dict[int, Any], poll_seconds: float = 0.5) -> Dict[int, str]:
+def _wait(handles: Dict[int, Any], on_slurm: bool, poll_seconds: float = 0.5) -> Dict[int, str]:
     """Wait for submitit jobs by shard; why each that failed did."""
     failed, left = {}, dict(handles)
+    queue = _Queue() if on_slurm else None
     while left:
         for index, handle in list(left.items()):
-            if not handle.done():
+            why = None
+            if handle.done():
+                error = handle.exception()
+                why = _cause(error) if error is not None else None
+            elif queue and queue.has_lost(handle.job_id):
+                why = "SLURM ended it without a result: cancelled, or out of time or memory"
+            else:
                 continue
             del left[index]
-            error = handle.exception()
-            if error is not None:
-                failed[index] = f"{_cause(error)} (log: {handle.paths.stderr})"
-            logger.info("shard %d %s, %d running", index, "failed" if error else "done", len(left))
+            if why:
+                failed[index] = f"{why} (log: {handle.paths.stderr})"
+            logger.info("shard %d %s, %d left", index, "failed" if why else "done", len(left))
         time.sleep(poll_seconds if left else 0)
     return failed
+
+
+class _Queue:
+    """Which jobs have left SLURM's queue. submitit asks `sacct`, which fails on clusters without
+    accounting and is asked every ten minutes at most: a killed shard would be waited for for ever."""
+
+    def __init__(self) -> None:
+        self._asked = float("-inf")
+        self._queued: Optional[Set[str]] = None  # None: could not be asked
+        self._missed: Dict[str, float] = {}  # job: since when
+
+    def has_lost(self, job_id: str) -> bool:
+        """Whether the job has been out of the queue for so long that its result would have been seen."""
+        now = time.monotonic()
+        if now - self._asked > QUEUE_EVERY_SECONDS:
+            self._asked, self._queued = now, _queued_jobs()
+        if self._queued is None or job_id in self._queued:
+            self._missed.pop(job_id, None)
+            return False
+        return now - self._missed.setdefault(job_id, now) > QUEUE_GRACE_SECONDS
+
+
+def _queued_jobs() -> Optional[Set[str]]:
+    """Ids, `7` or `7_0`, of this user's jobs that wait or run; None where SLURM does not answer."""
+    command = ["squeue", "--noheader", "--array", "--user", str(os.getuid()), "--format=%i"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return set(done.stdout.split()) if done.returncode == 0 else None
 
 
 def _cause(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from sld_user_dir.clustering.sample import (
     stable_random,
 )
 from sld_user_dir.data.audio_manifest import Recording, read_audio_manifest
-from sld_user_dir.data.audio_scan import Rejected
+from sld_user_dir.data.audio_scan import Rejected, read_rejected, rejected_path, write_rejected
 from sld_user_dir.features.frontend import FeatureConfig, FrontEnd, build_front_end
 from sld_user_dir.pipeline.shards import Job, file_sha256, shard_of
 from sld_user_dir.pipeline.stream import StreamConfig, speaker_stats, stream_bytes, stream_frames
@@ -82,18 +82,20 @@ class TrainJob(Job):
         recordings = read_audio_manifest(self.audio)
         held_out, train = choose_recordings(recordings, front_end, self.train)
         samples = self._empty_samples(front_end, recordings)
+        rejected: list[Rejected] = []
         for name, chosen in (("held_out", held_out), ("train", train)):
             mine = list(shard_of(chosen, index, self.n_shards))
-            rejected = sample_frames(mine, recordings, front_end, samples[name], self.stream)
-            for one in rejected:
-                logger.warning("%s: left out: %s", one.path, one.reason)
+            rejected += sample_frames(mine, recordings, front_end, samples[name], self.stream)
+        write_rejected(rejected_path(path), rejected)  # before the shard appears
         save_sample(path.with_suffix(".npz"), **samples)
 
     def merge(self, paths: list[Path]) -> None:
         front_end = build_front_end(self.features, self.train.device, self.stream.batch_seconds)
-        samples = self._empty_samples(front_end, read_audio_manifest(self.audio))
+        recordings = read_audio_manifest(self.audio)
+        samples = self._empty_samples(front_end, recordings)
         for path in paths:
             merge_file(path, **samples)
+        self._write_rejected(paths, recordings)
         frames, held_out = samples["train"].finish()[1], samples["held_out"].finish()[1]
         config = self.train
         kmeans = KMeans.fit(
@@ -115,6 +117,15 @@ class TrainJob(Job):
             "frames_seen": samples["train"].seen,
         }
         KMeans(kmeans.centroids, metadata).save(self.out)
+
+    def _write_rejected(self, paths: list[Path], recordings: list[Recording]) -> None:
+        """One table, in the manifest's order, so that it does not depend on the shards."""
+        rejected = [one for path in paths for one in read_rejected(rejected_path(path))]
+        place = {one.id: i for i, one in enumerate(recordings)}
+        table = rejected_path(self.out)
+        write_rejected(table, sorted(rejected, key=lambda one: place[one.id]))
+        if rejected:
+            logger.warning("%d recordings left out, named in %s", len(rejected), table)
 
     def _empty_samples(self, front_end: FrontEnd, recordings: list[Recording]) -> dict[str, FrameSample]:
         config, dim = self.train, front_end.dim

@@ -1,0 +1,152 @@
+"""Asterisk's English telephone prompts, as Debian packages them: one voice, 8 kHz, 25 minutes.
+
+`apt-get download` and `dpkg -x` fetch and unpack two packages, without root and without installing
+anything. Transcripts are lines `name: text`, names being paths below the folder of sounds without
+their ending; what stands in brackets is a remark, and a prompt with nothing else is not speech.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+from ..atomic import atomic_path
+
+PACKAGES = ("asterisk-core-sounds-en-wav", "asterisk-core-sounds-en")
+LICENSE = "CC BY-SA 3.0"
+ATTRIBUTION = (
+    "Asterisk core sounds, English, recorded by Allison Smith (www.theivrvoice.com), financed by Digium, Inc.; "
+    "from Debian's packages " + ", ".join(PACKAGES)
+)
+TRANSCRIPTS = "core-sounds-en.txt.gz"
+OTHERWISE = "or name a folder of recordings: make demo-audio AUDIO=folder"
+_REMARK = re.compile(r"\[[^]]*\]|<[^>]*>|\([^)]*\)")
+
+
+class CorpusError(RuntimeError):
+    """The prompts cannot be had or read; the message tells the remedy."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a tree of sounds and its transcripts hold."""
+
+    root: Path
+    spoken: list[tuple[str, str]]
+    """name and text of each prompt that is speech and there, in the transcripts' order"""
+    not_speech: list[str]
+    """names whose text is but a remark: tones, silence"""
+    missing: list[str]
+    """names with a text and without a file"""
+    untranscribed: list[str]
+    """files without a line"""
+
+
+def fetch(folder: Path) -> Path:
+    """Download and unpack the packages into `folder`, unless that has been done.
+
+    Returns:
+        the folder of the unpacked tree.
+
+    Raises:
+        CorpusError: no apt, no network, no package lists.
+    """
+    tree = folder / "unpacked"
+    if tree.exists():
+        return tree
+    for program in ("apt-get", "dpkg"):
+        if shutil.which(program) is None:
+            raise CorpusError(f"the prompts come by {program}, which this machine lacks: take a Debian, {OTHERWISE}")
+    folder.mkdir(parents=True, exist_ok=True)
+    _download(folder)
+    aside = folder / f".unpacked.{os.getpid()}"
+    for package in PACKAGES:
+        for archive in sorted(folder.glob(f"{package}_*.deb")):
+            _run(["dpkg", "-x", archive.name, aside.name], folder)
+    os.replace(aside, tree)
+    return tree
+
+
+def _download(folder: Path) -> None:
+    command = ["apt-get", "download", *PACKAGES]
+    try:
+        _run(command, folder)
+    except CorpusError:
+        if os.geteuid() != 0:
+            raise
+        _run(["apt-get", "update"], folder)  # a fresh container has no package lists
+        _run(command, folder)
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    print("$", " ".join(command), flush=True)
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise CorpusError(
+            f"{' '.join(command)} failed ({said}): check the network, bring apt's lists up to date "
+            f"(apt-get update, as root), {OTHERWISE}"
+        )
+
+
+def read_prompts(tree: Path) -> Prompts:
+    """Sort the transcripts' names into those that are speech and there, and the others.
+
+    Args:
+        tree: holds `core-sounds-en.txt.gz` and a folder of .wav files somewhere below.
+
+    Raises:
+        CorpusError: no transcripts, no sounds, a line that is not `name: text`.
+    """
+    listings = sorted(tree.rglob(TRANSCRIPTS))
+    if not listings:
+        raise CorpusError(f"{tree}: no {TRANSCRIPTS} below it; remove the folder and fetch again")
+    texts = _texts(listings[0])
+    root = _sounds(tree, texts)
+    files = {str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.wav")}
+    spoken = {name: words for name, text in texts.items() if (words := _spoken(text))}
+    return Prompts(
+        root=root,
+        spoken=[(name, text) for name, text in spoken.items() if name in files],
+        not_speech=[name for name in texts if name not in spoken],
+        missing=[name for name in spoken if name not in files],
+        untranscribed=sorted(files - texts.keys()),
+    )
+
+
+def write_table(prompts: Prompts, path: Path) -> None:
+    """The table that scripts/make_audio_manifest.py reads: columns path and text."""
+    with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
+        out.write("path\ttext\n")
+        out.writelines(f"{name}.wav\t{text}\n" for name, text in prompts.spoken)
+
+
+def _texts(path: Path) -> dict[str, str]:
+    texts = {}
+    with gzip.open(path, "rt", encoding="utf-8") as handle:
+        for number, line in enumerate(handle, 1):
+            if not line.strip() or line.startswith(";"):
+                continue
+            name, colon, text = line.partition(":")
+            if not colon or not name.strip():
+                raise CorpusError(f"{path}:{number}: not 'name: text'; remove the folder and fetch again")
+            texts[name.strip()] = " ".join(text.split())
+    return texts
+
+
+def _spoken(text: str) -> str:
+    return " ".join(_REMARK.sub(" ", text).split())
+
+
+def _sounds(tree: Path, texts: dict[str, str]) -> Path:
+    """The folder that the names count from: the one below which most of them are."""
+    candidates = {path.parent for path in tree.rglob("*.wav")}
+    if not candidates:
+        raise CorpusError(f"{tree}: no .wav below it; remove the folder and fetch again")
+    return max(sorted(candidates), key=lambda folder: sum((folder / f"{name}.wav").exists() for name in texts))
