@@ -42,7 +42,7 @@ def example(language: str) -> str:
     text = (ROOT / "docs" / "interop.md").read_text(encoding="utf-8")
     (part,) = re.findall(r"<!-- worked example -->\n(.*?)<!-- /worked example -->", text, re.S)
     (code,) = re.findall(rf"^```{language}\n(.*?)^```", part, re.M | re.S)
-    return code
+    return code.replace("\\\n", " ")
 
 
 def speak(text: str, random: np.random.Generator) -> np.ndarray:
