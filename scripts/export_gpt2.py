@@ -3,16 +3,20 @@
     python scripts/export_gpt2.py --checkpoint runs/sld/checkpoint_best.pt --data data/librispeech --out exported
 
 The exported vocabulary is text first, in GPT-2's order, then specials, then units; its symbols are
-listed in joint_symbols.json. A prompt is units, then <sep>; the transcript ends with </s>.
+listed in joint_symbols.json. A prompt is units, then <sep>; the transcript ends with </s>. README.md
+is its model card; scripts/model_card.py says what it holds.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
+from sld_user_dir.experiment.card_facts import gather
+from sld_user_dir.experiment.card_sections import CardOptions
+from sld_user_dir.experiment.model_card import model_card, write_card
 from sld_user_dir.models.gpt2_files import export_checkpoint
 
 
@@ -26,14 +30,25 @@ class Config:
     """data directory with the dict.txt and vocab.json that it was trained with"""
     out: Path
     """directory to write"""
+    results: List[Path] = field(default_factory=list)
+    """outputs of fairseq-generate with this checkpoint, for the WER in the model card"""
+    name: Optional[str] = None
+    """name of the model in its card; by default that of the directory"""
+    license: Optional[str] = None
+    """license of the weights, by Hugging Face's short name such as cc-by-sa-4.0"""
+    language: Optional[str] = None
+    """of the transcripts, as an ISO 639 code"""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
     parser.add_arguments(Config, dest="config")
-    config = parser.parse_args(argv).config
+    config: Config = parser.parse_args(argv).config
+    options = CardOptions(config.name or config.out.resolve().name, config.license, config.language, exported=True)
     try:
+        card = model_card(gather(config.checkpoint, config.data, config.results), options)
         export_checkpoint(config.checkpoint, config.data, config.out)
+        write_card(config.out / "README.md", card)
     except (ValueError, OSError) as error:
         print(f"export_gpt2.py: {error}", file=sys.stderr)
         return 1

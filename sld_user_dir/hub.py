@@ -245,7 +245,7 @@ class Model:
         array = np.asarray(units)
         if array.dtype.kind not in "iu" or array.ndim != 1:
             raise ValueError(f"{str(units)[:40]!r} is no list of raw units; give numbers such as [71, 12, 57]")
-        if self.provenance and self.provenance.deduplicated and bool((array[1:] == array[:-1]).any()):
+        if self.provenance and self.provenance.collapsed and bool((array[1:] == array[:-1]).any()):
             raise ValueError(
                 "units follow themselves, but the model was trained on de-duplicated ones; collapse the runs"
             )

@@ -17,6 +17,9 @@ MADE_BY = UnitProvenance("mfcc-39", None, 25.0, "sha256:ab", K, extra={"note": "
 HEADER = f'# format: "speech-unit-manifest/1"\n# provenance: {json.dumps({"encoder": "x", "layer": 6, "frame_rate_hz": 50, "kmeans": "sha256:0", "num_units": K})}\n'  # noqa: E501
 GOOD = HEADER + "id\tunits\ttext\tdurations\tspeaker\na\t1 2\tthree four\t1 4\tgeorge\nb\t8\tfive\t2\tjack\n"
 
+COLLAPSED = json.dumps({**json.loads(HEADER.split("provenance: ")[1]), "deduplicated": True})
+OTHER_HEADER = HEADER.replace('"x"', '"y"')
+
 # whatever a cell may hold: anything but tab and line break
 CELLS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\t\n"), max_size=12)
 NAMES = CELLS.filter(bool)
@@ -105,6 +108,20 @@ BAD = {
     ),
     "no format": (GOOD.encode().split(b"\n", 1)[1], 1, "not a unit manifest", "import_units.py"),
     "empty file": (b"", 1, "not a unit manifest", "import_units.py"),
+    "raw among de-duplicated": (
+        re.sub("provenance: .*", f"provenance: {COLLAPSED}", GOOD).replace("1 2\t", "1 1\t").encode(),
+        4,
+        "unit 1 of 'a' follows itself, but the header says that units are de-duplicated",
+        "raw and de-duplicated units do not mix",
+    ),
+    "units of two encoders": (
+        (GOOD + OTHER_HEADER + "id\tunits\ttext\nc\t1\tsix\n").encode(),
+        6,
+        "a second manifest begins here, whose units are",
+        "units of two encoders or k-means do not mix: keep the files apart",
+    ),
+    "a manifest twice": ((GOOD + GOOD).encode(), 6, "a second header among the rows, of the same units", "remove its"),
+    "half a second header": ((GOOD + HEADER.split("\n")[0]).encode(), 6, "a second header among the rows", "keep them"),
     "line ends of Windows": (GOOD.replace("\n", "\r\n").encode(), 3, "line ends of Windows", "plain line feeds"),
 }
 
@@ -119,6 +136,23 @@ def test_bad_input_names_file_line_and_remedy(tmp_path, case):
     message = str(error.value)
     assert message.startswith(f"{path}:{line}: ")
     assert problem in message and re.search(r"; .*" + re.escape(remedy), message)
+
+
+def test_units_of_two_encoders_are_both_named(tmp_path):
+    (tmp_path / "m.tsv").write_text(BAD["units of two encoders"][0].decode())
+    with pytest.raises(ManifestError, match=r"\(y layer 6, 50 Hz, .*but those above are .*\(x layer 6, 50 Hz, "):
+        read_manifest(tmp_path / "m.tsv")
+
+
+@pytest.mark.parametrize("subword, fine", [(None, False), ("sha256:1", True)])
+def test_subwords_of_deduplicated_units_may_repeat(tmp_path, subword, fine):
+    made_by = UnitProvenance("x", None, 50.0, "sha256:0", K, deduplicated=True, subword=subword)
+    write_manifest(tmp_path / "m.tsv", [Utterance("a", np.array([3, 3]), "x")], made_by)
+    if fine:
+        assert read_manifest(tmp_path / "m.tsv")[0].units.tolist() == [3, 3]
+    else:
+        with pytest.raises(ManifestError, match="unit 3 of 'a' follows itself"):
+            read_manifest(tmp_path / "m.tsv")
 
 
 @pytest.mark.parametrize(

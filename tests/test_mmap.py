@@ -70,7 +70,10 @@ def test_rows_in_many_chunks(path, chunk_bytes, monkeypatch):
     assert_same(open_manifest(path), read_manifest(path))
 
 
+COLLAPSED = HEAD.replace('"num_units"', '"deduplicated": true, "num_units"')
+
 GOOD = {
+    "de-duplicated": COLLAPSED + "id\tunits\ttext\na\t1 2\tyes\nb\t2 1\tno\nc\t1\tno\n",
     "durations": HEAD + "id\tdurations\tunits\ttext\na\t2 1\t1 2\tyes\nb\t7\t3\tno\n",
     "spaces": HEAD + "id\tunits\ttext\na\t 1  2 \tyes\nb\t003\tno\n",
     "units-last": HEAD + "text\tid\tunits\nyes\ta\t1 2\nzwölf\tb\t3\n",
@@ -88,6 +91,9 @@ def test_shapes_of_manifests(name, tmp_path):
 
 
 BAD = {
+    "runs": COLLAPSED + "id\tunits\ttext\na\t1 2\tyes\nb\t2 2 1\tno\nc\t1\tno\n",
+    "runs-in-the-last-row": COLLAPSED + "id\tunits\ttext\na\t1 2\tyes\nb\t3 1 1\tno\n",
+    "two-manifests": HEAD + ROWS + HEAD.replace('"k"', '"l"') + ROWS,
     "empty-file": "",
     "header-only": HEAD,
     "no-header": ROWS,

@@ -196,7 +196,10 @@ def test_state_is_plain_and_refuses_other_units(tmp_path):
 
 def test_two_manifests_of_different_units_do_not_mix(tmp_path):
     data = make_data(tmp_path, train=3, valid=3)
-    write_manifest(data / "valid.tsv", make_utterances(3), make_provenance(deduplicated=True))
+    collapsed = make_utterances(3)
+    for one in collapsed:
+        one.units = np.array([1, 2, 1], dtype=np.int32)
+    write_manifest(data / "valid.tsv", collapsed, make_provenance(deduplicated=True))
     _, task = setup(data)
     task.load_dataset("train")
     with pytest.raises(ManifestError, match="not de-duplicated"):

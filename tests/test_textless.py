@@ -8,6 +8,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from sld_user_dir.data.manifest import UnitProvenance, read_manifest
 from sld_user_dir.features.frontend import FeatureConfig, build_front_end
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn
-from sld_user_dir.interop.textless import DenseFrontEnd, EncoderSpec, encode, encoder_provenance
+from sld_user_dir.interop.textless import DenseFrontEnd, EncoderSpec, encode, encoder_provenance, register_quantizer
 from sld_user_dir.interop.vocoders import vocoder_input
 
 soundfile = pytest.importorskip("soundfile")
@@ -269,6 +270,22 @@ def test_without_the_library_the_message_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "textless.data.speech_encoder", None)
     with pytest.raises(InteropError, match=r"textless-lib is not on PyPI; docs/interop\.md says how to install it"):
         EncoderSpec().build()
+
+
+def test_a_quantizer_of_another_k_is_not_registered(exported, tmp_path, monkeypatch):
+    """The manager stands in for textless.checkpoint_manager."""
+    registered = []
+    manager = SimpleNamespace(storage={}, add_checkpoint=registered.append)
+    module = SimpleNamespace(CHECKPOINT_MANAGER=manager, Checkpoint=lambda *fields: fields)
+    monkeypatch.setitem(sys.modules, "textless.checkpoint_manager", module)
+    with pytest.raises(InteropError, match=rf"a quantizer of K={K}, asked for is K={K + 1}; correct --num-units") as it:
+        register_quantizer(exported, "stand-in", K + 1)
+    assert str(exported) in str(it.value) and not registered
+    assert register_quantizer(exported, "stand-in", K) == f"stand-in-kmeans-{K}"
+    assert registered == [(f"stand-in-kmeans-{K}", "", str(exported.resolve()), "")]
+    (tmp_path / "km.bin").write_bytes(b"nothing")
+    with pytest.raises(InteropError, match=r"km\.bin: no k-means"):
+        register_quantizer(tmp_path / "km.bin", "stand-in", K)
 
 
 def own_front_end(normalise="none"):

@@ -73,6 +73,11 @@ class UnitProvenance:
         """For imported units whose origin nobody has stated."""
         return cls(UNKNOWN, None, 0.0, UNKNOWN, num_units)
 
+    @property
+    def collapsed(self) -> bool:
+        """Whether no unit can follow itself; subwords of de-duplicated units can."""
+        return self.deduplicated and self.subword is None
+
     def describe(self) -> str:
         """One line for messages."""
         layer = "" if self.layer is None else f" layer {self.layer}"
@@ -229,7 +234,8 @@ def read_manifest(path: PathLike) -> Manifest:
     Raises:
         ManifestError: names file, line and remedy for a missing column, a unit outside
             0 … num_units - 1, an empty transcript or unit list, a duplicate id, a wrong
-            number of columns, durations that do not match, bytes that are not UTF-8.
+            number of columns, durations that do not match, bytes that are not UTF-8, runs of
+            a unit where the header says de-duplicated, a second manifest appended to the first.
     """
     path = Path(path)
     lines = _text_lines(path)
@@ -252,14 +258,14 @@ def read_manifest(path: PathLike) -> Manifest:
     if body and body[-1] == "":
         body.pop()
     rows = [line.split("\t") for line in body]
-    units = _check_rows(path, header_line + 1, columns, rows, provenance.num_units)
+    units = _check_rows(path, header_line + 1, columns, rows, provenance)
     offsets = np.cumsum([0, *map(len, units)], dtype=np.int64)
     flat = np.concatenate(units) if units else np.zeros(0, np.int32)
     return Manifest(path, provenance, header, columns, rows, flat, offsets, header_line + 1)
 
 
 def _check_rows(
-    path: Path, first_line: int, columns: list[str], rows: list[list[str]], num_units: int
+    path: Path, first_line: int, columns: list[str], rows: list[list[str]], made_by: UnitProvenance
 ) -> list[np.ndarray]:
     """Units of every row, after checking all that a row must satisfy."""
     place = {name: i for i, name in enumerate(columns)}
@@ -268,6 +274,7 @@ def _check_rows(
     for line, row in enumerate(rows, first_line):
         error = partial(ManifestError, path, line)
         if len(row) != len(columns):
+            _refuse_second_header(error, rows[line - first_line :], made_by)
             raise error(f"{len(row)} columns, expected {len(columns)}", "separate columns by one tab")
         name = row[place["id"]]
         if not name:
@@ -277,11 +284,36 @@ def _check_rows(
         seen[name] = line
         if not row[place["text"]].strip():
             raise error(f"empty transcript of {name!r}", "add the text or remove the line")
-        units = _units(row[place["units"]], num_units, error)
+        units = _units(row[place["units"]], made_by.num_units, error)
+        if made_by.collapsed and bool((same := units[1:] == units[:-1]).any()):
+            raise error(
+                f"unit {units[int(same.argmax())]} of {name!r} follows itself, but the header says that units are "
+                "de-duplicated",
+                "raw and de-duplicated units do not mix: extract all of them again in one way",
+            )
         if "durations" in place:
             _check_durations(row[place["durations"]], len(units), error)
         result.append(units)
     return result
+
+
+def _refuse_second_header(
+    error: Callable[[str, str], ManifestError], rows: list[list[str]], made_by: UnitProvenance
+) -> None:
+    """Say so where another manifest was appended to this one, `rows` being what begins with the odd line."""
+    if not rows[0][0].startswith(("# format:", "# provenance:")):
+        return
+    stated = next((row[0].partition(":")[2] for row in rows if row[0].startswith("# provenance:")), "")
+    try:
+        other = UnitProvenance(**json.loads(stated))
+    except (TypeError, ValueError):
+        raise error("a second header among the rows", "one file holds one manifest: keep them apart") from None
+    if other.fingerprint == made_by.fingerprint:
+        raise error("a second header among the rows, of the same units", "remove its lines and column names")
+    raise error(
+        f"a second manifest begins here, whose units are {other.describe()}, but those above are {made_by.describe()}",
+        "units of two encoders or k-means do not mix: keep the files apart, or extract all units again in one way",
+    )
 
 
 def _units(text: str, num_units: int, error: Callable[[str, str], ManifestError]) -> np.ndarray:

@@ -41,7 +41,7 @@ from .ragged import Ragged, ragged
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 RACY_NS = 2 * 10**9
 """A file that changed later than this before it was read may change again without a new time stamp."""
 

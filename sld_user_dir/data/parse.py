@@ -83,12 +83,21 @@ def _chunks(lines: Iterator[bytes], head: Head) -> Iterator[Chunk]:
         units, counts = parse_rows([row[place] for row in rows])
         if units.max() >= head.provenance.num_units:
             raise Suspicious("a unit outside the vocabulary")
+        if head.provenance.collapsed and _has_runs(units, counts):
+            raise Suspicious("runs of a unit")
         if durations is not None:
             frames, frame_counts = parse_rows([row[durations] for row in rows])
             if not np.array_equal(frame_counts, counts) or frames.min() < 1:
                 raise Suspicious("durations")
         fields = [b"\t".join(row[:place] + row[place + 1 :]) for row in rows]
         yield Chunk(units, counts, fields)
+
+
+def _has_runs(units: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether a unit follows itself within a row."""
+    same = units[1:] == units[:-1]
+    same[np.cumsum(counts)[:-1] - 1] = False  # the last of a row and the first of the next
+    return bool(same.any())
 
 
 def _row_checker(columns: list[str], seen: set[bytes]) -> Callable[[list[bytes]], None]:

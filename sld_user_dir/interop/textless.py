@@ -21,6 +21,7 @@ from ..data.manifest import UNKNOWN, UnitProvenance
 from ..features.audio import FloatArray
 from ..features.frontend import FrontEnd
 from .records import InteropError
+from .sklearn_kmeans import import_sklearn
 
 INSTALL = "textless-lib is not on PyPI; docs/interop.md says how to install it"
 
@@ -171,7 +172,16 @@ def register_quantizer(path: Path, dense_model: str, num_units: int) -> str:
 
     Returns:
         the name under which `SpeechEncoder.by_name(dense_model, "kmeans", num_units, …)` finds it.
+
+    Raises:
+        InteropError: the file holds no k-means, or one of another K.
     """
+    found = import_sklearn(Path(path), trust_pickle=True)  # as textless-lib itself will load it
+    if found.num_units != num_units:
+        raise InteropError(
+            f"{path}: a quantizer of K={found.num_units}, asked for is K={num_units}; correct --num-units, or name the "
+            "quantizer of that K"
+        )
     manager = _textless("textless.checkpoint_manager")
     name = f"{dense_model}-kmeans-{num_units}"
     # an absolute name stays as it is when textless-lib joins it to its folder

@@ -24,6 +24,7 @@ from ..data.mmap import open_manifest
 from ..data.unit_dataset import UnitDataset, dataset_from_manifest
 from ..data.update_counts import UpdateCountsIterator
 from ..vocab import JointVocabulary, TextView, UnitString, UnitView
+from .checkpoint_check import state_to_go_on_from
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,12 @@ class SpeechUnitLMConfig(FairseqDataclass):
     eval_wer_beam: int = field(default=1, metadata={"help": "beam size of --eval-wer; 1 is greedy decoding"})
     eval_wer_max_len: int = field(default=200, metadata={"help": "most transcript tokens that --eval-wer decodes"})
     update_freq: List[int] = II("optimization.update_freq")  # noqa: RUF009
+    # where training goes on from: see checkpoint_check
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
+    continue_once: Optional[str] = II("checkpoint.continue_once")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    checkpoint_suffix: str = II("checkpoint.checkpoint_suffix")
 
 
 class TextDecoder:
@@ -106,6 +113,8 @@ class SpeechUnitLMTask(FairseqTask):
         self.vocab = vocab
         self.provenance: Dict[str, UnitProvenance] = {}
         self.checkpoint_provenance: Optional[UnitProvenance] = None
+        self.checkpoint_path: Optional[Path] = None  # in training only: what it goes on from
+        self.state_loaded = False
         self.wer_generator: Any = None
 
     @classmethod
@@ -189,11 +198,23 @@ class SpeechUnitLMTask(FairseqTask):
             manifest.provenance.describe(),
         )
 
+    def build_criterion(self, cfg: Any, **kwargs: Any) -> Any:
+        """fairseq-train builds the criterion before it loads data and weights: the place to check what it goes on from.
+
+        Raises:
+            ValueError: that checkpoint is of another vocabulary.
+        """
+        if not self.state_loaded:
+            self.checkpoint_path, state = state_to_go_on_from(self.cfg)
+            if state:
+                self.load_state_dict(state)
+        return super().build_criterion(cfg, **kwargs)
+
     def _check_provenance(self) -> None:
         """Units of two origins in one model are an error that names both sides."""
         known = dict(self.provenance)
         if self.checkpoint_provenance is not None:
-            known = {"the checkpoint": self.checkpoint_provenance, **known}
+            known = {self._checkpoint_name(): self.checkpoint_provenance, **known}
         (first, expected), *others = known.items()
         for name, provenance in others:
             if provenance.fingerprint != expected.fingerprint:
@@ -201,8 +222,14 @@ class SpeechUnitLMTask(FairseqTask):
                     name,
                     None,
                     f"its units are {provenance.describe()}, but {first} has {expected.describe()}",
-                    "extract these units again with the same encoder and k-means",
+                    f"extract these units again with the same encoder and k-means{self._or_afresh()}",
                 )
+
+    def _checkpoint_name(self) -> str:
+        return "the checkpoint" if self.checkpoint_path is None else f"the checkpoint {self.checkpoint_path}"
+
+    def _or_afresh(self) -> str:
+        return "" if self.checkpoint_path is None else ", or train from scratch in another --save-dir"
 
     def state_dict(self) -> Dict[str, Any]:
         """What a checkpoint remembers: plain Python values only (torch loads weights_only)."""
@@ -214,13 +241,14 @@ class SpeechUnitLMTask(FairseqTask):
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another vocabulary or of other units."""
+        self.state_loaded = True
         state = dict(state_dict)
         vocabulary = state.pop("vocabulary", None)
         provenance = state.pop("unit_provenance", None)
         if vocabulary is not None and vocabulary != self.vocab.fingerprint:
             raise ValueError(
-                f"the checkpoint's vocabulary is {vocabulary}, but that of {self.cfg.data} is "
-                f"{self.vocab.fingerprint}; use the dict.txt and vocab.json it was trained with"
+                f"{self._checkpoint_name()}'s vocabulary is {vocabulary}, but that of {self.cfg.data} is "
+                f"{self.vocab.fingerprint}; use the dict.txt and vocab.json it was trained with{self._or_afresh()}"
             )
         if provenance is not None:
             self.checkpoint_provenance = UnitProvenance(**provenance)

@@ -1,0 +1,59 @@
+"""A model card beside a checkpoint: data, units, vocabulary, objective, training, WER where it was measured, commands.
+
+    python scripts/model_card.py --checkpoint runs/sld/checkpoint_best.pt --data data/librispeech \\
+        --results results/generate-test.txt --license cc-by-4.0 --language en
+
+Writes README.md in Hugging Face's form into the checkpoint's folder. Everything is read from the files;
+test sets are scored from fairseq-generate's outputs, and without them the card says "not evaluated".
+scripts/export_gpt2.py writes the same card beside the model that it exports.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from simple_parsing import ArgumentParser, DashVariant
+
+from sld_user_dir.experiment.card_facts import gather
+from sld_user_dir.experiment.card_sections import CardOptions
+from sld_user_dir.experiment.model_card import model_card, write_card
+
+
+@dataclass
+class Config:
+    """What the card is about, and what no file tells."""
+
+    checkpoint: Path
+    """fairseq checkpoint of the task speech_unit_lm"""
+    data: Path
+    """data directory of its training: dict.txt, vocab.json and the manifests"""
+    results: List[Path] = field(default_factory=list)
+    """outputs of fairseq-generate with this checkpoint, generate-<test set>.txt"""
+    out: Optional[Path] = None
+    """file to write; by default README.md in the checkpoint's folder"""
+    name: Optional[str] = None
+    """name of the model; by default that of the folder"""
+    license: Optional[str] = None
+    """license of the weights, by Hugging Face's short name such as cc-by-sa-4.0"""
+    language: Optional[str] = None
+    """of the transcripts, as an ISO 639 code"""
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
+    parser.add_arguments(Config, dest="config")
+    config: Config = parser.parse_args(argv).config
+    out = config.out or config.checkpoint.parent / "README.md"
+    try:
+        options = CardOptions(config.name or out.resolve().parent.name, config.license, config.language)
+        write_card(out, model_card(gather(config.checkpoint, config.data, config.results), options))
+    except (ValueError, OSError) as error:
+        print(f"model_card.py: {error}", file=sys.stderr)
+        return 1
+    print(f"{out}: written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
