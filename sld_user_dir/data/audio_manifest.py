@@ -13,10 +13,12 @@ root on the first line, then `path<TAB>samples`, with the transcripts in `.wrd` 
 from __future__ import annotations
 
 import json
+import math
 import os
+import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Iterable, Optional, Union
+from typing import Iterable, Optional, Sequence, Union
 
 from sld_user_dir.atomic import atomic_path
 
@@ -64,6 +66,18 @@ def with_speeds(recordings: Iterable[Recording], speeds: Iterable[float]) -> lis
             speaker = mark + one.speaker if one.speaker else ""
             changed.append(replace(one, id=mark + one.id, speaker=speaker, speed=speed))
     return changed
+
+
+def draw_share(recordings: Sequence[Recording], share: float, seed: int = 0) -> list[Recording]:
+    """A random share of the recordings, rounded up, in their order; the same for the same list.
+
+    Raises:
+        ValueError: the share is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"a share is above 0 and at most 1, not {share:g}")
+    kept = random.Random(seed).sample(range(len(recordings)), math.ceil(share * len(recordings)))
+    return [recordings[i] for i in sorted(kept)]
 
 
 def read_audio_manifest(path: PathLike, sample_rate: Optional[int] = None) -> list[Recording]:
