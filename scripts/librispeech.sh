@@ -188,7 +188,6 @@ stage_audio() {
     # shellcheck disable=SC2086
     manifest train_all "$train_sets" --speeds $speeds
     manifest kmeans "$train_sets" --share "$kmeans_share"
-    manifest valid "$dev_sets"
     local set
     for set in $dev_sets $test_sets; do manifest "$set" "$set"; done
 }
@@ -203,7 +202,7 @@ stage_kmeans() {
 stage_units() {
     inputs=("$out/kmeans.npz") outputs=()
     local set
-    for set in train_all valid $dev_sets $test_sets; do
+    for set in train_all $dev_sets $test_sets; do
         inputs+=("$out/audio/$set.tsv") outputs+=("$out/units/$set.tsv")
         # shellcheck disable=SC2046
         run python "$here/extract_units.py" --audio "$out/audio/$set.tsv" --kmeans "$out/kmeans.npz" \
@@ -214,7 +213,7 @@ stage_units() {
 
 stage_subwords() {
     local set units=() encoded=()
-    for set in train_all valid $dev_sets $test_sets; do
+    for set in train_all $dev_sets $test_sets; do
         units+=("$out/units/$set.tsv") encoded+=("$data/$set.tsv")
     done
     inputs=("${units[@]}") outputs=("$out/units.model" "${encoded[@]}")
@@ -223,7 +222,11 @@ stage_subwords() {
 }
 
 stage_data() {
-    inputs=("$data/train_all.tsv") outputs=("$data/dict.txt" "$data/vocab.json" "$data/train.tsv")
+    local set dev=()
+    for set in $dev_sets; do dev+=("$data/$set.tsv"); done
+    inputs=("$data/train_all.tsv" "${dev[@]}") outputs=("$data/dict.txt" "$data/vocab.json" "$data/train.tsv" "$data/valid.tsv")
+    # one manifest of all dev sets: the first one's header, everyone's rows
+    run_to "$data/valid.tsv" awk 'NR == FNR {print; next} FNR == 1 {names = 0} /^#/ {next} names++ {print}' "${dev[@]}"
     run python "$here/build_vocab.py" --data "$data" --split train_all --text-tokenizer gpt2 --gpt2 "$gpt2"
     run python "$here/limit_lengths.py" --data "$data" --split train_all --out train --max-tokens "$max_tokens" \
         --max-text-tokens "$max_text_tokens" --too-long "$too_long"

@@ -70,22 +70,18 @@ def values(lines: list, kind: str, keys: tuple) -> list:
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_two_processes_train_as_one(data, tmp_path, objective):
-    """Losses, gradient norms and sizes of every update, the validation's WER, and the weights at the end."""
+    """Losses, gradient norms and sizes of every update, the validation's WER, and the weights at the end;
+    and every utterance is trained on once an epoch (`bsz`: sentences of an update, over both processes)."""
     options = OBJECTIVES[objective]
     two = two_processes(data, tmp_path / "two", *options)
     one = finish([start(data, tmp_path / "one", *options, "--update-freq", 2)])
     updates = values(one, "train_inner", UPDATE)
     assert [row[0] for row in updates] == list(range(1, 11))
     torch.testing.assert_close(values(two, "train_inner", UPDATE), updates, rtol=0, atol=2e-3)  # 3 digits are logged
+    epoch = [float(log["bsz"]) for log in logged(two, "train_inner") if log["epoch"] == 1]
+    assert len(epoch) > 1 and sum(epoch) == len(read_manifest(data / "train.tsv"))
     validations = values(one, "valid", VALID)
     assert len(validations) >= 2
     torch.testing.assert_close(values(two, "valid", VALID), validations, rtol=0, atol=2e-3)
     weights = [torch.load(tmp_path / name / "checkpoint_last.pt")["model"] for name in ("two", "one")]
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-4)
-
-
-def test_every_utterance_is_trained_on_once_an_epoch(data, tmp_path):
-    """`bsz` counts the sentences of an update over both processes."""
-    two = two_processes(data, tmp_path, "--criterion", "masked_ce")
-    epoch = [log for log in logged(two, "train_inner") if log["epoch"] == 1]
-    assert sum(float(log["bsz"]) for log in epoch) == len(read_manifest(data / "train.tsv"))

@@ -22,7 +22,7 @@ SMALL = [
     "--train-sets", "train-clean-100", "--dev-sets", "dev-clean", "--test-sets", "test-other",
     "--device", "cpu", "--cpu", "--precision", "fp32", "--batch", "4", "--gpu-batch", "4", "--max-len", "20",
 ]  # fmt: skip
-CALLS = 18  # of programs, in a whole run
+CALLS = 16  # of programs, in a whole run
 # what each program of the recipe would leave behind; PRETEND_FAIL names one that dies instead
 PRETENDER = """
 import os, sys
@@ -180,6 +180,17 @@ def test_a_training_of_other_settings_is_not_gone_on_with(pretend):
     assert "fairseq-train" in programs(pretend("--lr", "1e-3", "--name", "faster"))
 
 
+def test_the_dev_sets_are_one_validation_set(pretend, tmp_path):
+    pretend("--dev-sets", "dev-clean test-other", "--stop-stage", 4)
+    for name in ("dev-clean", "test-other"):
+        lines = "# format: 1\n# provenance: 2\nid\tunits\n" + "".join(f"{name}-{i}\t{i}\n" for i in range(2))
+        (tmp_path / "out" / "data" / f"{name}.tsv").write_text(lines)
+    pretend("--dev-sets", "dev-clean test-other", "--stage", 5, "--stop-stage", 5)
+    assert (tmp_path / "out" / "data" / "valid.tsv").read_text().splitlines() == [
+        "# format: 1", "# provenance: 2", "id\tunits", "dev-clean-0\t0", "dev-clean-1\t1", "test-other-0\t0", "test-other-1\t1",
+    ]  # fmt: skip
+
+
 def test_where_work_runs_changes_nothing(pretend):
     calls = pretend("--jobs", "--executor local --shards 3", "--gpus", 2, "--gpu-batch", 1, "--launch", "torchrun --x")
     assert all(option(call, "--shards") == "3" for call in calls if call[0] in ("extract_units.py", "train_kmeans.py"))
@@ -287,12 +298,14 @@ def test_the_whole_recipe_on_a_miniature_corpus(tmp_path):
     scores = json.loads((out / "sld_official" / "scores.json").read_text())
     assert scores["utterances"] == SETS["dev-clean"] + SETS["test-other"]
     assert "dev-clean" in first.stdout and "test-other" in first.stdout and "WER" in first.stdout
+    rows = [line.split("\t")[0] for line in (out / "data" / "valid.tsv").read_text().splitlines()]
+    assert [row for row in rows if not row.startswith("#")][1:] == [f"dev-clean/2/7/2-7-{i:04}" for i in range(3)]
     made = {path: path.stat().st_mtime_ns for path in (out / ".done").iterdir()}
     assert len(made) == len(STAGES)
     again = recipe(*options, PYTHON=sys.executable)
     assert again.stdout.count("is done") == len(STAGES) and "$ " not in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (out / ".done").iterdir()} == made
-    train, before = out / "data" / "train.tsv", (out / "data" / "train.tsv").read_bytes()
-    train.unlink()
+    model, before = out / "units.model", (out / "units.model").read_bytes()
+    model.unlink()
     redone = recipe(*options, PYTHON=sys.executable)
-    assert redone.stdout.count("is done") == len(STAGES) - 1 and train.read_bytes() == before
+    assert redone.stdout.count("is done") == len(STAGES) - 1 and model.read_bytes() == before

@@ -18,9 +18,11 @@ OPTIONS = [
     "--user-dir", str(ROOT / "sld_user_dir"), "--task", "speech_unit_lm",
 ]  # fmt: skip
 VARIANTS = {
-    "plain": ["--dropout", "0", "--attention-dropout", "0"],
-    "masked": ["--input-mask-prob", "0.3", "--input-mask-tokens", "all", "--num-workers", "2"],
-    "accumulated": ["--input-mask-prob", "0.3", "--update-freq", "2", "--batch-size", "1"],
+    "nothing random": ["--dropout", "0", "--attention-dropout", "0"],
+    "masked": [
+        "--input-mask-prob", "0.3", "--input-mask-tokens", "all", "--update-freq", "2", "--batch-size", "1",
+        "--num-workers", "2",
+    ],
 }
 TRAIN = """
 import os, signal, sys
