@@ -46,7 +46,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"limit_lengths.py: {error}", file=sys.stderr)
         return 1
     done = "cut" if limits.too_long == "truncate" else "left out"
-    print(f"{target}: {written} utterances; {len(too_long)} too long and {done} ({target.with_suffix('.too-long.tsv')})")
+    print(
+        f"{target}: {written} utterances; {len(too_long)} too long and {done} ({target.with_suffix('.too-long.tsv')})"
+    )
     return 0
 
 

@@ -1,9 +1,11 @@
 """Two processes of ``fairseq-train``, and one whose updates collect twice as many batches, are the same training."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,7 @@ OPTIONS = [
 ]  # fmt: skip
 UPDATE = ("num_updates", "loss", "text", "text_accuracy", "gnorm", "lr", "wpb", "bsz")
 VALID = ("valid_num_updates", "valid_loss", "valid_text", "valid_text_accuracy", "valid_wer", "valid_cer")
-OBJECTIVES = {
-    "masked_ce": ["--criterion", "masked_ce"],
-    "sld": ["--criterion", "sld", "--kl-variant", "official"],
-}
+OBJECTIVES = {"masked_ce": ["--criterion", "masked_ce"], "sld": ["--criterion", "sld", "--kl-variant", "official"]}
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +84,46 @@ def test_two_processes_train_as_one(data, tmp_path, objective):
     torch.testing.assert_close(values(two, "valid", VALID), validations, rtol=0, atol=2e-3)
     weights = [torch.load(tmp_path / name / "checkpoint_last.pt")["model"] for name in ("two", "one")]
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-4)
+
+
+SRUN = """#!/bin/sh
+echo "$@" > "$LOG"
+exec sleep ${SLEEP:-0}
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch) -> Path:
+    """Programs of SLURM that only note their words, in `log` and `requeued`."""
+    for name, text in {"srun": SRUN, "scontrol": f'#!/bin/sh\necho "$@" > {tmp_path}/requeued\n'}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    for name, value in {"NNODES": "2", "GPUS_ON_NODE": "4", "JOB_ID": "123"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+    return tmp_path
+
+
+def test_sbatch_file_starts_the_training_on_all_gpus(cluster):
+    subprocess.run(["bash", ROOT / "scripts" / "train.sbatch", "DATA", "--lr", "1"], check=True, timeout=60)
+    words = (cluster / "log").read_text().split()
+    assert words[:4] == ["fairseq-train", "DATA", "--lr", "1"]
+    assert words[words.index("--distributed-world-size") + 1] == "8"
+    assert 1024 < int(words[words.index("--distributed-port") + 1]) < 65536
+
+
+def test_sbatch_file_queues_itself_again_when_its_time_is_up(cluster, monkeypatch):
+    monkeypatch.setenv("SLEEP", "60")
+    job = subprocess.Popen(["bash", ROOT / "scripts" / "train.sbatch", "DATA"])
+    until(lambda: (cluster / "log").exists())
+    job.send_signal(signal.SIGUSR1)
+    assert job.wait(timeout=30) == 0
+    assert (cluster / "requeued").read_text() == "requeue 123\n"
+
+
+def until(condition, seconds: float = 30) -> None:
+    end = time.time() + seconds
+    while not condition():
+        assert time.time() < end
+        time.sleep(0.05)

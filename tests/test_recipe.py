@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 from conftest import ROOT, WORDS
 from test_ssl import save_transformers
 from transformers import GPT2Config, GPT2LMHeadModel
+
+from scripts import librispeech_cost
 
 RECIPE = ROOT / "scripts" / "librispeech.sh"
 STAGES = ["audio", "kmeans", "units", "subwords", "data", "gpt2", "train", "decode", "score"]
@@ -148,7 +151,9 @@ def test_a_stage_whose_output_is_gone_is_redone_and_no_other(pretend, tmp_path, 
     assert programs(pretend()) == redone
 
 
-@pytest.mark.parametrize("killed", ["train_kmeans.py", "unit_subwords.py", "import_gpt2.py", "fairseq-train", "score.py"])
+@pytest.mark.parametrize(
+    "killed", ["train_kmeans.py", "unit_subwords.py", "import_gpt2.py", "fairseq-train", "score.py"]
+)
 def test_a_killed_stage_is_redone_and_what_was_done_is_not(pretend, killed):
     before = pretend(PRETEND_FAIL=killed, check=False)
     assert pretend.done.returncode != 0
@@ -187,7 +192,8 @@ def test_the_dev_sets_are_one_validation_set(pretend, tmp_path):
         (tmp_path / "out" / "data" / f"{name}.tsv").write_text(lines)
     pretend("--dev-sets", "dev-clean test-other", "--stage", 5, "--stop-stage", 5)
     assert (tmp_path / "out" / "data" / "valid.tsv").read_text().splitlines() == [
-        "# format: 1", "# provenance: 2", "id\tunits", "dev-clean-0\t0", "dev-clean-1\t1", "test-other-0\t0", "test-other-1\t1",
+        "# format: 1", "# provenance: 2", "id\tunits",
+        "dev-clean-0\t0", "dev-clean-1\t1", "test-other-0\t0", "test-other-1\t1",
     ]  # fmt: skip
 
 
@@ -222,8 +228,8 @@ def test_dry_run_prints_the_authors_settings_and_makes_nothing(tmp_path, objecti
     commands = [shlex.split(line[2:]) for line in done.stdout.splitlines() if line.startswith("$ ")]
     training = " ".join(next(command for command in commands if command[0] == "fairseq-train"))
     for expected in (
-        words, "--lr 3e-4 --lr-scheduler polynomial_decay --warmup-updates 0", "--max-epoch 10", "--input-mask-prob 0.3",
-        "--distributed-world-size 8 --batch-size 8 --update-freq 1", "--fp16",
+        words, "--lr 3e-4 --lr-scheduler polynomial_decay --warmup-updates 0", "--max-epoch 10",
+        "--input-mask-prob 0.3", "--distributed-world-size 8 --batch-size 8 --update-freq 1", "--fp16",
     ):  # fmt: skip
         assert expected in training
     everything = done.stdout
@@ -289,9 +295,9 @@ def test_the_whole_recipe_on_a_miniature_corpus(tmp_path):
     make_models(tmp_path)
     options = [
         "--corpus", corpus, "--out", out, *SMALL, "--encoder", tmp_path / "wavlm", "--layer", 2, "--num-units", 12,
-        "--kmeans-share", 0.5, "--kmeans-options", "--max-iterations 5", "--num-pieces", 20, "--gpt2", tmp_path / "gpt2",
-        "--max-tokens", 60, "--epochs", 2, "--objective", "sld_official", "--mask-tokens", "all",
-        "--train-options", "--num-workers 0", "--decode-options", "--batch-size 8 --num-workers 0",
+        "--kmeans-share", 0.5, "--kmeans-options", "--max-iterations 5", "--num-pieces", 20,
+        "--gpt2", tmp_path / "gpt2", "--max-tokens", 60, "--epochs", 2, "--objective", "sld_official",
+        "--mask-tokens", "all", "--train-options", "--num-workers 0", "--decode-options", "--batch-size 8 --num-workers 0",
     ]  # fmt: skip
     first = recipe(*options, PYTHON=sys.executable)
     (out / "log.txt").write_text(first.stdout + first.stderr)
@@ -309,3 +315,22 @@ def test_the_whole_recipe_on_a_miniature_corpus(tmp_path):
     model.unlink()
     redone = recipe(*options, PYTHON=sys.executable)
     assert redone.stdout.count("is done") == len(STAGES) - 1 and model.read_bytes() == before
+
+
+def test_costs_in_the_documentation_are_what_the_script_prints(capsys):
+    assert librispeech_cost.main([]) == 0
+    text = (ROOT / "docs" / "librispeech.md").read_text(encoding="utf-8")
+    assert f"<!-- cost -->\n{capsys.readouterr().out}<!-- /cost -->" in text
+
+
+def test_costs_follow_their_formulas():
+    """GPT-2 medium's 355 M parameters; 6 FLOP a parameter and token; twice the speech, twice the work."""
+    config = librispeech_cost.CostConfig(vocabulary=50257, width=1024)
+    disk = librispeech_cost.cost(config)["disk: three checkpoints (12 bytes a parameter, Adam's moments included), GB"]
+    assert disk / 36 * 1e9 == pytest.approx(354.8e6, rel=2e-3)
+    assert librispeech_cost.cost(config)["training, GFLOP a token"] == pytest.approx(6 * 0.3535, rel=0.04)
+    twice = replace(config, train_hours=2 * config.train_hours, train_utterances=2 * config.train_utterances,
+                    train_words=2 * config.train_words, other_hours=2 * config.other_hours)  # fmt: skip
+    for name, value in librispeech_cost.cost(config).items():
+        if name.split(",")[-1].strip() in ("EFLOP", "GPU hours", "millions", "hours"):
+            assert librispeech_cost.cost(twice)[name] == pytest.approx(2 * value), name

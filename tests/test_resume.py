@@ -20,8 +20,16 @@ OPTIONS = [
 VARIANTS = {
     "nothing random": ["--dropout", "0", "--attention-dropout", "0"],
     "masked": [
-        "--input-mask-prob", "0.3", "--input-mask-tokens", "all", "--update-freq", "2", "--batch-size", "1",
-        "--num-workers", "2",
+        "--input-mask-prob",
+        "0.3",
+        "--input-mask-tokens",
+        "all",
+        "--update-freq",
+        "2",
+        "--batch-size",
+        "1",
+        "--num-workers",
+        "2",
     ],
 }
 TRAIN = """

@@ -70,7 +70,9 @@ def limit_manifest(source: Path, target: Path, vocab: JointVocabulary, limits: L
         utterances written; those that were too long.
     """
     manifest, too_long = read_manifest(source), list[TooLong]()
-    written = write_manifest(target, apply_limits(manifest, vocab, limits, too_long), manifest.provenance, manifest.header)
+    written = write_manifest(
+        target, apply_limits(manifest, vocab, limits, too_long), manifest.provenance, manifest.header
+    )
     with atomic_path(target.with_suffix(".too-long.tsv")) as aside:
         rows = [f"{one.id}\t{one.units}\t{one.text_tokens}\n" for one in too_long]
         aside.write_text("id\tunits\ttext_tokens\n" + "".join(rows), encoding="utf-8")
