@@ -297,7 +297,8 @@ def test_the_whole_recipe_on_a_miniature_corpus(tmp_path):
         "--corpus", corpus, "--out", out, *SMALL, "--encoder", tmp_path / "wavlm", "--layer", 2, "--num-units", 12,
         "--kmeans-share", 0.5, "--kmeans-options", "--max-iterations 5", "--num-pieces", 20,
         "--gpt2", tmp_path / "gpt2", "--max-tokens", 60, "--epochs", 2, "--objective", "sld_official",
-        "--mask-tokens", "all", "--train-options", "--num-workers 0", "--decode-options", "--batch-size 8 --num-workers 0",
+        "--mask-tokens", "all", "--train-options", "--num-workers 0",
+        "--decode-options", "--batch-size 8 --num-workers 0",
     ]  # fmt: skip
     first = recipe(*options, PYTHON=sys.executable)
     (out / "log.txt").write_text(first.stdout + first.stderr)
