@@ -31,6 +31,7 @@ kmeans_share=0.10416667           # share of the training recordings, at speed 1
 kmeans_options="--oversample 36 --memory-gib 8" # of train_kmeans.py: 36 sees all frames of that share, keeps 256 a unit
 deduplicate=false                 # collapse runs of a unit before subwords; the authors do not
 num_pieces=6000                   # SentencePiece unigram pieces over units
+subword_share=1                   # share of the training utterances that the pieces are learnt from; memory, see the doc
 device=auto                       # of encoder and k-means: auto, cpu, gpu
 jobs=                             # executor of stages 1 to 3, e.g. "--executor slurm --shards 64 --gpus 1 --partition gpu"
 max_tokens=1024                   # positions of the model: units, separator and text together
@@ -218,7 +219,7 @@ stage_subwords() {
     done
     inputs=("${units[@]}") outputs=("$out/units.model" "${encoded[@]}")
     run python "$here/unit_subwords.py" --train "$out/units/train_all.tsv" --model "$out/units.model" \
-        --num-pieces "$num_pieces" --encode "${units[@]}" --out-dir "$data"
+        --share "$subword_share" --num-pieces "$num_pieces" --encode "${units[@]}" --out-dir "$data"
 }
 
 stage_data() {
