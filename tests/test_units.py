@@ -179,7 +179,7 @@ def test_report_script(tmp_path, capsys):
 def test_subwords_of_a_share_of_the_utterances(tmp_path):
     lines = unit_lines()
     made_by = UnitProvenance("mfcc-39", None, 25.0, "sha256:0", 30)
-    write_manifest(tmp_path / "train.tsv", [Utterance(str(i), line, "") for i, line in enumerate(lines)], made_by)
+    write_manifest(tmp_path / "train.tsv", [Utterance(str(i), line, "text") for i, line in enumerate(lines)], made_by)
     arguments = ["--train", tmp_path / "train.tsv", "--model", tmp_path / "m.model", "--num-pieces", 50, "--share", 0.5]
     assert script("unit_subwords")([*map(str, arguments)]) == 0
     drawn = UnitSubwords.train(draw_share(lines, 0.5), 30, 50)
