@@ -4,7 +4,7 @@
     python scripts/build_vocab.py --data data --text-tokenizer sentencepiece --text-vocab-size 500
 
 Deterministic: the same manifest gives the same bytes. `gpt2` takes GPT-2's own symbols from a
-Hugging Face tokenizer in DIR/gpt2_tokenizer.
+Hugging Face tokenizer in DIR/gpt2_tokenizer, which `--gpt2 gpt2-medium` puts there.
 """
 
 import sys
@@ -14,7 +14,7 @@ from typing import Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
-from sld_user_dir.data.build_vocab import build_vocabulary, describe
+from sld_user_dir.data.build_vocab import build_vocabulary, copy_gpt2_tokenizer, describe
 from sld_user_dir.pipeline.logs import log_progress
 
 
@@ -28,6 +28,8 @@ class VocabConfig:
     """`char` (`|` for the space), `word`, `sentencepiece` or `gpt2`"""
     text_vocab_size: Optional[int] = None
     """train a SentencePiece model of so many pieces on the transcripts (DIR/text.spm.model)"""
+    gpt2: Optional[str] = None
+    """with `gpt2`: take the tokenizer from this Hugging Face directory, or name on its hub, to DIR/gpt2_tokenizer"""
     split: str = "train"
     """manifest that the text symbols are taken from"""
 
@@ -38,6 +40,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_arguments(VocabConfig, dest="config")
     config = parser.parse_args(argv).config
     try:
+        if config.gpt2 is not None:
+            copy_gpt2_tokenizer(config.gpt2, config.data)
         vocab = build_vocabulary(config.data, config.text_tokenizer, config.text_vocab_size, config.split)
     except (ValueError, OSError) as error:
         print(f"build_vocab.py: {error}", file=sys.stderr)

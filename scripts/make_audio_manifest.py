@@ -3,6 +3,7 @@
     python scripts/make_audio_manifest.py --root LibriSpeech/train-clean-100 --out train.audio.tsv
     python scripts/make_audio_manifest.py --root fsdd --out digits.audio.tsv \\
         --pattern '(?P<text>\\d)_(?P<speaker>\\w+)_(?P<take>\\d+)' --speeds 0.9 1.0 1.1
+    python scripts/make_audio_manifest.py --root LibriSpeech --folders dev-clean dev-other --out valid.audio.tsv
 
 Transcripts come from a table, from the file names by --pattern, from X.txt beside X.flac, or from
 LibriSpeech's *.trans.txt. What is left out stands in OUT with .rejected.tsv, with reasons.
@@ -10,7 +11,7 @@ LibriSpeech's *.trans.txt. What is left out stands in OUT with .rejected.tsv, wi
 
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import List, Optional, Sequence
 
@@ -18,6 +19,7 @@ from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.data.audio_manifest import (
     Recording,
+    draw_share,
     read_audio_manifest,
     with_speeds,
     write_audio_manifest,
@@ -44,6 +46,12 @@ class AudioManifestConfig:
     """fairseq's tsv, with .wrd or .ltr beside it; its own root counts"""
     pattern: Optional[str] = None
     """regular expression on file names without ending; groups text, speaker and others are columns"""
+    folders: List[str] = field(default_factory=list)
+    """search only these folders below the root, in this order"""
+    share: float = 1.0
+    """keep this share of the recordings, drawn at random (always the same ones)"""
+    lowercase: bool = False
+    """write transcripts in lower case"""
     speeds: List[float] = field(default_factory=lambda: [1.0])
     """speed perturbation: each recording once at each of these, for example 0.9 1.0 1.1"""
     min_seconds: float = 0.1
@@ -68,13 +76,14 @@ def draft(config: AudioManifestConfig) -> List[Recording]:
     if config.table:
         recordings = read_table(config.table, root)
     else:
-        recordings = list(find_recordings(root))
+        recordings = list(find_recordings(root, folders=config.folders))
     if config.pattern:
         pattern = re.compile(config.pattern)
         recordings = [add_pattern(one, pattern) for one in recordings]
     if not recordings:
         raise ValueError(f"{root}: no recordings found; check --root (sub-folders are searched)")
-    return [add_transcript(one) for one in recordings]
+    recordings = [add_transcript(one) for one in draw_share(recordings, config.share)]
+    return [replace(one, text=one.text.lower()) for one in recordings] if config.lowercase else recordings
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -13,6 +13,7 @@ from typing import List, Optional, Sequence
 from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.clustering.subwords import UnitSubwords, encode_manifest
+from sld_user_dir.data.audio_manifest import draw_share
 from sld_user_dir.data.manifest import read_manifest, write_manifest
 
 
@@ -24,6 +25,9 @@ class SubwordConfig:
     """model file: written with --train, else read"""
     train: Optional[Path] = None
     """unit manifest to learn from"""
+    share: float = 1.0
+    """learn from this share of its utterances, drawn at random (always the same ones): SentencePiece
+    holds all that it learns from, some 140 bytes a unit"""
     num_pieces: int = 6000
     """size of the speech vocabulary"""
     encode: List[Path] = field(default_factory=list)
@@ -41,7 +45,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             raise ValueError("--encode wants --out-dir")
         if config.train:
             manifest = read_manifest(config.train)
-            units = (one.units for one in manifest)
+            units = (manifest.units_of(row) for row in draw_share(range(len(manifest)), config.share))
             subwords = UnitSubwords.train(units, manifest.provenance.num_units, config.num_pieces)
             subwords.save(config.model)
         else:

@@ -10,6 +10,7 @@ import soundfile
 from sld_user_dir.data.audio_manifest import (
     AudioManifestError,
     Recording,
+    draw_share,
     read_audio_manifest,
     with_speeds,
     write_audio_manifest,
@@ -107,6 +108,37 @@ def test_librispeech_layout(tmp_path):
     (tmp_path / "84/121/84-121.trans.txt").write_text("84-121-0000 GO DO YOU HEAR\n")
     (found,) = [add_transcript(one) for one in find_recordings(tmp_path)]
     assert (found.id, found.text, found.speaker) == ("84/121/84-121-0000", "GO DO YOU HEAR", "84")
+
+
+def test_folders_below_the_root_and_lower_case(tmp_path, capsys):
+    for name in ("dev", "train", "test"):
+        write_noise(tmp_path / name / "1" / "1-2-0000.wav")
+        (tmp_path / name / "1" / "1-2.trans.txt").write_text("1-2-0000 HELLO YOU\n")
+    out = tmp_path / "out.tsv"
+    arguments = ["--root", tmp_path, "--out", out, "--lowercase", "--folders"]
+    assert run_script("make_audio_manifest", *arguments, "train", "dev") == 0
+    rows = read_audio_manifest(out)
+    assert [row.id for row in rows] == ["train/1/1-2-0000", "dev/1/1-2-0000"]
+    assert {row.text for row in rows} == {"hello you"}
+    assert run_script("make_audio_manifest", *arguments, "dev", "nowhere") == 1
+    assert "nowhere: no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("share", "count"), [(1.0, 50), (0.104, 6), (0.001, 1)])
+def test_a_share_is_drawn_at_random_and_always_the_same(share, count):
+    rows = [Recording(str(i), Path(f"{i}.wav")) for i in range(50)]
+    drawn = draw_share(rows, share)
+    assert len(drawn) == count and drawn == draw_share(rows, share)
+    assert drawn == sorted(drawn, key=rows.index)
+    assert share == 1.0 or drawn != rows[:count]
+    if share < 1:
+        assert drawn != draw_share(rows, share, seed=1)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_impossible_shares(share):
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        draw_share([], share)
 
 
 def test_text_beside_audio_pattern_and_table(tmp_path):

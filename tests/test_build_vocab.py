@@ -111,3 +111,18 @@ def test_an_invalid_manifest_is_named_with_its_line(data):
         out.write("u9\t5\tfive\n")
     with pytest.raises(ManifestError, match=r"train\.tsv:8: unit 5 is outside"):
         build_vocabulary(data)
+
+
+def test_gpt2s_tokenizer_is_copied_into_the_data(data, tmp_path, capsys):
+    pieces = {piece: i for i, piece in enumerate([*"efhortu", "Ġ", "ĠZ", "W", "L", "F", "Ã", "ľ", "<|endoftext|>"])}
+    source = tmp_path / "gpt2"
+    source.mkdir()
+    (source / "vocab.json").write_text(json.dumps(pieces))
+    (source / "merges.txt").write_text("#version: 0.2\n")
+    arguments = ["--data", str(data), "--text-tokenizer", "gpt2", "--gpt2"]
+    assert run_script(*arguments, str(source)) == 0
+    vocab = JointVocabulary.load(data)
+    assert vocab.dictionary.symbols[vocab.text_start : vocab.text_end] == list(pieces)
+    assert vocab.decode_text(vocab.encode_text("three four")) == "three four"
+    assert run_script(*arguments, str(tmp_path / "none")) == 1
+    assert "no GPT-2 tokenizer" in capsys.readouterr().err

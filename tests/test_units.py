@@ -12,6 +12,7 @@ from sld_user_dir.clustering.kmeans import KMeans, KMeansError
 from sld_user_dir.clustering.stability import PERTURBATIONS, stability_report
 from sld_user_dir.clustering.subwords import SubwordError, UnitSubwords, to_text, to_units
 from sld_user_dir.clustering.units import assign_joined, deduplicate, expand, feature_config_of, provenance
+from sld_user_dir.data.audio_manifest import draw_share
 from sld_user_dir.data.manifest import UnitProvenance, Utterance, read_manifest, write_manifest
 from sld_user_dir.features.frontend import FeatureConfig, build_front_end
 
@@ -173,3 +174,13 @@ def test_report_script(tmp_path, capsys):
     assert main(["--kmeans", str(tmp_path / "k.npz"), "--audio", str(tmp_path / "audio.tsv")]) == 0
     assert set(json.loads(capsys.readouterr().out)["stability"]) == set(PERTURBATIONS)
     assert main([]) == 1
+
+
+def test_subwords_of_a_share_of_the_utterances(tmp_path):
+    lines = unit_lines()
+    made_by = UnitProvenance("mfcc-39", None, 25.0, "sha256:0", 30)
+    write_manifest(tmp_path / "train.tsv", [Utterance(str(i), line, "text") for i, line in enumerate(lines)], made_by)
+    arguments = ["--train", tmp_path / "train.tsv", "--model", tmp_path / "m.model", "--num-pieces", 50, "--share", 0.5]
+    assert script("unit_subwords")([*map(str, arguments)]) == 0
+    drawn = UnitSubwords.train(draw_share(lines, 0.5), 30, 50)
+    assert UnitSubwords.load(tmp_path / "m.model").sha256 == drawn.sha256 != UnitSubwords.train(lines, 30, 50).sha256

@@ -13,10 +13,12 @@ root on the first line, then `path<TAB>samples`, with the transcripts in `.wrd` 
 from __future__ import annotations
 
 import json
+import math
 import os
+import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Iterable, Optional, Union
+from typing import Iterable, Optional, Sequence, TypeVar, Union
 
 from sld_user_dir.atomic import atomic_path
 
@@ -24,6 +26,7 @@ FORMAT = "audio-manifest/1"
 COLUMNS = ("id", "path", "n_samples", "sample_rate", "text", "speaker", "speed")
 REQUIRED = ("id", "path")
 PathLike = Union[str, Path]
+Item = TypeVar("Item")
 
 
 class AudioManifestError(ValueError):
@@ -64,6 +67,18 @@ def with_speeds(recordings: Iterable[Recording], speeds: Iterable[float]) -> lis
             speaker = mark + one.speaker if one.speaker else ""
             changed.append(replace(one, id=mark + one.id, speaker=speaker, speed=speed))
     return changed
+
+
+def draw_share(items: Sequence[Item], share: float, seed: int = 0) -> list[Item]:
+    """A random share of recordings or rows, rounded up, in their order; the same for the same number of them.
+
+    Raises:
+        ValueError: the share is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"a share is above 0 and at most 1, not {share:g}")
+    kept = random.Random(seed).sample(range(len(items)), math.ceil(share * len(items)))
+    return [items[i] for i in sorted(kept)]
 
 
 def read_audio_manifest(path: PathLike, sample_rate: Optional[int] = None) -> list[Recording]:

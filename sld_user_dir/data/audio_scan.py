@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Iterable, Iterator, Optional, Union
+from typing import Iterable, Iterator, Optional, Sequence, Union
 
 from sld_user_dir.atomic import atomic_path
 from sld_user_dir.data.audio_manifest import AudioManifestError, Recording
@@ -44,17 +44,28 @@ class Limits:
     """read every file to its end: finds what a header hides (truncation, NaN)"""
 
 
-def find_recordings(root: Path, extensions: tuple[str, ...] = EXTENSIONS) -> Iterator[Recording]:
+def find_recordings(
+    root: Path, extensions: tuple[str, ...] = EXTENSIONS, folders: Sequence[str] = ()
+) -> Iterator[Recording]:
     """Every file below `root` that is named like audio, in sorted order; id: path without ending.
 
     Symbolic links to folders are not followed.
+
+    Args:
+        folders: search only these below `root`, in this order.
+
+    Raises:
+        AudioManifestError: one of `folders` is missing.
     """
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        named_like_audio = [n for n in (*names, *folders) if n.lower().endswith(extensions)]
-        for name in sorted(named_like_audio):
-            path = Path(folder, name)
-            yield Recording(str(path.relative_to(root).with_suffix("")), path)
+    for top in [root / name for name in folders] or [root]:
+        if folders and not top.is_dir():
+            raise AudioManifestError(f"{top}: no such folder; check --root and --folders")
+        for folder, below, names in os.walk(top):
+            below.sort()
+            named_like_audio = [n for n in (*names, *below) if n.lower().endswith(extensions)]
+            for name in sorted(named_like_audio):
+                path = Path(folder, name)
+                yield Recording(str(path.relative_to(root).with_suffix("")), path)
 
 
 def add_pattern(recording: Recording, pattern: re.Pattern[str]) -> Recording:

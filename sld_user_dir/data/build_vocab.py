@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from ..atomic import atomic_path
-from ..text_tokenizers import KINDS, SENTENCEPIECE_FILE, build_text_tokenizer
+from ..text_tokenizers import GPT2_DIR, KINDS, SENTENCEPIECE_FILE, build_text_tokenizer
 from ..vocab import JointVocabulary
 from .manifest import Manifest, read_manifest
 
@@ -40,6 +40,22 @@ def build_vocabulary(
     vocab = JointVocabulary.build(texts, manifest.provenance.num_units, tokenizer, symbols=listed() if listed else None)
     vocab.save(directory)
     return vocab
+
+
+def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
+    """Put the tokenizer of a Hugging Face GPT-2 (a directory, or a name on its hub) into a data directory.
+
+    Raises:
+        ValueError: there is none.
+    """
+    from transformers import GPT2TokenizerFast  # type: ignore[attr-defined]
+
+    try:
+        tokenizer = GPT2TokenizerFast.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{source}: no GPT-2 tokenizer can be loaded from there: {reason}") from error
+    tokenizer.save_pretrained(directory / GPT2_DIR)
 
 
 def train_sentencepiece(texts: Sequence[str], size: int, path: Path) -> None:

@@ -356,7 +356,7 @@ class SpeechUnitLMTask(FairseqTask):
             if not any(total in log for log in logging_outputs):
                 continue
             for key in (errors, total):
-                metrics.log_scalar_sum(key, sum(log.get(key, 0) for log in logging_outputs))
+                metrics.log_scalar_sum(key, sum(float(log.get(key, 0)) for log in logging_outputs))
             metrics.log_derived(
                 name,
                 lambda meters, e=errors, t=total: (
