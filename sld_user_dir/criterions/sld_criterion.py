@@ -9,16 +9,19 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
+import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor, nn
 
+from ..data.centroids import Centroids, CentroidsError
 from .fused import fused_loss
-from .losses import Components, Layout, Objective, plain_loss, select_rows
+from .losses import Components, Layout, Objective, SoftTargets, plain_loss, select_rows
 from .normalisation import count_targets, denominators, kl_tokens, update_counts
 from .projection import find_projection
+from .soft_targets import soft_targets
 
 logger = logging.getLogger(__name__)
 
@@ -73,13 +76,27 @@ class SldCriterionConfig(LossFormConfig):
             "--kl-denominator sentence, 3.2 with token)"
         },
     )
-    kl_variant: ChoiceEnum(["paper", "official"]) = field(  # type: ignore[valid-type]
+    kl_variant: ChoiceEnum(["paper", "official", "centroid"]) = field(  # type: ignore[valid-type]
         default="paper",
         metadata={
             "help": "'paper': target (1-eps) one-hot + eps/K, on speech targets. 'official', as "
             "the authors' program: that vector goes through a second softmax, which leaves it "
             "nearly uniform; on every position (unit 0 as the target of text); and the separator "
-            "counts in CE_speech"
+            "counts in CE_speech. 'centroid', as 'paper' but for its target, which falls off with the "
+            "distance between the units' centroids (docs/losses.md)"
+        },
+    )
+    kl_centroids: Optional[str] = field(
+        default=None, metadata={"help": "k-means .npz that made the units, for --kl-variant centroid"}
+    )
+    kl_neighbours: int = field(
+        default=10, metadata={"help": "nearest units, itself included, that a target of --kl-variant centroid lies on"}
+    )
+    kl_centroid_width: float = field(
+        default=0.5,
+        metadata={
+            "help": "tau of --kl-variant centroid, q_k ~ exp(-distance^2 / (2 tau^2)), as a multiple of the "
+            "root mean square distance from a centroid to its nearest one; small: one-hot"
         },
     )
     kl_denominator: ChoiceEnum(["sentence", "token"]) = field(  # type: ignore[valid-type]
@@ -93,7 +110,7 @@ class SldCriterionConfig(LossFormConfig):
         default=1.0, metadata={"help": "T: the KL compares with softmax(z/T) and is multiplied by T^2"}
     )
     kl_smoothing: float = field(
-        default=0.1, metadata={"help": "eps: mass of the KL's target that is spread over all units"}
+        default=0.1, metadata={"help": "eps: mass of the KL's target that is spread over all units (not of 'centroid')"}
     )
     speech_label_smoothing: float = field(
         default=0.0,
@@ -127,7 +144,11 @@ class SldCriterion(FairseqCriterion):
         self.objective = self.build_objective(cfg)
         self.loss_form = str(cfg.loss_form)
         self.chunk_size = cfg.loss_chunk_size
-        self._told = False
+        self._told = self._checked = False
+        self.centroids: Optional[Centroids] = None
+        self.soft: Optional[SoftTargets] = None  # no buffer: --fp16 would halve it
+        if self.objective.kl_variant == "centroid" and self.objective.kl_weight:
+            self._load_soft_targets(cfg)
 
     @staticmethod
     def build_objective(cfg: Any) -> Objective:
@@ -146,6 +167,29 @@ class SldCriterion(FairseqCriterion):
             speech_within_units=cfg.speech_within_units,
         )
 
+    def _load_soft_targets(self, cfg: Any) -> None:
+        if not cfg.kl_centroids:
+            raise ValueError("--kl-variant centroid needs --kl-centroids, the k-means .npz that made the units")
+        self.centroids = Centroids.load(cfg.kl_centroids)
+        if self.centroids.num_units != self.layout.num_units:
+            raise CentroidsError(
+                f"{cfg.kl_centroids} has {self.centroids.num_units} centroids, but the vocabulary "
+                f"{self.layout.num_units} units; give the k-means file that made the units"
+            )
+        self.soft = soft_targets(self.centroids, cfg.kl_neighbours, cfg.kl_centroid_width)
+
+    def _soft_targets(self, device: torch.device) -> Optional[SoftTargets]:
+        """The targets on `device`; at the first call, the manifests are checked, which are loaded by now."""
+        if self.soft is None or self.centroids is None:
+            return None
+        if not self._checked:
+            for path, provenance in getattr(self.task, "provenance", {}).items():
+                self.centroids.check(provenance, path)
+            self._checked = True
+        if self.soft.units.device != device:
+            self.soft = self.soft.to(device)
+        return self.soft
+
     def forward(
         self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True
     ) -> Tuple[Tensor, float, Dict[str, Any]]:
@@ -154,7 +198,8 @@ class SldCriterion(FairseqCriterion):
         counts, sample_size = update_counts(sample, own, self.training)
         divisors = denominators(counts, self.objective)
         src_tokens = sample["net_input"]["src_tokens"]
-        rows = select_rows(src_tokens, sample["target"], self.layout, self.objective.official)
+        soft = self._soft_targets(src_tokens.device)
+        rows = select_rows(src_tokens, sample["target"], self.layout, self.objective.official, soft)
         task = (rows, self.objective, self.layout, divisors)
         weight = self._fused_weight(model)
         if weight is None:
