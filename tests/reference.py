@@ -4,6 +4,7 @@ The loss here is written position by position from the definitions: explicit one
 all units, an explicit second softmax, explicit sums. It shares nothing with the closed forms.
 """
 
+import itertools
 import math
 from typing import Dict, List, Tuple
 
@@ -31,6 +32,15 @@ def centroid_target(y: int, centroids: Tensor, neighbours: int, width: float) ->
     for j in order:
         q[j] = math.exp(-squared[y][j] / (2 * tau_squared))
     return q / q.sum()
+
+
+def ctc(log_probs: Tensor, labels: List[int]) -> Tensor:
+    """-log P(labels) under log_probs (N, C), blank 0, by going through all C**N paths."""
+    paths = []
+    for path in itertools.product(range(log_probs.size(1)), repeat=log_probs.size(0)):
+        if [c for c, _ in itertools.groupby(path) if c] == labels:
+            paths.append(sum(log_probs[t, c] for t, c in enumerate(path)))
+    return -torch.stack(paths).logsumexp(0) if paths else torch.tensor(math.inf)
 
 
 def cross_entropy(log_probs: Tensor, y: int, smoothing: float, low: int, high: int) -> Tensor:

@@ -17,9 +17,10 @@ from fairseq.logging import metrics
 from torch import Tensor, nn
 
 from ..data.centroids import Centroids, CentroidsError
+from .ctc import CtcLoss
 from .fused import fused_loss
 from .losses import Components, Layout, Objective, SoftTargets, plain_loss, select_rows
-from .normalisation import count_targets, denominators, kl_tokens, update_counts
+from .normalisation import TEXT, count_targets, denominators, kl_tokens, update_counts
 from .projection import find_projection
 from .soft_targets import soft_targets
 
@@ -39,6 +40,13 @@ class LossFormConfig(FairseqDataclass):
         metadata={
             "help": "lambda in CE_text: the target becomes (1-lambda) one-hot + lambda uniform "
             "over everything that is no speech unit"
+        },
+    )
+    ctc_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "w_ctc, factor of a CTC loss on the speech positions (blank <s>, no parameters of its own), "
+            "divided by the number of text tokens as CE_text is (Watanabe et al. 2017; docs/losses.md)"
         },
     )
     loss_form: ChoiceEnum(["auto", "fused", "plain"]) = field(  # type: ignore[valid-type]
@@ -131,7 +139,7 @@ class SldCriterionConfig(LossFormConfig):
 
 @register_criterion("sld", dataclass=SldCriterionConfig)
 class SldCriterion(FairseqCriterion):
-    """L = w_text CE_text + w_speech CE_speech + alpha KL; see `losses.py` for each term.
+    """L = w_text CE_text + w_speech CE_speech + alpha KL (+ w_ctc CTC); see `losses.py` and `ctc.py`.
 
     Normalisation: CE_text over the text tokens, CE_speech over the speech tokens (with the
     separators in the `official` variant), the KL over sentences or over its tokens
@@ -145,6 +153,9 @@ class SldCriterion(FairseqCriterion):
         self.loss_form = str(cfg.loss_form)
         self.chunk_size = cfg.loss_chunk_size
         self._told = self._checked = False
+        self.ctc: Optional[CtcLoss] = None
+        if cfg.ctc_weight:
+            self.ctc = CtcLoss(task.vocab, cfg.ctc_weight, task.cfg.add_bos_token)
         self.centroids: Optional[Centroids] = None
         self.soft: Optional[SoftTargets] = None  # no buffer: --fp16 would halve it
         if self.objective.kl_variant == "centroid" and self.objective.kl_weight:
@@ -203,12 +214,16 @@ class SldCriterion(FairseqCriterion):
         task = (rows, self.objective, self.layout, divisors)
         weight = self._fused_weight(model)
         if weight is None:
-            logits, _ = model(**sample["net_input"])
-            loss, parts, correct = plain_loss(logits, *task)
+            outputs, _ = model(**sample["net_input"])
+            loss, parts, correct = plain_loss(outputs, *task)
         else:
-            features, _ = model(**sample["net_input"], features_only=True)
-            loss, parts, correct = fused_loss(features, weight, *task, self.chunk_size)
+            outputs, _ = model(**sample["net_input"], features_only=True)
+            loss, parts, correct = fused_loss(outputs, weight, *task, self.chunk_size)
         logs = self._logs(sample, own, parts, (correct & rows.text).sum())
+        if self.ctc is not None:
+            term, ctc_logs = self.ctc(outputs, weight, sample["target"], counts[TEXT])
+            loss = loss + term
+            logs.update(ctc_logs, ctc_count=own[TEXT])
         return loss, sample_size, {"sample_size": sample_size, **logs}
 
     def _fused_weight(self, model: nn.Module) -> Optional[Tensor]:
@@ -248,8 +263,9 @@ class SldCriterion(FairseqCriterion):
     def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:
         """Log the loss and its components in bits, from sums over workers and batches.
 
-        `loss` is the objective; `loss_text`, `loss_speech`, `loss_kl` are its terms, weights and
-        label smoothing included; `text`, `speech`, `kl` are bits per token without either.
+        `loss` is the objective; `loss_text`, `loss_speech`, `loss_kl`, `loss_ctc` are its terms, weights
+        and label smoothing included; `text`, `speech`, `kl`, `ctc` are bits per token without either;
+        `ctc_short` is the share (%) of utterances with too few units for a CTC loss.
         """
         log_components({key: _total(logging_outputs, key) for key in logging_outputs[0]})
 
@@ -261,7 +277,7 @@ class SldCriterion(FairseqCriterion):
 
 def log_components(sums: Dict[str, float]) -> None:
     """Log the metrics of one update, or of one validation batch, from its sums in nats."""
-    terms = [name for name in ("text", "speech", "kl") if f"{name}_objective" in sums]
+    terms = [name for name in ("text", "speech", "kl", "ctc") if f"{name}_objective" in sums]
     for term in terms:
         _log_mean(f"loss_{term}", sums[f"{term}_objective"] / LN2, sums[f"{term}_count"])
     metrics.log_derived("loss", lambda meters: round(sum(float(meters[f"loss_{term}"].avg) for term in terms), 3))
@@ -273,6 +289,9 @@ def log_components(sums: Dict[str, float]) -> None:
         _log_mean("text_accuracy", 100 * sums["text_correct"], sums["text_count"])
     if "kl" in terms:
         _log_mean("kl", sums["kl"] / LN2, sums["kl_tokens"])
+    if "ctc" in terms:
+        _log_mean("ctc", sums["ctc_nll"] / LN2, sums["ctc_tokens"])
+        _log_mean("ctc_short", 100 * sums["ctc_short"], sums["ctc_sentences"])
     _log_mean("padding", sums["padding"], sums["positions"])
 
 
