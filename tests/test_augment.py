@@ -1,10 +1,12 @@
 """Augmentation of training units: what is drawn, from what, and that it depends on nothing else."""
 
 import itertools
+import json
+import re
 
 import numpy as np
 import pytest
-from conftest import NUM_UNITS, make_data, make_provenance, make_utterances
+from conftest import NUM_UNITS, fairseq_command, make_data, make_provenance, make_utterances, train
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -244,3 +246,28 @@ def test_nothing_to_collapse_is_an_error(tmp_path):
 def test_a_vocabulary_of_one_unit_has_no_other(tmp_path):
     with pytest.raises(ValueError, match="two units"):
         Augmentation(1, seed=1, substitution_prob=0.5)
+
+
+@pytest.mark.slow
+def test_a_resumed_command_draws_the_same(tmp_path):
+    """fairseq-train in fresh processes, with every option of these modules and worker processes."""
+    KMeans(np.random.default_rng(0).normal(size=(NUM_UNITS, 4)).astype(np.float32)).save(tmp_path / "kmeans.npz")
+    centroids = Centroids.load(tmp_path / "kmeans.npz")
+    data = make_data(tmp_path / "data", train=80, valid=7)
+    for split, utterances in (("train", make_utterances(80)), ("valid", make_utterances(7, seed=1))):
+        write_manifest(data / f"{split}.tsv", utterances, make_provenance(kmeans=centroids.sha256))
+    options = [*AUGMENT, "--unit-substitution-kmeans", centroids.path, "--kl-variant", "centroid", "--kl-centroids",
+               centroids.path, "--ctc-weight", "0.3", "--num-workers", "2", "--max-tokens", "100"]  # fmt: skip
+
+    def losses(lines):
+        found = [re.search(r"\| train_inner \| (\{.*\})$", line) for line in lines]
+        logs = [json.loads(m[1]) for m in found if m]
+        return {int(log["num_updates"]): (log["text"], log["speech"], log["kl"], log["ctc"]) for log in logs}
+
+    whole = losses(train(data, tmp_path / "whole", *options, updates=6))
+    train(data, tmp_path / "parts", *options, updates=3)
+    resumed = losses(train(data, tmp_path / "parts", *options, updates=6))
+    assert len(whole) == 6 and resumed == {update: loss for update, loss in whole.items() if update > 3}
+    checkpoint = tmp_path / "parts" / "checkpoint_last.pt"
+    validated = fairseq_command("validate", data, "--path", checkpoint, "--valid-subset", "valid", "--max-tokens", 200)
+    assert "ctc_short" in validated.stdout + validated.stderr
