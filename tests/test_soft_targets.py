@@ -226,7 +226,7 @@ def test_loss_of_a_model(kmeans: Path, form: str, denominator: str) -> None:
 def test_fp16_keeps_the_targets(kmeans: Path) -> None:
     """fairseq halves a criterion with --fp16, and saves what state it has."""
     ours = criterion(kmeans).half()
-    assert ours.soft is not None and ours.soft.weights.dtype == torch.float64
+    assert ours.soft is not None and ours.soft.targets.weights.dtype == torch.float64
     assert not ours.state_dict()
 
 

@@ -9,20 +9,18 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
-import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor, nn
 
-from ..data.centroids import Centroids, CentroidsError
 from .ctc import CtcLoss
 from .fused import fused_loss
-from .losses import Components, Layout, Objective, SoftTargets, plain_loss, select_rows
+from .losses import Components, Layout, Objective, plain_loss, select_rows
 from .normalisation import TEXT, count_targets, denominators, kl_tokens, update_counts
 from .projection import find_projection
-from .soft_targets import soft_targets
+from .soft_targets import CentroidTargets
 
 logger = logging.getLogger(__name__)
 
@@ -152,14 +150,13 @@ class SldCriterion(FairseqCriterion):
         self.objective = self.build_objective(cfg)
         self.loss_form = str(cfg.loss_form)
         self.chunk_size = cfg.loss_chunk_size
-        self._told = self._checked = False
+        self._told = False
         self.ctc: Optional[CtcLoss] = None
         if cfg.ctc_weight:
             self.ctc = CtcLoss(task.vocab, cfg.ctc_weight, task.cfg.add_bos_token)
-        self.centroids: Optional[Centroids] = None
-        self.soft: Optional[SoftTargets] = None  # no buffer: --fp16 would halve it
+        self.soft: Optional[CentroidTargets] = None
         if self.objective.kl_variant == "centroid" and self.objective.kl_weight:
-            self._load_soft_targets(cfg)
+            self.soft = CentroidTargets(cfg, self.layout.num_units)
 
     @staticmethod
     def build_objective(cfg: Any) -> Objective:
@@ -178,29 +175,6 @@ class SldCriterion(FairseqCriterion):
             speech_within_units=cfg.speech_within_units,
         )
 
-    def _load_soft_targets(self, cfg: Any) -> None:
-        if not cfg.kl_centroids:
-            raise ValueError("--kl-variant centroid needs --kl-centroids, the k-means .npz that made the units")
-        self.centroids = Centroids.load(cfg.kl_centroids)
-        if self.centroids.num_units != self.layout.num_units:
-            raise CentroidsError(
-                f"{cfg.kl_centroids} has {self.centroids.num_units} centroids, but the vocabulary "
-                f"{self.layout.num_units} units; give the k-means file that made the units"
-            )
-        self.soft = soft_targets(self.centroids, cfg.kl_neighbours, cfg.kl_centroid_width)
-
-    def _soft_targets(self, device: torch.device) -> Optional[SoftTargets]:
-        """The targets on `device`; at the first call, the manifests are checked, which are loaded by now."""
-        if self.soft is None or self.centroids is None:
-            return None
-        if not self._checked:
-            for path, provenance in getattr(self.task, "provenance", {}).items():
-                self.centroids.check(provenance, path)
-            self._checked = True
-        if self.soft.units.device != device:
-            self.soft = self.soft.to(device)
-        return self.soft
-
     def forward(
         self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True
     ) -> Tuple[Tensor, float, Dict[str, Any]]:
@@ -209,7 +183,7 @@ class SldCriterion(FairseqCriterion):
         counts, sample_size = update_counts(sample, own, self.training)
         divisors = denominators(counts, self.objective)
         src_tokens = sample["net_input"]["src_tokens"]
-        soft = self._soft_targets(src_tokens.device)
+        soft = self.soft.on(src_tokens.device, getattr(self.task, "provenance", {})) if self.soft else None
         rows = select_rows(src_tokens, sample["target"], self.layout, self.objective.official, soft)
         task = (rows, self.objective, self.layout, divisors)
         weight = self._fused_weight(model)

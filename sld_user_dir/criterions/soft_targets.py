@@ -10,15 +10,51 @@ is used in; smoothing towards similar classes is that of Liu and JaJa 2020 (arXi
 """
 
 import logging
-from typing import Tuple
+from typing import Any, Dict, Set, Tuple
 
 import numpy as np
 import torch
 
-from ..data.centroids import Centroids
+from ..data.centroids import Centroids, CentroidsError
+from ..data.manifest import UnitProvenance
 from .losses import SoftTargets
 
 logger = logging.getLogger(__name__)
+
+
+class CentroidTargets:
+    """The targets of a criterion: made once, checked against its manifests, kept where its batches are.
+
+    No buffers of the criterion: `--fp16` would halve them, and checkpoints would carry them.
+
+    Args:
+        cfg: an `SldCriterionConfig`.
+        num_units: K of the vocabulary.
+
+    Raises:
+        ValueError: no k-means file, not one of K centroids, or settings that make no target.
+    """
+
+    def __init__(self, cfg: Any, num_units: int) -> None:
+        if not cfg.kl_centroids:
+            raise ValueError("--kl-variant centroid needs --kl-centroids, the k-means .npz that made the units")
+        self.centroids = Centroids.load(cfg.kl_centroids)
+        if self.centroids.num_units != num_units:
+            raise CentroidsError(
+                f"{cfg.kl_centroids} has {self.centroids.num_units} centroids, but the vocabulary {num_units} units; "
+                "give the k-means file that made the units"
+            )
+        self.targets = soft_targets(self.centroids, cfg.kl_neighbours, cfg.kl_centroid_width)
+        self._checked: Set[str] = set()
+
+    def on(self, device: torch.device, provenance: Dict[str, UnitProvenance]) -> SoftTargets:
+        """The targets on `device`, for units of these manifests, which a criterion precedes."""
+        for path in provenance.keys() - self._checked:
+            self.centroids.check(provenance[path], path)
+            self._checked.add(path)
+        if self.targets.units.device != device:
+            self.targets = self.targets.to(device)
+        return self.targets
 
 
 def soft_targets(centroids: Centroids, neighbours: int, width: float) -> SoftTargets:
