@@ -25,11 +25,12 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from _measure import in_fresh_process, median_cpu_seconds, note, peak_mib_above_now  # noqa: E402
 
 from sld_user_dir.criterions.fused import fused_loss  # noqa: E402
-from sld_user_dir.criterions.losses import Layout, Objective, plain_loss, select_rows  # noqa: E402
+from sld_user_dir.criterions.losses import Layout, Objective, SoftTargets, plain_loss, select_rows  # noqa: E402
 from sld_user_dir.criterions.normalisation import count_targets, denominators  # noqa: E402
 
 PAD, EOS, SEPARATOR = 1, 2, 3
 TEXT_TOKENS = 60  # per utterance
+NEIGHBOURS = 10  # units that a target of the centroid variant lies on
 
 
 class Shape(NamedTuple):
@@ -46,6 +47,7 @@ OFFICIAL = Objective(kl_variant="official")
 OBJECTIVES = {
     "sld-official": OFFICIAL,
     "sld-paper": Objective(),
+    "sld-centroid": Objective(kl_variant="centroid"),
     "sld-paper-within-units": Objective(speech_within_units=True),
     "multimodal-ce": Objective(kl_weight=0.0),
     "masked-ce": Objective(speech_weight=0.0, kl_weight=0.0),
@@ -86,10 +88,13 @@ class Problem:
             sequence[row, n + 1 : size - 1] = torch.randint(4, offset, (TEXT_TOKENS,))
             sequence[row, size - 1] = EOS
         self.src, self.target = sequence[:, :-1], sequence[:, 1:]
+        near = (torch.arange(k)[:, None] + torch.arange(NEIGHBOURS)) % k
+        self.soft = SoftTargets(near, torch.full(near.shape, 1 / NEIGHBOURS, dtype=torch.float64))
         self.live = int((self.target != PAD).sum())
 
     def ours(self, objective: Objective, form: str = "fused") -> None:
-        rows = select_rows(self.src, self.target, self.layout, objective.official)
+        soft = self.soft if objective.kl_variant == "centroid" else None
+        rows = select_rows(self.src, self.target, self.layout, objective.official, soft)
         sample = {"target": self.target, "net_input": {"src_tokens": self.src}}
         divisors = denominators(count_targets(sample, self.layout), objective)
         task = (rows, objective, self.layout, divisors)

@@ -4,6 +4,8 @@ The loss here is written position by position from the definitions: explicit one
 all units, an explicit second softmax, explicit sums. It shares nothing with the closed forms.
 """
 
+import itertools
+import math
 from typing import Dict, List, Tuple
 
 import torch
@@ -17,6 +19,28 @@ def smoothed_target(y: int, num_units: int, eps: float, variant: str, temperatur
     if variant == "paper":
         return s
     return torch.softmax((s + 1e-9) / temperature, dim=0)
+
+
+def centroid_target(y: int, centroids: Tensor, neighbours: int, width: float) -> Tensor:
+    """q (K,) on the units whose centroids (K, D) are the nearest to that of y, y first."""
+    k = len(centroids)
+    squared = [[float(((centroids[i] - centroids[j]) ** 2).sum()) for j in range(k)] for i in range(k)]
+    spacing = [min((squared[i][j] for j in range(k) if j != i), default=1.0) for i in range(k)]
+    tau_squared = width**2 * sum(spacing) / k
+    order = sorted(range(k), key=lambda j: (j != y, squared[y][j]))[:neighbours]
+    q = torch.zeros(k, dtype=torch.float64)
+    for j in order:
+        q[j] = math.exp(-squared[y][j] / (2 * tau_squared))
+    return q / q.sum()
+
+
+def ctc(log_probs: Tensor, labels: List[int]) -> Tensor:
+    """-log P(labels) under log_probs (N, C), blank 0, by going through all C**N paths."""
+    paths = []
+    for path in itertools.product(range(log_probs.size(1)), repeat=log_probs.size(0)):
+        if [c for c, _ in itertools.groupby(path) if c] == labels:
+            paths.append(sum(log_probs[t, c] for t, c in enumerate(path)))
+    return -torch.stack(paths).logsumexp(0) if paths else torch.tensor(math.inf)
 
 
 def cross_entropy(log_probs: Tensor, y: int, smoothing: float, low: int, high: int) -> Tensor:
@@ -59,6 +83,8 @@ def position_losses(
         terms["kl"].append(temperature**2 * kl_divergence(q, log_q))
     elif unit and not official:
         q = smoothed_target(y - offset, num_units, options["smoothing"], "paper", temperature)
+        if options["kl_variant"] == "centroid":
+            q = options["targets"][y - offset]
         terms["kl"].append(temperature**2 * kl_divergence(q, log_q))
     return terms
 

@@ -10,6 +10,7 @@ any logit is. With it the gradient of a position's logits is (one term per stati
 
     w_full softmax(z) + w_units softmax(z^s) + w_tempered/T softmax(z^s/T)
     + w_target e_y + w_unit_target e_y' + w_text_sum 1_text + w_unit_sum 1_units
+    + w_neighbours sum_i q_i e_i
 
 Positions without weight are not projected; those whose weights touch the units alone are
 projected to the units alone.
@@ -73,7 +74,7 @@ class Plan(NamedTuple):
     """What `_ProjectedLoss` needs besides its two differentiable inputs."""
 
     rows: Rows
-    slope: Tensor  # (7, n): d loss / d statistic
+    slope: Tensor  # (8, n): d loss / d statistic
     unit_offset: int
     temperature: float
     chunk_size: Optional[int]
@@ -166,6 +167,10 @@ class _Walk:
             stats["unit_sum"] = units.sum(1, keepdim=True)
         if used.text_sum and not first_id:
             stats["text_sum"] = text.sum(1, keepdim=True)
+        near = masses = None
+        if used.neighbours and rows.neighbours is not None and rows.masses is not None:
+            near, masses = rows.neighbours[chunk] - first_id, rows.masses[chunk].to(z.dtype)
+            stats["neighbours"] = (z.gather(1, near) * masses).sum(1, keepdim=True)
         inside = self._softmax_units(units, slope, stats) if softmax_units else None
         if first_id:
             z.zero_()
@@ -180,6 +185,8 @@ class _Walk:
             units += inside
         z.scatter_add_(1, target, slope.target)
         z.scatter_add_(1, unit_target, slope.unit_target)
+        if near is not None and masses is not None:
+            z.scatter_add_(1, near, slope.neighbours * masses)
         if used.unit_sum:
             units += slope.unit_sum
         if used.text_sum:

@@ -17,14 +17,19 @@ Every KL target takes two values, a on y and b elsewhere, with (a-b) + K b = 1, 
 
     KL = T^2 { H + lse(z^s/T) - [(a-b) z^s_y + b sum_k z^s_k] / T },   H = a log a + (K-1) b log b
 
-so that no (n, K) target is ever built. Each loss is *linear* in a few numbers per position, the
+so that no (n, K) target is ever built. But for the `centroid` target, which lies on the m units
+nearest to y (`SoftTargets`); there
+
+    KL = T^2 { sum_{k in N(y)} q_k log q_k + lse(z^s/T) - 1/T sum_{k in N(y)} q_k z^s_k }
+
+Each loss is *linear* in a few numbers per position, the
 `Statistics`. They are computed from logits here, and chunk by chunk from hidden states in
 `fused.py`, which gets its gradient weights by differentiating `total_loss`.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Tuple
+from typing import Any, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -56,7 +61,7 @@ class Objective:
     text_weight: float = 1.0
     speech_weight: float = 1.0
     kl_weight: float = 0.008
-    kl_variant: str = "paper"  # or "official"
+    kl_variant: str = "paper"  # or "official", or "centroid"
     kl_denominator: str = "sentence"  # or "token"
     temperature: float = 1.0
     smoothing: float = 0.1
@@ -65,8 +70,8 @@ class Objective:
     speech_within_units: bool = False  # speech CE: lse over the K units instead of all of V
 
     def __post_init__(self) -> None:
-        if self.kl_variant not in ("paper", "official"):
-            raise ValueError(f"kl_variant must be 'paper' or 'official', not {self.kl_variant!r}")
+        if self.kl_variant not in ("paper", "official", "centroid"):
+            raise ValueError(f"kl_variant must be 'paper', 'official' or 'centroid', not {self.kl_variant!r}")
         if self.kl_denominator not in ("token", "sentence"):
             raise ValueError(f"kl_denominator must be 'token' or 'sentence', not {self.kl_denominator!r}")
         weights = (self.text_weight, self.speech_weight, self.kl_weight)
@@ -88,6 +93,8 @@ class Objective:
         `paper`: q = (1-eps) [k = y] + eps/K. `official`: softmax(q / T); the 1e-9 that the
         authors add to q cancels in that softmax.
         """
+        if self.kl_variant == "centroid":
+            raise ValueError("the target of kl_variant 'centroid' takes more than two values")
         if not self.official:
             other = self.smoothing / num_units
             return 1 - self.smoothing + other, other
@@ -111,6 +118,19 @@ def effective_label_smoothing(objective: Objective, num_units: int, mean_length:
     return num_units * other * strength / (objective.speech_weight + strength)
 
 
+class SoftTargets(NamedTuple):
+    """The KL targets of `centroid`: on unit y, the mass weights[y, i] on unit units[y, i]; both (K, m).
+
+    A line of `units` holds no unit twice; a line of `weights` sums to 1.
+    """
+
+    units: Tensor
+    weights: Tensor
+
+    def to(self, device: torch.device) -> "SoftTargets":
+        return SoftTargets(self.units.to(device), self.weights.to(device))
+
+
 class Rows(NamedTuple):
     """The n positions that take part in some loss, out of the B * L of a batch; each (n,)."""
 
@@ -122,6 +142,8 @@ class Rows(NamedTuple):
     unit: Tensor  # bool: the target is a unit
     kl: Tensor  # bool: counts in the KL
     uniform: Tensor  # bool: its KL target is uniform
+    neighbours: Optional[Tensor] = None  # (n, m) ids that the `centroid` target lies on
+    masses: Optional[Tensor] = None  # (n, m) what it puts on them
 
 
 class Statistics(NamedTuple):
@@ -134,6 +156,7 @@ class Statistics(NamedTuple):
     unit_target: Tensor  # the logit at Rows.unit_target
     text_sum: Tensor  # sum_{k<U} z_k
     unit_sum: Tensor  # sum_k z^s_k
+    neighbours: Tensor  # sum_i q_i z_i over Rows.neighbours
 
 
 class Components(NamedTuple):
@@ -154,7 +177,9 @@ class Denominators(NamedTuple):
     kl: Tensor
 
 
-def select_rows(src_tokens: Tensor, target: Tensor, layout: Layout, official: bool) -> Rows:
+def select_rows(
+    src_tokens: Tensor, target: Tensor, layout: Layout, official: bool, soft: Optional[SoftTargets] = None
+) -> Rows:
     """Sort the positions of a batch into classes. src_tokens, target: (B, L) ids.
 
     `official` follows the authors' program: the separator counts as speech; the KL covers every
@@ -170,15 +195,19 @@ def select_rows(src_tokens: Tensor, target: Tensor, layout: Layout, official: bo
     live = ~padding | fed if official else ~(padding | separator)
     index = live.nonzero().squeeze(1)
     target, padding, unit, separator = (t[index] for t in (target, padding, unit, separator))
+    unit_target = target.clamp(min=layout.unit_offset)
+    raw = unit_target - layout.unit_offset
     return Rows(
         position=index,
         target=target,
-        unit_target=target.clamp(min=layout.unit_offset),
+        unit_target=unit_target,
         text=~(unit | padding | separator),
         speech=unit | separator if official else unit,
         unit=unit,
         kl=torch.ones_like(unit) if official else unit,
         uniform=padding,
+        neighbours=None if soft is None else soft.units[raw] + layout.unit_offset,
+        masses=None if soft is None else soft.weights[raw],
     )
 
 
@@ -188,6 +217,9 @@ def statistics(logits: Tensor, rows: Rows, objective: Objective, layout: Layout)
     text, units = logits.split([layout.unit_offset, layout.num_units], dim=1)
     lse_units = units.logsumexp(1)
     same = objective.temperature == 1
+    neighbours = lse_units.new_zeros(len(lse_units))
+    if rows.neighbours is not None and rows.masses is not None:
+        neighbours = (logits.gather(1, rows.neighbours) * rows.masses.to(logits.dtype)).sum(1)
     return Statistics(
         full=logits.logsumexp(1),
         units=lse_units,
@@ -196,6 +228,7 @@ def statistics(logits: Tensor, rows: Rows, objective: Objective, layout: Layout)
         unit_target=logits.gather(1, rows.unit_target[:, None]).squeeze(1),
         text_sum=text.sum(1),
         unit_sum=units.sum(1),
+        neighbours=neighbours,
     )
 
 
@@ -216,7 +249,9 @@ def components(stats: Statistics, rows: Rows, objective: Objective, layout: Layo
         peak = (1 - smooth) * stats.target + smooth / layout.num_units * stats.unit_sum
         speech = _sum_where(rows.speech, normaliser - peak)
         speech_nll = _sum_where(rows.speech, normaliser - stats.target)
-    if objective.kl_weight:
+    if objective.kl_weight and objective.kl_variant == "centroid":
+        kl = _sum_where(rows.kl, _soft_kl(stats, rows, objective))
+    elif objective.kl_weight:
         kl = _sum_where(rows.kl, _kl(stats, rows, objective, layout.num_units))
     return Components(text, speech, kl, text_nll, speech_nll)
 
@@ -235,6 +270,16 @@ def _kl(stats: Statistics, rows: Rows, objective: Objective, num_units: int) -> 
     temperature = objective.temperature
     dot = (a_minus_b * stats.unit_target + b * stats.unit_sum) / temperature
     return temperature**2 * (negentropy + stats.tempered - dot)
+
+
+def _soft_kl(stats: Statistics, rows: Rows, objective: Objective) -> Tensor:
+    """(n,): the same of the `centroid` target."""
+    if rows.masses is None:
+        raise ValueError("kl_variant 'centroid' needs SoftTargets in select_rows")
+    masses = rows.masses.to(stats.tempered.dtype)
+    temperature = objective.temperature
+    negentropy = torch.xlogy(masses, masses).sum(1)
+    return temperature**2 * (negentropy + stats.tempered - stats.neighbours / temperature)
 
 
 def _negentropy(a: float, b: float, num_units: int) -> float:

@@ -15,10 +15,12 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor, nn
 
+from .ctc import CtcLoss
 from .fused import fused_loss
 from .losses import Components, Layout, Objective, plain_loss, select_rows
-from .normalisation import count_targets, denominators, kl_tokens, update_counts
+from .normalisation import TEXT, count_targets, denominators, kl_tokens, update_counts
 from .projection import find_projection
+from .soft_targets import CentroidTargets
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,13 @@ class LossFormConfig(FairseqDataclass):
         metadata={
             "help": "lambda in CE_text: the target becomes (1-lambda) one-hot + lambda uniform "
             "over everything that is no speech unit"
+        },
+    )
+    ctc_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "w_ctc, factor of a CTC loss on the speech positions (blank <s>, no parameters of its own), "
+            "divided by the number of text tokens as CE_text is (Watanabe et al. 2017; docs/losses.md)"
         },
     )
     loss_form: ChoiceEnum(["auto", "fused", "plain"]) = field(  # type: ignore[valid-type]
@@ -73,13 +82,27 @@ class SldCriterionConfig(LossFormConfig):
             "--kl-denominator sentence, 3.2 with token)"
         },
     )
-    kl_variant: ChoiceEnum(["paper", "official"]) = field(  # type: ignore[valid-type]
+    kl_variant: ChoiceEnum(["paper", "official", "centroid"]) = field(  # type: ignore[valid-type]
         default="paper",
         metadata={
             "help": "'paper': target (1-eps) one-hot + eps/K, on speech targets. 'official', as "
             "the authors' program: that vector goes through a second softmax, which leaves it "
             "nearly uniform; on every position (unit 0 as the target of text); and the separator "
-            "counts in CE_speech"
+            "counts in CE_speech. 'centroid', as 'paper' but for its target, which falls off with the "
+            "distance between the units' centroids (docs/losses.md)"
+        },
+    )
+    kl_centroids: Optional[str] = field(
+        default=None, metadata={"help": "k-means .npz that made the units, for --kl-variant centroid"}
+    )
+    kl_neighbours: int = field(
+        default=10, metadata={"help": "nearest units, itself included, that a target of --kl-variant centroid lies on"}
+    )
+    kl_centroid_width: float = field(
+        default=0.5,
+        metadata={
+            "help": "tau of --kl-variant centroid, q_k ~ exp(-distance^2 / (2 tau^2)), as a multiple of the "
+            "root mean square distance from a centroid to its nearest one; small: one-hot"
         },
     )
     kl_denominator: ChoiceEnum(["sentence", "token"]) = field(  # type: ignore[valid-type]
@@ -93,7 +116,7 @@ class SldCriterionConfig(LossFormConfig):
         default=1.0, metadata={"help": "T: the KL compares with softmax(z/T) and is multiplied by T^2"}
     )
     kl_smoothing: float = field(
-        default=0.1, metadata={"help": "eps: mass of the KL's target that is spread over all units"}
+        default=0.1, metadata={"help": "eps: mass of the KL's target that is spread over all units (not of 'centroid')"}
     )
     speech_label_smoothing: float = field(
         default=0.0,
@@ -114,7 +137,7 @@ class SldCriterionConfig(LossFormConfig):
 
 @register_criterion("sld", dataclass=SldCriterionConfig)
 class SldCriterion(FairseqCriterion):
-    """L = w_text CE_text + w_speech CE_speech + alpha KL; see `losses.py` for each term.
+    """L = w_text CE_text + w_speech CE_speech + alpha KL (+ w_ctc CTC); see `losses.py` and `ctc.py`.
 
     Normalisation: CE_text over the text tokens, CE_speech over the speech tokens (with the
     separators in the `official` variant), the KL over sentences or over its tokens
@@ -128,6 +151,12 @@ class SldCriterion(FairseqCriterion):
         self.loss_form = str(cfg.loss_form)
         self.chunk_size = cfg.loss_chunk_size
         self._told = False
+        self.ctc: Optional[CtcLoss] = None
+        if cfg.ctc_weight:
+            self.ctc = CtcLoss(task.vocab, cfg.ctc_weight, task.cfg.add_bos_token)
+        self.soft: Optional[CentroidTargets] = None
+        if self.objective.kl_variant == "centroid" and self.objective.kl_weight:
+            self.soft = CentroidTargets(cfg, self.layout.num_units)
 
     @staticmethod
     def build_objective(cfg: Any) -> Objective:
@@ -154,16 +183,21 @@ class SldCriterion(FairseqCriterion):
         counts, sample_size = update_counts(sample, own, self.training)
         divisors = denominators(counts, self.objective)
         src_tokens = sample["net_input"]["src_tokens"]
-        rows = select_rows(src_tokens, sample["target"], self.layout, self.objective.official)
+        soft = self.soft.on(src_tokens.device, getattr(self.task, "provenance", {})) if self.soft else None
+        rows = select_rows(src_tokens, sample["target"], self.layout, self.objective.official, soft)
         task = (rows, self.objective, self.layout, divisors)
         weight = self._fused_weight(model)
         if weight is None:
-            logits, _ = model(**sample["net_input"])
-            loss, parts, correct = plain_loss(logits, *task)
+            outputs, _ = model(**sample["net_input"])
+            loss, parts, correct = plain_loss(outputs, *task)
         else:
-            features, _ = model(**sample["net_input"], features_only=True)
-            loss, parts, correct = fused_loss(features, weight, *task, self.chunk_size)
+            outputs, _ = model(**sample["net_input"], features_only=True)
+            loss, parts, correct = fused_loss(outputs, weight, *task, self.chunk_size)
         logs = self._logs(sample, own, parts, (correct & rows.text).sum())
+        if self.ctc is not None:
+            term, ctc_logs = self.ctc(outputs, weight, sample["target"], counts[TEXT])
+            loss = loss + term
+            logs.update(ctc_logs, ctc_count=own[TEXT])
         return loss, sample_size, {"sample_size": sample_size, **logs}
 
     def _fused_weight(self, model: nn.Module) -> Optional[Tensor]:
@@ -203,8 +237,9 @@ class SldCriterion(FairseqCriterion):
     def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:
         """Log the loss and its components in bits, from sums over workers and batches.
 
-        `loss` is the objective; `loss_text`, `loss_speech`, `loss_kl` are its terms, weights and
-        label smoothing included; `text`, `speech`, `kl` are bits per token without either.
+        `loss` is the objective; `loss_text`, `loss_speech`, `loss_kl`, `loss_ctc` are its terms, weights
+        and label smoothing included; `text`, `speech`, `kl`, `ctc` are bits per token without either;
+        `ctc_short` is the share (%) of utterances with too few units for a CTC loss.
         """
         log_components({key: _total(logging_outputs, key) for key in logging_outputs[0]})
 
@@ -216,7 +251,7 @@ class SldCriterion(FairseqCriterion):
 
 def log_components(sums: Dict[str, float]) -> None:
     """Log the metrics of one update, or of one validation batch, from its sums in nats."""
-    terms = [name for name in ("text", "speech", "kl") if f"{name}_objective" in sums]
+    terms = [name for name in ("text", "speech", "kl", "ctc") if f"{name}_objective" in sums]
     for term in terms:
         _log_mean(f"loss_{term}", sums[f"{term}_objective"] / LN2, sums[f"{term}_count"])
     metrics.log_derived("loss", lambda meters: round(sum(float(meters[f"loss_{term}"].avg) for term in terms), 3))
@@ -228,6 +263,9 @@ def log_components(sums: Dict[str, float]) -> None:
         _log_mean("text_accuracy", 100 * sums["text_correct"], sums["text_count"])
     if "kl" in terms:
         _log_mean("kl", sums["kl"] / LN2, sums["kl_tokens"])
+    if "ctc" in terms:
+        _log_mean("ctc", sums["ctc_nll"] / LN2, sums["ctc_tokens"])
+        _log_mean("ctc_short", 100 * sums["ctc_short"], sums["ctc_sentences"])
     _log_mean("padding", sums["padding"], sums["positions"])
 
 

@@ -14,6 +14,7 @@ import torch
 from fairseq.data import FairseqDataset, data_utils
 
 from ..vocab import JointVocabulary
+from .augment import Augmentation
 from .manifest import Manifest, ManifestError
 from .mmap import MappedManifest
 from .ragged import Ragged, ragged
@@ -74,6 +75,8 @@ class UnitDataset(FairseqDataset):
         self.prompts, self.texts, self.vocab = prompts, texts, vocab
         self.ids = range(len(prompts)) if ids is None else ids
         self.add_bos, self.shuffle, self.names = add_bos, shuffle, names
+        self.augment: Optional[Augmentation] = None  # of a training set's units
+        self.epoch = 1
         # the model's input: [bos] units sep text, without the final </s>
         self.sizes = _lengths(prompts) + 1 + add_bos
         if texts is not None:
@@ -84,7 +87,10 @@ class UnitDataset(FairseqDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         vocab = self.vocab
-        units = vocab.encode_units(self.prompts[index])
+        units = self.prompts[index]
+        if self.augment is not None:
+            units = self.augment(units, self.epoch, int(self.ids[index]))
+        units = vocab.encode_units(units)
         head = [vocab.bos] if self.add_bos else []
         item = {
             "id": int(self.ids[index]),
@@ -94,6 +100,10 @@ class UnitDataset(FairseqDataset):
             text = np.asarray(self.texts[index], dtype=np.int64)
             item["transcript"] = torch.from_numpy(np.append(text, vocab.eos))
         return item
+
+    def set_epoch(self, epoch: int) -> None:
+        """fairseq calls it before it starts the epoch's workers."""
+        self.epoch = epoch
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         return collate_lm(samples, self.vocab.pad)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..criterions.losses import Layout
 from ..criterions.normalisation import count_targets
+from ..data.augment import build_augmentation
 from ..data.manifest import ManifestError, UnitProvenance
 from ..data.mmap import open_manifest
 from ..data.unit_dataset import UnitDataset, dataset_from_manifest
@@ -69,6 +70,34 @@ class SpeechUnitLMConfig(FairseqDataclass):
         default="speech",
         metadata={"help": "which input tokens --input-mask-prob may hide: speech units, or all (the authors' program)"},
     )
+    dedup_prob: float = field(
+        default=0.0,
+        metadata={
+            "help": "augmentation of training units: probability of collapsing runs of the same unit into one, "
+            "drawn anew in every epoch; see --dedup-level and docs/training.md"
+        },
+    )
+    dedup_level: ChoiceEnum(["utterance", "run"]) = field(  # type: ignore[valid-type]
+        default="utterance",
+        metadata={"help": "draw --dedup-prob once for all runs of an utterance, or for each run by itself"},
+    )
+    unit_substitution_prob: float = field(
+        default=0.0,
+        metadata={
+            "help": "augmentation of training units: probability of replacing a unit, as input and as target, by "
+            "another one drawn at random, anew in every epoch (Xie et al. 2017, arXiv 1703.02573)"
+        },
+    )
+    unit_substitution_kmeans: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "k-means .npz of the units: --unit-substitution-prob then draws among the nearest "
+            "centroids instead of all units"
+        },
+    )
+    unit_substitution_neighbours: int = field(
+        default=10, metadata={"help": "how many of the nearest centroids --unit-substitution-kmeans draws among"}
+    )
     eval_wer: bool = field(
         default=False,
         metadata={
@@ -84,6 +113,7 @@ class SpeechUnitLMConfig(FairseqDataclass):
     continue_once: Optional[str] = II("checkpoint.continue_once")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
     checkpoint_suffix: str = II("checkpoint.checkpoint_suffix")
+    seed: int = II("common.seed")
 
 
 class TextDecoder:
@@ -172,6 +202,8 @@ class SpeechUnitLMTask(FairseqTask):
             shuffle=split.startswith("train"),
             skip_too_long=self.cfg.skip_too_long,
         )
+        if task_cfg is None and split.startswith("train"):  # generate and validate give one
+            self.datasets[split].augment = build_augmentation(self.cfg, manifest.provenance, str(path))
         if task_cfg is not None:
             self.cfg.max_target_positions = model.max_target_positions or model.tokens_per_sample
         self._log_loaded(path, manifest)
@@ -373,6 +405,7 @@ class SpeechUnitLMTask(FairseqTask):
         """Batches for fairseq-eval-lm: every utterance whole, in one window."""
         if context_window > 0:
             raise ValueError("--context-window is meaningless here: utterances are never split")
+        dataset.augment = None
         return self.get_batch_iterator(
             dataset=dataset,
             max_tokens=max_tokens,
