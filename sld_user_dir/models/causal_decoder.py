@@ -7,6 +7,8 @@ time-first and batch-first, seven of the eight kernels of the GELU, and the posi
 Padding needs no mask where it stands on the right: no real position can see what comes after it,
 and no loss reads the rows of padding themselves. Batches that are padded otherwise, and calls with
 anything that this path lacks (incremental decoding, an encoder, ...), run through fairseq's own code.
+
+Packed rows (`data/packing.py`) take this path or none: fairseq's code has no attention for them.
 """
 
 from typing import Any, Dict, List, Optional, Tuple
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 
 from .dropout import dropout
 from .dropped_attention import dropped_causal_attention
+from .packing import Packing
 
 LACKING = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""
@@ -42,16 +45,18 @@ class CausalDecoderLayer(TransformerDecoderLayerBase):
             and all(getattr(self, name, None) is None for name in LACKING)
         )
 
-    def forward(self, x: Tensor, *args: Any, batch_first: bool = False, **kwargs: Any) -> Any:
+    def forward(
+        self, x: Tensor, *args: Any, batch_first: bool = False, packing: Optional[Packing] = None, **kwargs: Any
+    ) -> Any:
         """fairseq's interface, time-first; or with ``batch_first`` causal (B, L, C) to (B, L, C)."""
-        return self._forward_causal(x) if batch_first else super().forward(x, *args, **kwargs)
+        return self._forward_causal(x, packing) if batch_first else super().forward(x, *args, **kwargs)
 
     forward.computes_as_stock = True  # type: ignore[attr-defined]  # decoding.prompt_cache asks
 
-    def _forward_causal(self, x: Tensor) -> Tensor:
+    def _forward_causal(self, x: Tensor, packing: Optional[Packing]) -> Tensor:
         before = self.normalize_before
         y = self.self_attn_layer_norm(x) if before else x
-        x = x + _drop(self.dropout_module, causal_self_attention(self.self_attn, y))
+        x = x + _drop(self.dropout_module, causal_self_attention(self.self_attn, y, packing))
         x = x if before else self.self_attn_layer_norm(x)
         y = self.final_layer_norm(x) if before else x
         y = _drop(self.activation_dropout_module, activate(self.activation_fn, self.fc1(y)))
@@ -70,6 +75,24 @@ class CausalDecoder(TransformerDecoder):
             layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
         smallest = 0 if cfg.checkpoint_activations else cfg.min_params_to_wrap
         return fsdp_wrap(layer, min_num_params=smallest)
+
+    def forward(
+        self, prev_output_tokens: Tensor, *args: Any, src_lengths: Optional[Tensor] = None, **kwargs: Any
+    ) -> Tuple[Tensor, Dict[str, Any]]:
+        """fairseq's; or with more lengths than rows, (1, T) tokens of a packed row to (1, T, V) logits."""
+        if src_lengths is None or len(src_lengths) <= len(prev_output_tokens):
+            return super().forward(prev_output_tokens, *args, src_lengths=src_lengths, **kwargs)
+        return self._forward_packed(prev_output_tokens, src_lengths, *args, **kwargs)
+
+    forward.computes_as_stock = True  # type: ignore[attr-defined]
+
+    def _forward_packed(
+        self, tokens: Tensor, lengths: Tensor, *, features_only: bool = False, return_all_hiddens: bool = False
+    ) -> Tuple[Tensor, Dict[str, Any]]:
+        if not self.packs():
+            raise ValueError("this model can't take packed utterances: it has more than plain attention layers")
+        x, extra = self._extract_causal(tokens, Packing.of(lengths))
+        return (x if features_only else self.output_layer(x)), extra
 
     def extract_features(
         self,
@@ -91,6 +114,10 @@ class CausalDecoder(TransformerDecoder):
 
     extract_features.computes_as_stock = True  # type: ignore[attr-defined]
 
+    def packs(self) -> bool:
+        """Whether this decoder takes packed rows."""
+        return self._fast()
+
     def _fast(self) -> bool:
         # not `in self.layers`, which draws the layers that --decoder-layerdrop drops; .module: FSDP's
         layers = (getattr(layer, "module", layer) for layer in self.layers._modules.values())
@@ -103,11 +130,11 @@ class CausalDecoder(TransformerDecoder):
         padding = tokens.eq(self.padding_idx)
         return bool((padding[:, :-1] & ~padding[:, 1:]).any())
 
-    def _extract_causal(self, tokens: Tensor) -> Tuple[Tensor, Dict[str, Any]]:
-        x = _drop(self.dropout_module, self._embed(tokens))  # (B, L, C)
+    def _extract_causal(self, tokens: Tensor, packing: Optional[Packing] = None) -> Tuple[Tensor, Dict[str, Any]]:
+        x = _drop(self.dropout_module, self._embed(tokens, packing))  # (B, L, C)
         states = [x.transpose(0, 1)]
         for layer in self.layers:
-            x = layer(x, batch_first=True)
+            x = layer(x, batch_first=True, packing=packing)
             states.append(x.transpose(0, 1))  # time-first, as fairseq returns them
         if self.layer_norm is not None:
             x = self.layer_norm(x)
@@ -115,31 +142,39 @@ class CausalDecoder(TransformerDecoder):
             x = self.project_out_dim(x)
         return x, {"attn": [None], "inner_states": states}
 
-    def _embed(self, tokens: Tensor) -> Tensor:
-        """(B, L) to (B, L, C): embeddings of tokens and of positions, the same ones in each row."""
+    def _embed(self, tokens: Tensor, packing: Optional[Packing]) -> Tensor:
+        """(B, L) to (B, L, C): embeddings of tokens and of positions, the same ones in each utterance."""
         x = self.embed_tokens(tokens)
         if self.embed_scale != 1:
             x = self.embed_scale * x
         if self.project_in_dim is not None:
             x = self.project_in_dim(x)
         if self.embed_positions is not None:
-            unpadded = tokens.new_full((1, tokens.size(1)), self.padding_idx + 1)
-            x = x + self.embed_positions(unpadded)
+            longest = tokens.size(1) if packing is None else packing.groups[0][1]
+            table = self.embed_positions(tokens.new_full((1, longest), self.padding_idx + 1))  # (1, longest, C)
+            x = x + (table if packing is None else table[:, packing.positions])
         return x if self.layernorm_embedding is None else self.layernorm_embedding(x)
 
 
-def causal_self_attention(attention: MultiheadAttention, x: Tensor) -> Tensor:
-    """What fairseq's ``attention`` makes of (B, L, C) under a causal mask."""
-    q, k, v = (
-        projection(x).unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
-        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )  # each (B, H, L, D)
+def causal_self_attention(attention: MultiheadAttention, x: Tensor, packing: Optional[Packing] = None) -> Tensor:
+    """What fairseq's ``attention`` makes of (B, L, C) under a causal mask, in each utterance by itself."""
+    q, k, v = (projection(x) for projection in (attention.q_proj, attention.k_proj, attention.v_proj))
+    if packing is None:
+        return attention.out_proj(_attend(attention, q, k, v))
+    groups = zip(*(packing.spread(part) for part in (q, k, v)))
+    return attention.out_proj(packing.gather([_attend(attention, *group) for group in groups]))
+
+
+def _attend(attention: MultiheadAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """(B, L, C) thrice to (B, L, C), for every head."""
+    shape = (attention.num_heads, attention.head_dim)
+    q, k, v = (part.unflatten(-1, shape).transpose(1, 2) for part in (q, k, v))  # each (B, H, L, D)
     p = attention.dropout_module.p if _drops(attention.dropout_module) else 0.0
     if p and q.device.type == "cpu":
         y = dropped_causal_attention(q, k, v, p)
     else:
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)
-    return attention.out_proj(y.transpose(1, 2).flatten(2))
+    return y.transpose(1, 2).flatten(2)
 
 
 def _drops(module: FairseqDropout) -> bool:
