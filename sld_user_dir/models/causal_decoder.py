@@ -8,10 +8,12 @@ Padding needs no mask where it stands on the right: no real position can see wha
 and no loss reads the rows of padding themselves. Batches that are padded otherwise, and calls with
 anything that this path lacks (incremental decoding, an encoder, ...), run through fairseq's own code.
 
-Packed rows (`data/packing.py`) take this path or none: fairseq's code has no attention for them.
+Packed rows (`data/packing.py`) and prefix-LM attention (`prefix.py`) take this path or none: fairseq's
+code has no attention for them.
 """
 
-from typing import Any, Dict, List, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
 from fairseq.distributed import fsdp_wrap
@@ -24,9 +26,21 @@ from torch import Tensor, nn
 from .dropout import dropout
 from .dropped_attention import dropped_causal_attention
 from .packing import Packing
+from .prefix import prefix_mask
 
 LACKING = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which positions see which; by default, each sees those before it in its row."""
+
+    packing: Optional[Packing] = None  # of a row of several utterances
+    masks: Tuple[Tensor, ...] = ()  # prefix-LM: (B, 1, L, L) bool for each group of the packing, or for the batch
+
+
+CAUSAL = Sight()
 
 
 class CausalDecoderLayer(TransformerDecoderLayerBase):
@@ -45,18 +59,16 @@ class CausalDecoderLayer(TransformerDecoderLayerBase):
             and all(getattr(self, name, None) is None for name in LACKING)
         )
 
-    def forward(
-        self, x: Tensor, *args: Any, batch_first: bool = False, packing: Optional[Packing] = None, **kwargs: Any
-    ) -> Any:
-        """fairseq's interface, time-first; or with ``batch_first`` causal (B, L, C) to (B, L, C)."""
-        return self._forward_causal(x, packing) if batch_first else super().forward(x, *args, **kwargs)
+    def forward(self, x: Tensor, *args: Any, batch_first: bool = False, sight: Sight = CAUSAL, **kwargs: Any) -> Any:
+        """fairseq's interface, time-first; or with ``batch_first`` (B, L, C) to (B, L, C)."""
+        return self._forward_causal(x, sight) if batch_first else super().forward(x, *args, **kwargs)
 
     forward.computes_as_stock = True  # type: ignore[attr-defined]  # decoding.prompt_cache asks
 
-    def _forward_causal(self, x: Tensor, packing: Optional[Packing]) -> Tensor:
+    def _forward_causal(self, x: Tensor, sight: Sight) -> Tensor:
         before = self.normalize_before
         y = self.self_attn_layer_norm(x) if before else x
-        x = x + _drop(self.dropout_module, causal_self_attention(self.self_attn, y, packing))
+        x = x + _drop(self.dropout_module, causal_self_attention(self.self_attn, y, sight))
         x = x if before else self.self_attn_layer_norm(x)
         y = self.final_layer_norm(x) if before else x
         y = _drop(self.activation_dropout_module, activate(self.activation_fn, self.fc1(y)))
@@ -65,7 +77,13 @@ class CausalDecoderLayer(TransformerDecoderLayerBase):
 
 
 class CausalDecoder(TransformerDecoder):
-    """fairseq's decoder over `CausalDecoderLayer`; checkpoints are interchangeable both ways."""
+    """fairseq's decoder over `CausalDecoderLayer`; checkpoints are interchangeable both ways.
+
+    Attributes:
+        prefix_end: id of the separator whose prompt has prefix-LM attention; None for causal attention
+    """
+
+    prefix_end: Optional[int] = None
 
     def build_decoder_layer(self, args: Any, no_encoder_attn: bool = False) -> nn.Module:
         """As fairseq's, with the options for activation checkpoints and sharding."""
@@ -107,6 +125,11 @@ class CausalDecoder(TransformerDecoder):
         ordinary = encoder_out is None and incremental_state is None and not full_context_alignment
         if ordinary and self._fast() and not self._padded_inside(prev_output_tokens):
             return self._extract_causal(prev_output_tokens)
+        if self.prefix_end is not None:
+            raise ValueError(
+                "--prefix-lm: no incremental decoding by fairseq's own generator, no padding on the left or inside, "
+                "no quantisation noise or scaled attention; decode with --task speech_unit_lm"
+            )
         return super().extract_features(
             prev_output_tokens, encoder_out, incremental_state, full_context_alignment,
             alignment_layer, alignment_heads,
@@ -131,16 +154,23 @@ class CausalDecoder(TransformerDecoder):
         return bool((padding[:, :-1] & ~padding[:, 1:]).any())
 
     def _extract_causal(self, tokens: Tensor, packing: Optional[Packing] = None) -> Tuple[Tensor, Dict[str, Any]]:
+        sight = Sight(packing, self._masks(tokens, packing))
         x = _drop(self.dropout_module, self._embed(tokens, packing))  # (B, L, C)
         states = [x.transpose(0, 1)]
         for layer in self.layers:
-            x = layer(x, batch_first=True, packing=packing)
+            x = layer(x, batch_first=True, sight=sight)
             states.append(x.transpose(0, 1))  # time-first, as fairseq returns them
         if self.layer_norm is not None:
             x = self.layer_norm(x)
         if self.project_out_dim is not None:
             x = self.project_out_dim(x)
         return x, {"attn": [None], "inner_states": states}
+
+    def _masks(self, tokens: Tensor, packing: Optional[Packing]) -> Tuple[Tensor, ...]:
+        if self.prefix_end is None:
+            return ()
+        groups = [tokens] if packing is None else packing.spread(tokens)
+        return tuple(prefix_mask(group, self.prefix_end) for group in groups)
 
     def _embed(self, tokens: Tensor, packing: Optional[Packing]) -> Tensor:
         """(B, L) to (B, L, C): embeddings of tokens and of positions, the same ones in each utterance."""
@@ -156,21 +186,25 @@ class CausalDecoder(TransformerDecoder):
         return x if self.layernorm_embedding is None else self.layernorm_embedding(x)
 
 
-def causal_self_attention(attention: MultiheadAttention, x: Tensor, packing: Optional[Packing] = None) -> Tensor:
-    """What fairseq's ``attention`` makes of (B, L, C) under a causal mask, in each utterance by itself."""
+def causal_self_attention(attention: MultiheadAttention, x: Tensor, sight: Sight = CAUSAL) -> Tensor:
+    """What fairseq's ``attention`` makes of (B, L, C) under a causal mask, or of what `sight` says."""
     q, k, v = (projection(x) for projection in (attention.q_proj, attention.k_proj, attention.v_proj))
-    if packing is None:
-        return attention.out_proj(_attend(attention, q, k, v))
-    groups = zip(*(packing.spread(part) for part in (q, k, v)))
-    return attention.out_proj(packing.gather([_attend(attention, *group) for group in groups]))
+    if sight.packing is None:
+        return attention.out_proj(_attend(attention, q, k, v, *sight.masks))
+    spread = (sight.packing.spread(part) for part in (q, k, v))
+    masks: Sequence[Optional[Tensor]] = sight.masks or (None,) * len(sight.packing.groups)
+    attended = [_attend(attention, *arguments) for arguments in zip(*spread, masks)]
+    return attention.out_proj(sight.packing.gather(attended))
 
 
-def _attend(attention: MultiheadAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """(B, L, C) thrice to (B, L, C), for every head."""
+def _attend(attention: MultiheadAttention, q: Tensor, k: Tensor, v: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    """(B, L, C) thrice to (B, L, C), for every head; causal, or as a mask (B, 1, L, L) says."""
     shape = (attention.num_heads, attention.head_dim)
     q, k, v = (part.unflatten(-1, shape).transpose(1, 2) for part in (q, k, v))  # each (B, H, L, D)
     p = attention.dropout_module.p if _drops(attention.dropout_module) else 0.0
-    if p and q.device.type == "cpu":
+    if mask is not None:
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
+    elif p and q.device.type == "cpu":
         y = dropped_causal_attention(q, k, v, p)
     else:
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)

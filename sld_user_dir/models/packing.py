@@ -43,7 +43,8 @@ class Packing:
             first, used = last, used + longest * len(members)
         places = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         slots = places + np.repeat(starts, sizes)
-        return cls(*(torch.from_numpy(x).to(lengths.device) for x in (places, slots)), groups=tuple(groups))
+        device = lengths.device
+        return cls(torch.from_numpy(places).to(device), torch.from_numpy(slots).to(device), tuple(groups))
 
     def spread(self, x: Tensor) -> List[Tensor]:
         """(1, T, ...) to one (utterances, longest, ...) a group, zeros where there is no token."""

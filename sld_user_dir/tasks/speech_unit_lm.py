@@ -287,7 +287,7 @@ class SpeechUnitLMTask(FairseqTask):
 
     # -- training ------------------------------------------------------------
     def build_model(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """fairseq's; refuses a model that would let packed utterances see each other."""
+        """fairseq's; refuses a model that can't do what the task's options ask of it."""
         model = super().build_model(*args, **kwargs)
         decoder: Any = getattr(model, "decoder", None)
         if self.cfg.pack_utterances and not (hasattr(decoder, "packs") and decoder.packs()):
@@ -295,6 +295,9 @@ class SpeechUnitLMTask(FairseqTask):
                 f"--pack-utterances: {type(model).__name__} with these options can't keep packed utterances "
                 "apart; choose a joint_lm architecture without quantisation noise or scaled attention"
             )
+        hidden = self.cfg.input_mask_prob > 0 and str(self.cfg.input_mask_tokens) == "all"
+        if hidden and getattr(decoder, "prefix_end", None) is not None:
+            raise ValueError("--prefix-lm needs <sep> in sight: use --input-mask-tokens speech, not all")
         return model
 
     def train_step(
