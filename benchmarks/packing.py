@@ -105,9 +105,8 @@ def main(argv: Optional[List[str]] = None) -> None:
         print(json.dumps(results, indent=1))
         return
     for result in results:
-        print(
-            ", ".join(f"{key} {result[key]}" for key in result if key.startswith(("case", "speed", "pack", "padding")))
-        )
+        shown = [key for key in result if key.startswith(("speedup", "packed", "padding"))]
+        print(f"{result['case']}: " + ", ".join(f"{key} {result[key]}" for key in shown))
 
 
 if __name__ == "__main__":
