@@ -90,8 +90,9 @@ class Problem:
         self.batches = make_batches(self.vocab, config.max_tokens)
         self.tokens = sum(batch["ntokens"] for batch in self.batches)
 
-    def rival(self, name: str) -> Callable[[], None]:
+    def rival(self, name: str, batches: Optional[List[Dict[str, Any]]] = None) -> Callable[[], None]:
         """A function that takes one training step on each batch."""
+        batches = self.batches if batches is None else batches
         if name == "authors":
             model = self._hugging_face()
             losses: Callable[[Any], Tensor] = lambda batch: self._authors_loss(model, batch)  # noqa: E731
@@ -105,7 +106,7 @@ class Problem:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 
         def step() -> None:
-            for batch in self.batches:
+            for batch in batches:
                 optimizer.zero_grad()
                 losses(batch).backward()
                 optimizer.step()
@@ -157,13 +158,18 @@ class Problem:
         return ce_text + ce_speech + 0.008 * kl
 
 
-def make_batches(vocab: JointVocabulary, max_tokens: int) -> List[Dict[str, Any]]:
-    """Two batches of a simulated corpus, from a third and from two thirds of its order by length."""
+def make_corpus(vocab: JointVocabulary) -> UnitDataset:
+    """500 utterances with lengths like LibriSpeech's."""
     rng = np.random.default_rng(0)
     seconds = 1.4 + 23.1 * rng.beta(3, 3.36, size=500)
     units = [rng.integers(0, vocab.num_units, int(s * UNITS_PER_S)) for s in seconds]
     texts = [rng.integers(vocab.text_start, vocab.text_end, max(1, int(s * TEXT_PER_S))) for s in seconds]
-    data = UnitDataset(units, texts, vocab)
+    return UnitDataset(units, texts, vocab)
+
+
+def make_batches(vocab: JointVocabulary, max_tokens: int) -> List[Dict[str, Any]]:
+    """Two batches of a simulated corpus, from a third and from two thirds of its order by length."""
+    data = make_corpus(vocab)
     batches = data.batch_by_size(data.ordered_indices(), max_tokens=max_tokens)
     chosen = [batches[len(batches) // 3], batches[2 * len(batches) // 3]]
     return [data.collater([data[int(i)] for i in batch]) for batch in chosen]

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from fairseq.distributed import utils as distributed_utils
 from torch import Tensor
 
+from ..data.packing import count_sentences
 from .losses import Denominators, Layout, Objective
 
 TEXT, UNITS, SEPARATORS, POSITIONS, SENTENCES = range(5)
@@ -23,16 +24,16 @@ TEXT, UNITS, SEPARATORS, POSITIONS, SENTENCES = range(5)
 def count_targets(sample: Dict[str, Any], layout: Layout) -> Tensor:
     """(5,) int64: targets that are text, units, separators; live positions; sentences.
 
-    A live position has an input or a target that is no padding. A row of padding alone is no
-    sentence.
+    A live position has an input or a target that is no padding. A sentence is an
+    utterance with a target: a row, or in a packed batch a part of one.
     """
     target, src_tokens = sample["target"], sample["net_input"]["src_tokens"]
     real = target != layout.pad
     units = target >= layout.unit_offset
     separators = target == layout.separator
     live = real | ((src_tokens != layout.pad) & real.any(1, keepdim=True))
-    counts = (real & ~units & ~separators, units, separators, live, real.any(1))
-    return torch.stack([mask.sum() for mask in counts])
+    counts = (real & ~units & ~separators, units, separators, live)
+    return torch.stack([*(mask.sum() for mask in counts), count_sentences(sample, real)])
 
 
 def update_counts(sample: Dict[str, Any], own: Tensor, training: bool) -> Tuple[Tensor, float]:

@@ -179,6 +179,7 @@ class SldCriterion(FairseqCriterion):
         self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True
     ) -> Tuple[Tensor, float, Dict[str, Any]]:
         """This batch's share of the update's loss (nats, 0-dim), its sample size, its logs."""
+        self._refuse_leak(model)
         own = count_targets(sample, self.layout)
         counts, sample_size = update_counts(sample, own, self.training)
         divisors = denominators(counts, self.objective)
@@ -199,6 +200,14 @@ class SldCriterion(FairseqCriterion):
             loss = loss + term
             logs.update(ctc_logs, ctc_count=own[TEXT])
         return loss, sample_size, {"sample_size": sample_size, **logs}
+
+    def _refuse_leak(self, model: nn.Module) -> None:
+        speech = self.objective.speech_weight or self.objective.kl_weight
+        if speech and getattr(getattr(model, "decoder", None), "prefix_end", None) is not None:
+            raise ValueError(
+                "--prefix-lm lets speech units see the units after them, which a loss on speech would have to "
+                "predict; use --criterion masked_ce, or leave --prefix-lm out"
+            )
 
     def _fused_weight(self, model: nn.Module) -> Optional[Tensor]:
         """The output matrix (V, d) for the fused form; None for the plain one."""

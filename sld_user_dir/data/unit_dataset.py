@@ -17,6 +17,7 @@ from ..vocab import JointVocabulary
 from .augment import Augmentation
 from .manifest import Manifest, ManifestError
 from .mmap import MappedManifest
+from .packing import pack_batch
 from .ragged import Ragged, ragged
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ class UnitDataset(FairseqDataset):
         shuffle: shuffle among utterances of the same length (training).
         names: what to call an item in an error message.
         ids: what each item's ``id`` is in a batch (default: its index).
+        pack: pack batches (``packing``); then ``max_tokens`` counts no padding.
+        mixed_lengths: batches of utterances of any length instead of similar ones.
     """
 
     def __init__(
@@ -71,12 +74,15 @@ class UnitDataset(FairseqDataset):
         shuffle: bool = False,
         names: Optional[Sequence[str]] = None,
         ids: Any = None,
+        pack: bool = False,
+        mixed_lengths: bool = False,
     ):
         self.prompts, self.texts, self.vocab = prompts, texts, vocab
         self.ids = range(len(prompts)) if ids is None else ids
         self.add_bos, self.shuffle, self.names = add_bos, shuffle, names
         self.augment: Optional[Augmentation] = None  # of a training set's units
         self.epoch = 1
+        self.pack, self.mixed_lengths = pack, mixed_lengths
         # the model's input: [bos] units sep text, without the final </s>
         self.sizes = _lengths(prompts) + 1 + add_bos
         if texts is not None:
@@ -106,7 +112,8 @@ class UnitDataset(FairseqDataset):
         self.epoch = epoch
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        return collate_lm(samples, self.vocab.pad)
+        batch = collate_lm(samples, self.vocab.pad)
+        return pack_batch(batch, self.vocab.pad) if self.pack and batch else batch
 
     def num_tokens(self, index: int) -> int:
         return int(self.sizes[index])
@@ -126,8 +133,10 @@ class UnitDataset(FairseqDataset):
         return True
 
     def ordered_indices(self) -> np.ndarray:
-        """By length, ties in random order for training and in file order otherwise."""
+        """By length (but for ``mixed_lengths``), ties in random order for training and in file order otherwise."""
         order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
+        if self.mixed_lengths:
+            return order
         return order[np.argsort(self.sizes[order], kind="stable")]
 
     def filter_indices_by_size(self, indices: np.ndarray, max_sizes: Any) -> tuple[np.ndarray, list[int]]:
@@ -154,9 +163,12 @@ class UnitDataset(FairseqDataset):
         """Consecutive batches, padded size at most ``max_tokens``; every index in exactly one.
 
         fairseq's own function drops the last batch when its size is no multiple of
-        ``--required-batch-size-multiple``; here the multiple only rounds full batches down.
+        ``--required-batch-size-multiple``; here the multiple only rounds full batches down,
+        and packed ones not at all.
         """
-        batches, start, longest = [], 0, 0
+        if self.pack:
+            required_batch_size_multiple = 1
+        batches, start, longest, total = [], 0, 0, 0
         for end, size in enumerate(self.sizes[indices].tolist()):
             if max_tokens and size > max_tokens:
                 raise ValueError(
@@ -164,14 +176,14 @@ class UnitDataset(FairseqDataset):
                     f"use at least --max-tokens {size}"
                 )
             longest = max(longest, size)
-            count = end - start
-            too_long = max_tokens and (count + 1) * longest > max_tokens
+            count, total = end - start, total + size
+            too_long = max_tokens and (total if self.pack else (count + 1) * longest) > max_tokens
             if count and (too_long or (max_sentences and count >= max_sentences)):
                 if count > required_batch_size_multiple:
                     count -= count % required_batch_size_multiple
                 batches.append(indices[start : start + count])
                 start += count
-                longest = int(self.sizes[indices[start : end + 1]].max())
+                longest, total = int(self.sizes[indices[start : end + 1]].max()), size
         if start < len(indices):
             batches.append(indices[start:])
         return batches
@@ -212,6 +224,7 @@ def dataset_from_manifest(
     add_bos: bool = False,
     shuffle: bool = False,
     skip_too_long: bool = False,
+    **options: Any,
 ) -> UnitDataset:
     """Dataset of a manifest; the ``id`` of an item is its row in the manifest, from 0.
 
@@ -219,6 +232,7 @@ def dataset_from_manifest(
         manifest: of `mmap.open_manifest`, or in memory.
         max_positions: longest input (units, separator and text) that the model holds.
         skip_too_long: leave longer lines out, counted and named, instead of an error.
+        options: of `UnitDataset`.
 
     Raises:
         ManifestError: another unit vocabulary, or a line too long for the model.
@@ -238,8 +252,9 @@ def dataset_from_manifest(
     if len(rows) < len(lengths):
         _report_too_long(manifest, lengths, max_positions, skip_too_long)
     return UnitDataset(
-        units.take(rows), texts.take(rows), vocab, add_bos, shuffle, names=_Names(manifest, rows), ids=rows
-    )
+        units.take(rows), texts.take(rows), vocab, add_bos, shuffle, names=_Names(manifest, rows), ids=rows,
+        **options,
+    )  # fmt: skip
 
 
 def _report_too_long(manifest: AnyManifest, lengths: np.ndarray, max_positions: int, skip: bool) -> None:

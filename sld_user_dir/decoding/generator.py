@@ -182,6 +182,8 @@ class UnitGenerator:
         filled = source.ne(self.vocab.pad)
         lengths = sample.get("prompt_lengths")
         lengths = filled.sum(dim=1) if lengths is None else lengths.to(source.device)
+        if len(lengths) != len(source):
+            raise PromptError("a packed batch can't be decoded; load the data without --pack-utterances")
         shortest, longest = int(lengths.min()), int(lengths.max())
         if shortest < 1:
             raise PromptError("empty row: a prompt holds the separator at least")

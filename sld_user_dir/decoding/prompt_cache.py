@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from sld_user_dir.decoding.fixed_linear import FixedLinear
 from sld_user_dir.models.causal_decoder import LACKING, activate
+from sld_user_dir.models.prefix import prefix_mask
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
@@ -66,6 +67,8 @@ class PromptCache:
         self.keys: List[Tensor] = []  # of each layer: (B, H, D, slots), the layout that few queries read fastest
         self.values: List[Tensor] = []  # (B, H, slots, D)
         self.padding = torch.arange(self.prompt_width, device=prompts.device) >= lengths[:, None]  # (B, P)
+        separator = getattr(self.decoder, "prefix_end", None)
+        self.mask = None if separator is None else prefix_mask(prompts, separator)  # (B, 1, P, P)
         self.first_logits = self._prefill(prompts)
         bias = self.keys[0].new_zeros(self.padding.shape).masked_fill_(self.padding, float("-inf"))
         self.bias = bias[:, None, None].repeat(1, 1, beams, 1)  # (B, 1, K, P)
@@ -113,9 +116,9 @@ class PromptCache:
     # -- attention: (B, H, T, D) queries, already scaled, keys and values to (B, H, T, D) -------------
 
     def _attend_prompt(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Padding stands on the right: causal attention alone keeps it out of the real positions."""
+        """Padding stands on the right: causal attention, or a prefix, keeps it out of the real positions."""
         self._remember_prompt(k, v)
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, is_causal=self.mask is None, scale=1.0)
 
     def _attend_last(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """From the last token of each prompt only: T is 1 in what is returned."""

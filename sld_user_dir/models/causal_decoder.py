@@ -7,9 +7,13 @@ time-first and batch-first, seven of the eight kernels of the GELU, and the posi
 Padding needs no mask where it stands on the right: no real position can see what comes after it,
 and no loss reads the rows of padding themselves. Batches that are padded otherwise, and calls with
 anything that this path lacks (incremental decoding, an encoder, ...), run through fairseq's own code.
+
+Packed rows (`data/packing.py`) and prefix-LM attention (`prefix.py`) take this path or none: fairseq's
+code has no attention for them.
 """
 
-from typing import Any, Dict, List, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
 from fairseq.distributed import fsdp_wrap
@@ -21,9 +25,22 @@ from torch import Tensor, nn
 
 from .dropout import dropout
 from .dropped_attention import dropped_causal_attention
+from .packing import Packing
+from .prefix import prefix_mask
 
 LACKING = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which positions see which; by default, each sees those before it in its row."""
+
+    packing: Optional[Packing] = None  # of a row of several utterances
+    masks: Tuple[Tensor, ...] = ()  # prefix-LM: (B, 1, L, L) bool for each group of the packing, or for the batch
+
+
+CAUSAL = Sight()
 
 
 class CausalDecoderLayer(TransformerDecoderLayerBase):
@@ -42,16 +59,16 @@ class CausalDecoderLayer(TransformerDecoderLayerBase):
             and all(getattr(self, name, None) is None for name in LACKING)
         )
 
-    def forward(self, x: Tensor, *args: Any, batch_first: bool = False, **kwargs: Any) -> Any:
-        """fairseq's interface, time-first; or with ``batch_first`` causal (B, L, C) to (B, L, C)."""
-        return self._forward_causal(x) if batch_first else super().forward(x, *args, **kwargs)
+    def forward(self, x: Tensor, *args: Any, batch_first: bool = False, sight: Sight = CAUSAL, **kwargs: Any) -> Any:
+        """fairseq's interface, time-first; or with ``batch_first`` (B, L, C) to (B, L, C)."""
+        return self._forward_causal(x, sight) if batch_first else super().forward(x, *args, **kwargs)
 
     forward.computes_as_stock = True  # type: ignore[attr-defined]  # decoding.prompt_cache asks
 
-    def _forward_causal(self, x: Tensor) -> Tensor:
+    def _forward_causal(self, x: Tensor, sight: Sight) -> Tensor:
         before = self.normalize_before
         y = self.self_attn_layer_norm(x) if before else x
-        x = x + _drop(self.dropout_module, causal_self_attention(self.self_attn, y))
+        x = x + _drop(self.dropout_module, causal_self_attention(self.self_attn, y, sight))
         x = x if before else self.self_attn_layer_norm(x)
         y = self.final_layer_norm(x) if before else x
         y = _drop(self.activation_dropout_module, activate(self.activation_fn, self.fc1(y)))
@@ -60,7 +77,13 @@ class CausalDecoderLayer(TransformerDecoderLayerBase):
 
 
 class CausalDecoder(TransformerDecoder):
-    """fairseq's decoder over `CausalDecoderLayer`; checkpoints are interchangeable both ways."""
+    """fairseq's decoder over `CausalDecoderLayer`; checkpoints are interchangeable both ways.
+
+    Attributes:
+        prefix_end: id of the separator whose prompt has prefix-LM attention; None for causal attention
+    """
+
+    prefix_end: Optional[int] = None
 
     def build_decoder_layer(self, args: Any, no_encoder_attn: bool = False) -> nn.Module:
         """As fairseq's, with the options for activation checkpoints and sharding."""
@@ -70,6 +93,24 @@ class CausalDecoder(TransformerDecoder):
             layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
         smallest = 0 if cfg.checkpoint_activations else cfg.min_params_to_wrap
         return fsdp_wrap(layer, min_num_params=smallest)
+
+    def forward(
+        self, prev_output_tokens: Tensor, *args: Any, src_lengths: Optional[Tensor] = None, **kwargs: Any
+    ) -> Tuple[Tensor, Dict[str, Any]]:
+        """fairseq's; or with more lengths than rows, (1, T) tokens of a packed row to (1, T, V) logits."""
+        if src_lengths is None or len(src_lengths) <= len(prev_output_tokens):
+            return super().forward(prev_output_tokens, *args, src_lengths=src_lengths, **kwargs)
+        return self._forward_packed(prev_output_tokens, src_lengths, *args, **kwargs)
+
+    forward.computes_as_stock = True  # type: ignore[attr-defined]
+
+    def _forward_packed(
+        self, tokens: Tensor, lengths: Tensor, *, features_only: bool = False, return_all_hiddens: bool = False
+    ) -> Tuple[Tensor, Dict[str, Any]]:
+        if not self.packs():
+            raise ValueError("this model can't take packed utterances: it has more than plain attention layers")
+        x, extra = self._extract_causal(tokens, Packing.of(lengths))
+        return (x if features_only else self.output_layer(x)), extra
 
     def extract_features(
         self,
@@ -84,12 +125,21 @@ class CausalDecoder(TransformerDecoder):
         ordinary = encoder_out is None and incremental_state is None and not full_context_alignment
         if ordinary and self._fast() and not self._padded_inside(prev_output_tokens):
             return self._extract_causal(prev_output_tokens)
+        if self.prefix_end is not None:
+            raise ValueError(
+                "--prefix-lm: no incremental decoding by fairseq's own generator, no padding on the left or inside, "
+                "no quantisation noise or scaled attention; decode with --task speech_unit_lm"
+            )
         return super().extract_features(
             prev_output_tokens, encoder_out, incremental_state, full_context_alignment,
             alignment_layer, alignment_heads,
         )  # fmt: skip
 
     extract_features.computes_as_stock = True  # type: ignore[attr-defined]
+
+    def packs(self) -> bool:
+        """Whether this decoder takes packed rows."""
+        return self._fast()
 
     def _fast(self) -> bool:
         # not `in self.layers`, which draws the layers that --decoder-layerdrop drops; .module: FSDP's
@@ -103,11 +153,12 @@ class CausalDecoder(TransformerDecoder):
         padding = tokens.eq(self.padding_idx)
         return bool((padding[:, :-1] & ~padding[:, 1:]).any())
 
-    def _extract_causal(self, tokens: Tensor) -> Tuple[Tensor, Dict[str, Any]]:
-        x = _drop(self.dropout_module, self._embed(tokens))  # (B, L, C)
+    def _extract_causal(self, tokens: Tensor, packing: Optional[Packing] = None) -> Tuple[Tensor, Dict[str, Any]]:
+        sight = Sight(packing, self._masks(tokens, packing))
+        x = _drop(self.dropout_module, self._embed(tokens, packing))  # (B, L, C)
         states = [x.transpose(0, 1)]
         for layer in self.layers:
-            x = layer(x, batch_first=True)
+            x = layer(x, batch_first=True, sight=sight)
             states.append(x.transpose(0, 1))  # time-first, as fairseq returns them
         if self.layer_norm is not None:
             x = self.layer_norm(x)
@@ -115,31 +166,49 @@ class CausalDecoder(TransformerDecoder):
             x = self.project_out_dim(x)
         return x, {"attn": [None], "inner_states": states}
 
-    def _embed(self, tokens: Tensor) -> Tensor:
-        """(B, L) to (B, L, C): embeddings of tokens and of positions, the same ones in each row."""
+    def _masks(self, tokens: Tensor, packing: Optional[Packing]) -> Tuple[Tensor, ...]:
+        if self.prefix_end is None:
+            return ()
+        groups = [tokens] if packing is None else packing.spread(tokens)
+        return tuple(prefix_mask(group, self.prefix_end) for group in groups)
+
+    def _embed(self, tokens: Tensor, packing: Optional[Packing]) -> Tensor:
+        """(B, L) to (B, L, C): embeddings of tokens and of positions, the same ones in each utterance."""
         x = self.embed_tokens(tokens)
         if self.embed_scale != 1:
             x = self.embed_scale * x
         if self.project_in_dim is not None:
             x = self.project_in_dim(x)
         if self.embed_positions is not None:
-            unpadded = tokens.new_full((1, tokens.size(1)), self.padding_idx + 1)
-            x = x + self.embed_positions(unpadded)
+            longest = tokens.size(1) if packing is None else packing.groups[0][1]
+            table = self.embed_positions(tokens.new_full((1, longest), self.padding_idx + 1))  # (1, longest, C)
+            x = x + (table if packing is None else table[:, packing.positions])
         return x if self.layernorm_embedding is None else self.layernorm_embedding(x)
 
 
-def causal_self_attention(attention: MultiheadAttention, x: Tensor) -> Tensor:
-    """What fairseq's ``attention`` makes of (B, L, C) under a causal mask."""
-    q, k, v = (
-        projection(x).unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
-        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )  # each (B, H, L, D)
+def causal_self_attention(attention: MultiheadAttention, x: Tensor, sight: Sight = CAUSAL) -> Tensor:
+    """What fairseq's ``attention`` makes of (B, L, C) under a causal mask, or of what `sight` says."""
+    q, k, v = (projection(x) for projection in (attention.q_proj, attention.k_proj, attention.v_proj))
+    if sight.packing is None:
+        return attention.out_proj(_attend(attention, q, k, v, *sight.masks))
+    spread = (sight.packing.spread(part) for part in (q, k, v))
+    masks: Sequence[Optional[Tensor]] = sight.masks or (None,) * len(sight.packing.groups)
+    attended = [_attend(attention, *arguments) for arguments in zip(*spread, masks)]
+    return attention.out_proj(sight.packing.gather(attended))
+
+
+def _attend(attention: MultiheadAttention, q: Tensor, k: Tensor, v: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    """(B, L, C) thrice to (B, L, C), for every head; causal, or as a mask (B, 1, L, L) says."""
+    shape = (attention.num_heads, attention.head_dim)
+    q, k, v = (part.unflatten(-1, shape).transpose(1, 2) for part in (q, k, v))  # each (B, H, L, D)
     p = attention.dropout_module.p if _drops(attention.dropout_module) else 0.0
-    if p and q.device.type == "cpu":
+    if mask is not None:
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
+    elif p and q.device.type == "cpu":
         y = dropped_causal_attention(q, k, v, p)
     else:
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)
-    return attention.out_proj(y.transpose(1, 2).flatten(2))
+    return y.transpose(1, 2).flatten(2)
 
 
 def _drops(module: FairseqDropout) -> bool:

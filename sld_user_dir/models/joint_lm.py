@@ -16,13 +16,20 @@ from .causal_decoder import CausalDecoder
 
 @dataclass
 class JointLMConfig(TransformerLanguageModelConfig):
-    """The fields of ``transformer_lm`` and one more; the architectures below set GPT-2's choices."""
+    """The fields of ``transformer_lm`` and two more; the architectures below set GPT-2's choices."""
 
     sinusoidal_positions: bool = field(
         default=False,
         metadata={
             "help": "fixed sinusoidal positions instead of learned ones, which the joint_lm "
             "architectures choose (no flag of fairseq's turns --decoder-learned-pos off)"
+        },
+    )
+    prefix_lm: bool = field(
+        default=False,
+        metadata={
+            "help": "prefix-LM attention: everything up to <sep> sees all of itself, in both directions; text "
+            "stays causal. For --criterion masked_ce: with a loss on speech it would see what it predicts"
         },
     )
 
@@ -36,14 +43,22 @@ class JointLanguageModel(TransformerLanguageModel):
         """fairseq's model with `CausalDecoder`; its own decoder where inputs are characters or adaptive."""
         if getattr(args, "sinusoidal_positions", False):
             args.decoder_learned_pos = False
+        prefix_lm = getattr(args, "prefix_lm", False)
         if args.character_embeddings or args.adaptive_input or args.tie_adaptive_weights:
+            if prefix_lm:
+                raise ValueError("--prefix-lm: not with adaptive input or character embeddings")
             return super().build_model(args, task)
         if args.decoder_layers_to_keep:
             args.decoder_layers = len(args.decoder_layers_to_keep.split(","))
         if getattr(args, "max_target_positions", None) is None:
             args.max_target_positions = args.tokens_per_sample
         embeddings = cls.build_embedding(args, task.source_dictionary, args.decoder_input_dim)
-        return cls(CausalDecoder(args, task.target_dictionary, embeddings, no_encoder_attn=True))
+        decoder = CausalDecoder(args, task.target_dictionary, embeddings, no_encoder_attn=True)
+        if prefix_lm:
+            if not decoder.packs():
+                raise ValueError("--prefix-lm: not with quantisation noise or scaled attention")
+            decoder.prefix_end = task.vocab.separator
+        return cls(decoder)
 
 
 def _architecture(args: Any, dim: int, layers: int, heads: int, dropout: float = 0.1) -> None:

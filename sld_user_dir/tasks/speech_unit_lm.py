@@ -59,6 +59,21 @@ class SpeechUnitLMConfig(FairseqDataclass):
             "named in the log, instead of stopping with an error; nothing is ever truncated"
         },
     )
+    pack_utterances: bool = field(
+        default=False,
+        metadata={
+            "help": "training batches without padding: all utterances of a batch in one row, each with "
+            "positions from 0 and attention to itself alone; same losses; --max-tokens then counts no "
+            "padding. Needs a joint_lm architecture"
+        },
+    )
+    mixed_lengths: bool = field(
+        default=False,
+        metadata={
+            "help": "training batches of utterances of any length, in random order, instead of similar "
+            "lengths: wasteful unless --pack-utterances removes the padding"
+        },
+    )
     input_mask_prob: float = field(
         default=0.0,
         metadata={
@@ -194,6 +209,7 @@ class SpeechUnitLMTask(FairseqTask):
         self.provenance[str(path)] = manifest.provenance
         self._check_provenance()
         model = task_cfg or self.cfg
+        training = split.startswith("train") and task_cfg is None
         self.datasets[split] = dataset_from_manifest(
             manifest,
             self.vocab,
@@ -201,6 +217,8 @@ class SpeechUnitLMTask(FairseqTask):
             add_bos=model.add_bos_token,
             shuffle=split.startswith("train"),
             skip_too_long=self.cfg.skip_too_long,
+            pack=training and self.cfg.pack_utterances,
+            mixed_lengths=training and self.cfg.mixed_lengths,
         )
         if task_cfg is None and split.startswith("train"):  # generate and validate give one
             self.datasets[split].augment = build_augmentation(self.cfg, manifest.provenance, str(path))
@@ -328,6 +346,20 @@ class SpeechUnitLMTask(FairseqTask):
             return generator.generate(models, sample, prefix_tokens=prefix_tokens, constraints=constraints)
 
     # -- training ------------------------------------------------------------
+    def build_model(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """fairseq's; refuses a model that can't do what the task's options ask of it."""
+        model = super().build_model(*args, **kwargs)
+        decoder: Any = getattr(model, "decoder", None)
+        if self.cfg.pack_utterances and not (hasattr(decoder, "packs") and decoder.packs()):
+            raise ValueError(
+                f"--pack-utterances: {type(model).__name__} with these options can't keep packed utterances "
+                "apart; choose a joint_lm architecture without quantisation noise or scaled attention"
+            )
+        hidden = self.cfg.input_mask_prob > 0 and str(self.cfg.input_mask_tokens) == "all"
+        if hidden and getattr(decoder, "prefix_end", None) is not None:
+            raise ValueError("--prefix-lm needs <sep> in sight: use --input-mask-tokens speech, not all")
+        return model
+
     def train_step(
         self, sample: Sample, model: nn.Module, criterion: nn.Module, optimizer: Any, update_num: int,
         ignore_grad: bool = False,
