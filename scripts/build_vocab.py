@@ -30,6 +30,8 @@ class VocabConfig:
     """train a SentencePiece model of so many pieces on the transcripts (DIR/text.spm.model)"""
     split: str = "train"
     """manifest that the text symbols are taken from"""
+    tasks: str = ""
+    """tasks of a mixture in one model, such as asr,tts,slm,lm (docs/mixture.md); none: recognition alone"""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -38,7 +40,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_arguments(VocabConfig, dest="config")
     config = parser.parse_args(argv).config
     try:
-        vocab = build_vocabulary(config.data, config.text_tokenizer, config.text_vocab_size, config.split)
+        tasks = [task.strip() for task in config.tasks.split(",")] if config.tasks else []
+        vocab = build_vocabulary(config.data, config.text_tokenizer, config.text_vocab_size, config.split, tasks)
     except (ValueError, OSError) as error:
         print(f"build_vocab.py: {error}", file=sys.stderr)
         return 1
