@@ -407,11 +407,11 @@ def overfitted(tmp_path_factory):
             utterances.append(utterance)
     for split in ("train", "valid", "test"):
         write_manifest(data / f"{split}.tsv", utterances[:6], make_provenance(), {"license": "none"})
-    build_vocabulary(data, "word", tasks=TASKS)
+    VOCAB.save(data)
     train(
-        data, data / "ck", "--task-mix", "asr=1,tts=1,slm=0.5,lm=0.5", "--update-freq", 2, "--dropout", 0, "--attention-dropout", 0,
-        "--lr", 0.01, "--eval-wer", "--eval-wer-max-len", 8, "--best-checkpoint-metric", "wer", "--validate-interval", 50,
-        updates=150,
+        data, data / "ck", "--task-mix", "asr=1,tts=1,slm=0.5,lm=0.5", "--dropout", 0, "--attention-dropout", 0,
+        "--lr", 0.005, "--eval-wer", "--eval-wer-max-len", 8, "--best-checkpoint-metric", "wer", "--validate-interval", 100,
+        updates=400,
     )  # fmt: skip
     return data, data / "ck" / "checkpoint_last.pt", utterances[:6]
 
@@ -490,5 +490,10 @@ def test_checkpoint_of_other_tasks_is_refused(overfitted, tmp_path) -> None:
     data, path, _ = overfitted
     (tmp_path / "test.tsv").write_text((data / "test.tsv").read_text())
     PLAIN.save(tmp_path)
+    with pytest.raises(MixtureError, match="for speech recognition alone"):
+        hub.load(path, tmp_path)
+    VOCAB.save(tmp_path)
+    assert hub.load(path, tmp_path).vocab.fingerprint == VOCAB.fingerprint
+    JointVocabulary.build([" ".join(WORDS)], NUM_UNITS, WordTokenizer(), tasks=TASKS[::-1]).save(tmp_path)
     with pytest.raises(ValueError, match="the checkpoint's vocabulary is"):
         hub.load(path, tmp_path)
