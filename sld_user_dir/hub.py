@@ -255,7 +255,9 @@ class Model:
         ids = torch.tensor([*prompt, self.vocab.separator], device=self.device)
         return self._speak(ids, seed, samples=samples, max_units=max_units, **sampling)
 
-    def continue_text(self, text: str = "", *, beam: int = 1, seed: Optional[int] = None, **generation: Any) -> list[str]:
+    def continue_text(
+        self, text: str = "", *, beam: int = 1, seed: Optional[int] = None, **generation: Any
+    ) -> list[str]:
         """`beam` texts that could follow a text (task `lm`); fairseq's generation options, such as sampling=True.
 
         Raises:

@@ -76,7 +76,7 @@ class _View(Dictionary):
 class UnitView(_View):
     """Source side: prints raw units ``71 12 57`` up to the separator, and reads them."""
 
-    def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> UnitString:
+    def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> str:
         ids = self._rows(tensor)
         if self.vocab.separator in ids:
             ids = ids[: ids.index(self.vocab.separator)]

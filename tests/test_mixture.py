@@ -3,7 +3,6 @@
 import math
 import re
 from collections import Counter
-from types import SimpleNamespace
 from typing import Any, Dict, List
 
 import numpy as np
@@ -72,7 +71,7 @@ def test_vocabulary_files_that_disagree_on_tasks(tmp_path) -> None:
     PLAIN.save(tmp_path / "plain")
     VOCAB.save(tmp_path / "tasks")
     (tmp_path / "plain" / "vocab.json").write_text((tmp_path / "tasks" / "vocab.json").read_text())
-    with pytest.raises(VocabularyError, match="no <asr>.*build_vocab"):
+    with pytest.raises(VocabularyError, match=r"no <asr>.*build_vocab"):
         JointVocabulary.load(tmp_path / "plain")
     PLAIN.save(tmp_path / "other")
     (tmp_path / "tasks" / "vocab.json").write_text((tmp_path / "other" / "vocab.json").read_text())
@@ -109,7 +108,7 @@ def test_mix_that_cannot_be(text: str, problem: str) -> None:
 def test_mixture_needs_task_tokens(tmp_path) -> None:
     data = make_data(tmp_path / "plain", train=3)
     for extra in (["--task-mix", "asr=1"], ["--decode-task", "tts"]):
-        with pytest.raises(MixtureError, match="build_vocab.py --data DIR --tasks"):
+        with pytest.raises(MixtureError, match=r"build_vocab\.py --data DIR --tasks"):
             setup(data, *extra)
     few = make_data(tmp_path / "few", train=3)
     JointVocabulary.build([" ".join(WORDS)], NUM_UNITS, WordTokenizer(), tasks=["asr", "tts"]).save(few)
@@ -221,9 +220,10 @@ def test_validation_reads_every_utterance_as_every_task_in_batches_of_one_task(t
 def test_masking_spares_answers_and_task_tokens(tmp_path) -> None:
     for tokens_of in ("speech", "all"):
         _, task = setup(
-            make_mixture(tmp_path, train=40), "--task-mix", MIX, "--input-mask-prob", 1, "--input-mask-tokens", tokens_of
-        )
-        data = task.vocab and dataset()
+            make_mixture(tmp_path, train=4), "--task-mix", MIX,
+            "--input-mask-prob", 1, "--input-mask-tokens", tokens_of,
+        )  # fmt: skip
+        data = dataset()
         batch = data.collater([data[i] for i in range(24)])
         tokens = batch["net_input"]["src_tokens"]
         hidden = task.mask_inputs(batch)["net_input"]["src_tokens"] == VOCAB.mask
@@ -410,7 +410,7 @@ def overfitted(tmp_path_factory):
     VOCAB.save(data)
     train(
         data, data / "ck", "--task-mix", "asr=1,tts=1,slm=0.5,lm=0.5", "--dropout", 0, "--attention-dropout", 0,
-        "--lr", 0.005, "--eval-wer", "--eval-wer-max-len", 8, "--best-checkpoint-metric", "wer", "--validate-interval", 100,
+        "--lr", 0.005, "--eval-wer", "--eval-wer-max-len", 8, "--validate-interval", 100,
         updates=400,
     )  # fmt: skip
     return data, data / "ck" / "checkpoint_last.pt", utterances[:6]
@@ -426,7 +426,7 @@ def test_overfitted_model_generates_what_it_learnt(overfitted, name: str) -> Non
     for i, utterance in enumerate(utterances):
         units = " ".join(map(str, utterance.units))
         source, target = (units, utterance.text) if name == "asr" else (utterance.text, units)
-        lines = {k: v for k, v in re.findall(rf"^([STHD])-{i}\t(.*)$", done.stdout, re.M)}
+        lines = dict(re.findall(rf"^([STHD])-{i}\t(.*)$", done.stdout, re.M))
         assert (lines["S"], lines["T"]) == (source, target)
         assert lines["H"].split("\t")[1] == lines["D"].split("\t")[1] == target
 
@@ -482,7 +482,7 @@ def test_hub_speaks_every_task(overfitted) -> None:
 
 
 def test_hub_refuses_tts_of_a_single_task_model(mini, checkpoint) -> None:
-    with pytest.raises(MixtureError, match="build_vocab.py --data DIR --tasks"):
+    with pytest.raises(MixtureError, match=r"build_vocab\.py --data DIR --tasks"):
         hub.load(checkpoint, mini).synthesise_units("one")
 
 
@@ -497,3 +497,11 @@ def test_checkpoint_of_other_tasks_is_refused(overfitted, tmp_path) -> None:
     JointVocabulary.build([" ".join(WORDS)], NUM_UNITS, WordTokenizer(), tasks=TASKS[::-1]).save(tmp_path)
     with pytest.raises(ValueError, match="the checkpoint's vocabulary is"):
         hub.load(path, tmp_path)
+
+
+def test_demo_hands_the_mix_to_training(tmp_path) -> None:
+    import demo
+
+    plan = demo.build_plan(demo.DemoConfig(data=tmp_path, task_mix="asr=1,tts=1"), demo.SYSTEMS)
+    assert plan.train_options["task_mix"] == "asr=1,tts=1"
+    assert "task_mix" not in demo.build_plan(demo.DemoConfig(data=tmp_path), demo.SYSTEMS).train_options

@@ -50,8 +50,7 @@ def count_targets(sample: Dict[str, Any], layout: Layout) -> Tensor:
     text, sentences = real & ~units & ~separators, real.any(1)
     parts = segments(sample)
     if parts is None:
-        counts = (text, units, separators, live, sentences)
-        return torch.stack([mask.sum() for mask in counts])
+        return torch.stack([mask.sum() for mask in (text, units, separators, live, sentences)])
     spoken, answers = parts.speech_prompt, real & parts.answer & parts.speech_target
     text &= target < layout.separator  # no token of a task
     counts = (

@@ -94,7 +94,7 @@ class MixtureDataset(UnitDataset):
         labelled: bool = True,
     ):
         super().__init__(units, None, vocab, add_bos, shuffle, names, ids)
-        self.texts, self.prompt_fraction, self.labelled = texts, prompt_fraction, labelled
+        self.transcripts, self.prompt_fraction, self.labelled = texts, prompt_fraction, labelled
         self.mix, self.rows = dict(mix), len(units)
         for task in mix:
             require_task(task, vocab)
@@ -109,7 +109,7 @@ class MixtureDataset(UnitDataset):
         number, row = divmod(int(index), self.rows)
         task, vocab = list(self.mix)[number], self.vocab
         units = vocab.encode_units(self.prompts[row])
-        prompt, answer = sequence(task, units, np.asarray(self.texts[row], dtype=np.int64), vocab, self.add_bos)
+        prompt, answer = sequence(task, units, np.asarray(self.transcripts[row], dtype=np.int64), vocab, self.add_bos)
         open_ended = task in ("slm", "lm")
         if open_ended and self.prompt_fraction is not None:
             prompt = np.concatenate([prompt, answer[: round(self.prompt_fraction * (len(answer) - 1))]])

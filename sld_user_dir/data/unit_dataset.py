@@ -231,8 +231,9 @@ def dataset_from_manifest(
     if len(rows) < len(lengths):
         _report_too_long(manifest, lengths, max_positions, skip_too_long)
     return (make or UnitDataset)(
-        units.take(rows), texts.take(rows), vocab, add_bos=add_bos, shuffle=shuffle, names=_Names(manifest, rows), ids=rows
-    )
+        units.take(rows), texts.take(rows), vocab,
+        add_bos=add_bos, shuffle=shuffle, names=_Names(manifest, rows), ids=rows,
+    )  # fmt: skip
 
 
 def _report_too_long(manifest: AnyManifest, lengths: np.ndarray, max_positions: int, skip: bool) -> None:

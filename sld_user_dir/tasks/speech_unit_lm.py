@@ -407,7 +407,8 @@ class SpeechUnitLMTask(FairseqTask):
         super().reduce_metrics(logging_outputs, criterion)
         for task in self.mix:
             if any(f"_tokens_{task}" in log for log in logging_outputs):
-                nats, tokens = (sum(log.get(f"_{key}_{task}", 0) for log in logging_outputs) for key in ("nll", "tokens"))
+                nats = sum(log.get(f"_nll_{task}", 0) for log in logging_outputs)
+                tokens = sum(log.get(f"_tokens_{task}", 0) for log in logging_outputs)
                 metrics.log_scalar(task, nats / max(tokens, 1) / math.log(2), weight=tokens, round=3)
         for name, errors, total in (("wer", "_word_errors", "_words"), ("cer", "_char_errors", "_chars")):
             if not any(total in log for log in logging_outputs):
