@@ -1,14 +1,17 @@
 """One model for a mixture of tasks: sequences, draws, losses against an oracle, decoding, over-fitting."""
 
 import math
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from typing import Any, Dict, List
 
 import numpy as np
 import pytest
 import torch
-from conftest import NUM_UNITS, WORDS, fairseq_command, make_data, make_provenance, make_utterances, train
+from conftest import NUM_UNITS, ROOT, WORDS, fairseq_command, make_data, make_provenance, make_utterances, train
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.logging import metrics
 from test_criterions import gradients
@@ -19,9 +22,10 @@ from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
 from sld_user_dir.criterions.normalisation import count_targets
 from sld_user_dir.criterions.sld_criterion import SldCriterion, SldCriterionConfig
 from sld_user_dir.data.build_vocab import build_vocabulary, describe
-from sld_user_dir.data.manifest import write_manifest
+from sld_user_dir.data.manifest import Utterance, parse_numbers, read_manifest, write_manifest
 from sld_user_dir.data.mixture import MixtureDataset, MixtureError, draw_tasks, parse_mix
 from sld_user_dir.data.update_counts import annotate
+from sld_user_dir.decoding.hypotheses import read_generate
 from sld_user_dir.text_tokenizers import WordTokenizer
 from sld_user_dir.vocab import JointVocabulary, VocabularyError
 
@@ -421,14 +425,36 @@ def test_overfitted_model_generates_what_it_learnt(overfitted, name: str) -> Non
     data, path, utterances = overfitted
     done = fairseq_command(
         "generate", data, "--path", path, "--gen-subset", "test", "--decode-task", name, "--beam", 2, "--max-len-a", 0,
-        "--max-len-b", 30,
+        "--max-len-b", 30, "--results-path", data / name,
     )  # fmt: skip
+    done.stdout += (data / name / "generate-test.txt").read_text()
     for i, utterance in enumerate(utterances):
         units = " ".join(map(str, utterance.units))
         source, target = (units, utterance.text) if name == "asr" else (utterance.text, units)
         lines = dict(re.findall(rf"^([STHD])-{i}\t(.*)$", done.stdout, re.M))
         assert (lines["S"], lines["T"]) == (source, target)
         assert lines["H"].split("\t")[1] == lines["D"].split("\t")[1] == target
+
+
+def test_spoken_units_reach_the_exporters(overfitted) -> None:
+    """The way to a vocoder that docs/mixture.md shows."""
+    data, path, utterances = overfitted
+    fairseq_command(
+        "generate", data, "--path", path, "--gen-subset", "test", "--decode-task", "tts", "--beam", 1, "--max-len-a", 0,
+        "--max-len-b", 30, "--results-path", data / "speech",
+    )  # fmt: skip
+    manifest = read_manifest(data / "test.tsv")
+    records = read_generate(data / "speech" / "generate-test.txt", manifest)
+    spoken = [Utterance(r.id, parse_numbers(r.best.text), r.reference) for r in records]
+    write_manifest(data / "spoken.tsv", spoken, manifest.provenance)
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "export_units.py", "--manifest", data / "spoken.tsv",
+         "--format", "textless", "--out", data / "spoken"], check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    (written,) = data.glob("spoken*.units")
+    assert written.read_text().splitlines() == [
+        f"{u.id}\t{' '.join(map(str, u.units))}" for u in utterances
+    ]  # fmt: skip
 
 
 def test_interactive_reads_text_for_tts(overfitted) -> None:
@@ -497,11 +523,3 @@ def test_checkpoint_of_other_tasks_is_refused(overfitted, tmp_path) -> None:
     JointVocabulary.build([" ".join(WORDS)], NUM_UNITS, WordTokenizer(), tasks=TASKS[::-1]).save(tmp_path)
     with pytest.raises(ValueError, match="the checkpoint's vocabulary is"):
         hub.load(path, tmp_path)
-
-
-def test_demo_hands_the_mix_to_training(tmp_path) -> None:
-    import demo
-
-    plan = demo.build_plan(demo.DemoConfig(data=tmp_path, task_mix="asr=1,tts=1"), demo.SYSTEMS)
-    assert plan.train_options["task_mix"] == "asr=1,tts=1"
-    assert "task_mix" not in demo.build_plan(demo.DemoConfig(data=tmp_path), demo.SYSTEMS).train_options
