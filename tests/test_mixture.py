@@ -447,10 +447,9 @@ def test_spoken_units_reach_the_exporters(overfitted) -> None:
     records = read_generate(data / "speech" / "generate-test.txt", manifest)
     spoken = [Utterance(r.id, parse_numbers(r.best.text), r.reference) for r in records]
     write_manifest(data / "spoken.tsv", spoken, manifest.provenance)
-    subprocess.run(
-        [sys.executable, ROOT / "scripts" / "export_units.py", "--manifest", data / "spoken.tsv",
-         "--format", "textless", "--out", data / "spoken"], check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    export = [sys.executable, ROOT / "scripts" / "export_units.py", "--manifest", data / "spoken.tsv"]
+    export += ["--format", "textless", "--out", data / "spoken"]
+    subprocess.run(export, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     (written,) = data.glob("spoken*.units")
     assert written.read_text().splitlines() == [
         f"{u.id}\t{' '.join(map(str, u.units))}" for u in utterances
