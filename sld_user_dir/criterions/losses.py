@@ -167,7 +167,7 @@ class Denominators(NamedTuple):
     text: Tensor
     speech: Tensor
     kl: Tensor
-    answer: Optional[Tensor] = None  # None where no answer is speech
+    answer: Tensor
 
 
 def select_rows(
@@ -289,15 +289,13 @@ def _sum_where(mask: Tensor, values: Tensor) -> Tensor:
 
 def total_loss(parts: Components, objective: Objective, denominators: Denominators) -> Tensor:
     """L = w_text CE_text + w_speech CE_speech + alpha KL [+ w_target CE_target], 0-dim, in nats."""
-    text, speech, kl = (count.clamp(min=1) for count in denominators[:3])
-    loss = (
+    text, speech, kl, answer = (count.clamp(min=1) for count in denominators)
+    return (
         objective.text_weight * parts.text / text
         + objective.speech_weight * parts.speech / speech
         + objective.kl_weight * parts.kl / kl
+        + objective.speech_target_weight * parts.answer / answer
     )
-    if denominators.answer is not None:
-        loss = loss + objective.speech_target_weight * parts.answer / denominators.answer.clamp(min=1)
-    return loss
 
 
 def plain_loss(

@@ -89,7 +89,7 @@ def denominators(counts: Tensor, objective: Objective) -> Denominators:
     kl = counts[SENTENCES] if objective.kl_denominator == "sentence" else kl_tokens(counts, objective)
     speech = counts[UNITS] + counts[SEPARATORS] if objective.official else counts[UNITS]
     if len(counts) <= ANSWERS:
-        return Denominators(counts[TEXT], speech, kl)
+        return Denominators(counts[TEXT], speech, kl, counts.new_zeros(()))
     text = counts[TEXT] + counts[PROMPT_TEXT] if objective.prompt_text else counts[TEXT]
     return Denominators(text, speech, kl, counts[ANSWERS])
 

@@ -209,7 +209,7 @@ class SldCriterion(FairseqCriterion):
         if objective.kl_weight:
             logs["kl_objective"] = objective.kl_weight * parts.kl
             logs.update(kl_count=own.kl, kl=parts.kl, kl_tokens=kl_tokens(counts, objective))
-        if objective.speech_target_weight and own.answer is not None:
+        if objective.speech_target_weight and "speech_role" in sample:
             logs["speech_target_objective"] = objective.speech_target_weight * parts.answer
             logs.update(speech_target_count=own.answer, speech_target_nll=parts.answer)
         return logs
