@@ -97,7 +97,7 @@ def build_plan(config: DemoConfig, systems: Sequence[System]) -> Plan:
         train_options={**BASE, **preset},
         generate_options={"beam": 5, "max_len_a": 0, "max_len_b": 20, "batch_size": 50},
         threads=max(1, min(THREADS, (os.cpu_count() or 1) // len(systems))),
-        extra={"preset": config.preset},
+        extra={"preset": config.preset, **({"task_mix": config.task_mix} if config.task_mix else {})},
     )
 
 
