@@ -522,3 +522,17 @@ def test_checkpoint_of_other_tasks_is_refused(overfitted, tmp_path) -> None:
     JointVocabulary.build([" ".join(WORDS)], NUM_UNITS, WordTokenizer(), tasks=TASKS[::-1]).save(tmp_path)
     with pytest.raises(ValueError, match="the checkpoint's vocabulary is"):
         hub.load(path, tmp_path)
+
+
+@pytest.mark.slow
+def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path) -> None:
+    """Stopped in the middle of an epoch, with data-loading processes: the same draws, the same losses."""
+    data = make_mixture(tmp_path, train=30, valid=7)
+    common = ["--task-mix", MIX, "--save-interval-updates", 5, "--lr-scheduler", "fixed", "--num-workers", 2]
+    train(data, data / "two", *common, updates=7)
+    losses = []
+    for directory in ("one", "two"):
+        lines = train(data, data / directory, *common, updates=12)
+        (last,) = (line for line in lines if "train_inner" in line and '"num_updates": "12"' in line)
+        losses.append(re.findall(r'"(loss\w*|text|speech)": "([^"]+)"', last))
+    assert losses[0] and losses[0] == losses[1]
