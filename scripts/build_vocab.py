@@ -32,6 +32,8 @@ class VocabConfig:
     """with `gpt2`: take the tokenizer from this Hugging Face directory, or name on its hub, to DIR/gpt2_tokenizer"""
     split: str = "train"
     """manifest that the text symbols are taken from"""
+    tasks: str = ""
+    """tasks of a mixture in one model, such as asr,tts,slm,lm (docs/mixture.md); none: recognition alone"""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -42,7 +44,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         if config.gpt2 is not None:
             copy_gpt2_tokenizer(config.gpt2, config.data)
-        vocab = build_vocabulary(config.data, config.text_tokenizer, config.text_vocab_size, config.split)
+        tasks = [task.strip() for task in config.tasks.split(",")] if config.tasks else []
+        vocab = build_vocabulary(config.data, config.text_tokenizer, config.text_vocab_size, config.split, tasks)
     except (ValueError, OSError) as error:
         print(f"build_vocab.py: {error}", file=sys.stderr)
         return 1

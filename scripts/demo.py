@@ -67,6 +67,8 @@ class DemoConfig:
     """seed of initialisation, batches and masking"""
     max_update: Optional[int] = None
     """train for so many updates instead of the preset's"""
+    task_mix: Optional[str] = None
+    """train for a mixture of tasks, such as asr=1,tts=0.5,slm=0.2; needs a vocabulary with task tokens"""
 
 
 def chosen(config: DemoConfig) -> List[System]:
@@ -86,6 +88,8 @@ def build_plan(config: DemoConfig, systems: Sequence[System]) -> Plan:
     """Options of all systems; the machine's cores are shared among their trainings."""
     updates = config.max_update or PRESETS[config.preset]["max_update"]
     preset = {**PRESETS[config.preset], "max_update": updates, "total_num_update": updates, "seed": config.seed}
+    if config.task_mix:
+        preset["task_mix"] = config.task_mix
     return Plan(
         data=config.data,
         out=config.out / config.preset,
@@ -93,7 +97,7 @@ def build_plan(config: DemoConfig, systems: Sequence[System]) -> Plan:
         train_options={**BASE, **preset},
         generate_options={"beam": 5, "max_len_a": 0, "max_len_b": 20, "batch_size": 50},
         threads=max(1, min(THREADS, (os.cpu_count() or 1) // len(systems))),
-        extra={"preset": config.preset},
+        extra={"preset": config.preset, **({"task_mix": config.task_mix} if config.task_mix else {})},
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 from fairseq.models import FairseqLanguageModel
 
-from .decoding.generator import TextScorer, UnitGenerator
+from .decoding.generator import TextScorer, UnitGenerator, UnitScorer
 from .decoding.search import SearchOptions
 from .vocab import JointVocabulary
 
@@ -31,7 +31,7 @@ def build_speech_generator(
     sampling_topk: int = -1,
     sampling_topp: float = -1.0,
 ) -> UnitGenerator:
-    """A generator whose hypotheses are ids of units, ended by the separator.
+    """A generator whose hypotheses are ids of units, ended by the separator, or by </s> in a mixture of tasks.
 
     Args:
         samples: hypotheses of each prompt: draws, or beams without `sampling`.
@@ -47,6 +47,8 @@ def build_speech_generator(
     options = SearchOptions(
         beam=samples, min_len=min_units, sampling=sampling, sampling_topk=sampling_topk, sampling_topp=sampling_topp
     )
+    if vocab.tasks:
+        return UnitGenerator(models, vocab, options, UnitScorer(models, vocab, temperature), 0.0, max_units)
     scorer = SpeechScorer(models, vocab, temperature)
     return UnitGenerator(models, vocab, options, scorer, 0.0, max_units, eos=vocab.separator)
 

@@ -20,6 +20,7 @@ from fairseq.dataclass.configs import GenerationConfig
 
 from .continuation import build_speech_generator, predicts_units
 from .data.manifest import UnitProvenance
+from .data.mixture import require_task
 
 Units = Sequence[int]
 PathLike = Union[str, Path]
@@ -122,7 +123,8 @@ class Model:
 
     def hypotheses(self, units: Sequence[Units], *, beam: int = 5, **generation: Any) -> list[list[Hypothesis]]:
         """Of each utterance its `beam` transcripts, best first."""
-        generator = self.task.build_generator(self.models, self._generation(beam, **generation))
+        self._require("asr")
+        generator = self.task.build_generator(self.models, self._generation(beam, **generation), decode_task="asr")
         found: list[list[Hypothesis]] = [[] for _ in units]
         for sample in self._batches(units):
             results = self.task.inference_step(generator, self.models, sample)
@@ -136,14 +138,11 @@ class Model:
         Raises:
             ValueError: a symbol outside the vocabulary, which the model cannot write.
         """
-        ids = self.vocab.encode_text(text)
-        unknown = [s for s, i in zip(self.vocab.tokenizer.encode(text), ids) if i == self.vocab.unk]
-        if unknown:
-            raise ValueError(
-                f"{unknown[0]!r} is not in the vocabulary of {self.task.cfg.data}; the model cannot write it"
-            )
+        ids = self._encode(text, "write")
+        self._require("asr")
         forced = torch.tensor([[*ids, self.vocab.eos]], device=self.device)
-        generator = self.task.build_generator(self.models, self._generation(1, min_len=0, max_len_b=len(ids) + 1))
+        options = self._generation(1, min_len=0, max_len_b=len(ids) + 1)
+        generator = self.task.build_generator(self.models, options, decode_task="asr")
         (sample,) = self._batches([units])
         best = self.task.inference_step(generator, self.models, sample, prefix_tokens=forced)[0][0]
         if best["tokens"].tolist() != forced[0].tolist():
@@ -195,28 +194,93 @@ class Model:
             sampling: min_units, temperature, sampling_topk, sampling_topp, or sampling=False for beam search.
 
         Raises:
-            ValueError: the model was trained without a loss on speech, so it has nothing to say.
+            ValueError: the model was trained without a loss on speech, or for a mixture of tasks without `slm`, so it
+                has nothing to say.
         """
-        if not predicts_units(self.cfg.criterion):
+        self._require("slm")
+        if not self.vocab.tasks and not predicts_units(self.cfg.criterion):
             raise ValueError(
                 "this model was trained with a loss on text only and does not predict units; take one that was "
                 "trained with --criterion sld or cross_entropy"
             )
         prompt = self._prompt(units)
-        generator = build_speech_generator(self.models, self.vocab, samples=samples, max_units=max_units, **sampling)
+        return self._speak(prompt, seed, samples=samples, max_units=max_units, **sampling)
+
+    def _speak(self, prompt: torch.Tensor, seed: Optional[int], **options: Any) -> list[list[int]]:
+        """Raw units that follow a prompt (N,) of ids."""
+        generator = build_speech_generator(self.models, self.vocab, **options)
+        found = self._draw(generator, prompt.unsqueeze(0), seed)
+        return [self.vocab.decode_units(h["tokens"].tolist()) for h in found]
+
+    def _draw(self, generator: Any, prompt: torch.Tensor, seed: Optional[int]) -> list[dict[str, Any]]:
+        """Hypotheses of one prompt (1, N), by a random generator of their own if there is a seed."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices, enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
-            sample = {"net_input": {"src_tokens": prompt.unsqueeze(0)}}  # (1, N)
-            found = self.task.inference_step(generator, self.models, sample)[0]
-        return [self.vocab.decode_units(h["tokens"].tolist()) for h in found]
+            sample = {"net_input": {"src_tokens": prompt}}
+            return self.task.inference_step(generator, self.models, sample)[0]
 
     def _prompt(self, units: Units) -> torch.Tensor:
         self._check_units(units)
         ids = self.vocab.encode_units(units)
-        head = [self.vocab.bos] if self.task.cfg.add_bos_token else []
-        return torch.tensor([*head, *ids.tolist()], device=self.device)
+        return torch.tensor([*self._head("slm"), *ids.tolist()], device=self.device)
+
+    def _head(self, task: str) -> list[int]:
+        """Ids that a prompt of a task begins with."""
+        bos = [self.vocab.bos] if self.task.cfg.add_bos_token else []
+        return bos + ([self.vocab.tasks[task]] if self.vocab.tasks else [])
+
+    def _require(self, task: str) -> None:
+        """Refuse what a mixture's model was not trained for."""
+        if self.vocab.tasks and task not in self.task.mix:
+            raise ValueError(
+                f"this model was trained for {', '.join(self.task.mix)}, not for {task}; train one with {task} in "
+                "--task-mix"
+            )
+
+    # -- text to units and to text: models for a mixture of tasks ----------------------------
+    def synthesise_units(
+        self, text: str, *, samples: int = 1, max_units: int = 200, seed: Optional[int] = None, **sampling: Any
+    ) -> list[list[int]]:
+        """Raw units that speak a text (task `tts`), `samples` draws of at most `max_units`.
+
+        Args:
+            seed, sampling: as of `continue_units`.
+
+        Raises:
+            ValueError: the model is not for a mixture of tasks with `tts`, or a symbol outside the vocabulary.
+        """
+        prompt = self._text_prompt("tts", text)
+        ids = torch.tensor([*prompt, self.vocab.separator], device=self.device)
+        return self._speak(ids, seed, samples=samples, max_units=max_units, **sampling)
+
+    def continue_text(
+        self, text: str = "", *, beam: int = 1, seed: Optional[int] = None, **generation: Any
+    ) -> list[str]:
+        """`beam` texts that could follow a text (task `lm`); fairseq's generation options, such as sampling=True.
+
+        Raises:
+            ValueError: the model is not for a mixture of tasks with `lm`, or a symbol outside the vocabulary.
+        """
+        prompt = torch.tensor([self._text_prompt("lm", text)], device=self.device)
+        generator = self.task.build_generator(self.models, self._generation(beam, **generation), decode_task="lm")
+        found = self._draw(generator, prompt, seed)
+        return [self.vocab.decode_text(h["tokens"].tolist()) for h in found]
+
+    def _text_prompt(self, task: str, text: str) -> list[int]:
+        require_task(task, self.vocab)
+        self._require(task)
+        return [*self._head(task), *self._encode(text, "read")]
+
+    def _encode(self, text: str, use: str) -> list[int]:
+        ids = self.vocab.encode_text(text)
+        unknown = [s for s, i in zip(self.vocab.tokenizer.encode(text), ids) if i == self.vocab.unk]
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]!r} is not in the vocabulary of {self.task.cfg.data}; the model cannot {use} it"
+            )
+        return ids
 
     # -- shared with fairseq-interactive ----------------------------------------------------
     def _generation(self, beam: int, **options: Any) -> GenerationConfig:
@@ -229,9 +293,9 @@ class Model:
         for one in units:
             self._check_units(one)
         tokens = [torch.from_numpy(self.vocab.encode_units(one)) for one in units]
-        longest = max((len(t) + 2 for t in tokens), default=0)
+        longest = max((len(t) + 3 for t in tokens), default=0)
         iterator = self.task.get_batch_iterator(
-            dataset=self.task.build_dataset_for_inference(tokens, [len(t) for t in tokens]),
+            dataset=self.task.build_dataset_for_inference(tokens, [len(t) for t in tokens], decode_task="asr"),
             max_tokens=max(BATCH_TOKENS, longest),
             max_positions=min(model.max_positions() for model in self.models),
             disable_iterator_cache=True,

@@ -6,6 +6,9 @@ One fairseq ``Dictionary``::
 
 Text first, units last and contiguous, so that the logits of the units are the
 slice ``z[..., unit_offset:]``. No other module computes an id.
+
+A vocabulary for a mixture of tasks has a token of each of them between ``<sep>`` and the units:
+``<asr> <tts> <slm> <lm>`` (docs/mixture.md).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import hashlib
 import json
 import os
 from collections import Counter
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Iterable, Optional, Sequence
 
@@ -27,6 +31,22 @@ MASK = "<mask>"
 SEPARATOR = "<sep>"
 DICT_FILE = "dict.txt"
 VOCAB_FILE = "vocab.json"
+
+
+class SpeechRole(IntEnum):
+    """What speech is in the sequence of a task."""
+
+    NONE = 0
+    PROMPT = 1
+    TARGET = 2
+
+
+TASKS = {"asr": SpeechRole.PROMPT, "tts": SpeechRole.TARGET, "slm": SpeechRole.TARGET, "lm": SpeechRole.NONE}
+
+
+def task_symbol(task: str) -> str:
+    """Dictionary symbol of a task of a mixture."""
+    return f"<{task}>"
 
 
 def unit_symbol(unit: int) -> str:
@@ -56,10 +76,12 @@ class _View(Dictionary):
 class UnitView(_View):
     """Source side: prints raw units ``71 12 57`` up to the separator, and reads them."""
 
-    def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> UnitString:
+    def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> str:
         ids = self._rows(tensor)
         if self.vocab.separator in ids:
             ids = ids[: ids.index(self.vocab.separator)]
+        if self.vocab.tasks and not self.vocab.decode_units(ids):  # a prompt of text
+            return self.vocab.target_view.string(ids, bpe_symbol)
         return UnitString(" ".join(map(str, self.vocab.decode_units(ids))))
 
     def encode_line(self, line: str, *args: Any, append_eos: bool = True, **kwargs: Any) -> torch.Tensor:
@@ -69,10 +91,19 @@ class UnitView(_View):
 
 
 class TextView(_View):
-    """Target side: prints the text symbols of a sequence and nothing else."""
+    """Target side: prints the text symbols of a sequence and nothing else.
+
+    With a vocabulary of tasks, what follows the separator: raw units if there is any, else text.
+    """
 
     def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> str:
-        ids = [i for i in self._rows(tensor) if self.vocab.is_text(i)]
+        ids = self._rows(tensor)
+        if self.vocab.tasks:
+            ids = ids[ids.index(self.vocab.separator) + 1 :] if self.vocab.separator in ids else ids
+            units = self.vocab.decode_units(ids)
+            if units:
+                return UnitString(" ".join(map(str, units)))
+        ids = [i for i in ids if self.vocab.is_text(i)]
         return super().string(torch.tensor(ids, dtype=torch.long), bpe_symbol, *args, **kwargs)
 
 
@@ -85,9 +116,10 @@ class JointVocabulary:
         unit_offset: id of unit 0; units are ``unit_offset … unit_offset + K - 1``.
         text_end: text symbols are the ids ``4 … text_end - 1``.
         bos, pad, eos, unk, mask, separator: ids of the specials.
+        tasks: id of each task's token; empty in a vocabulary for speech recognition alone.
     """
 
-    def __init__(self, dictionary: Dictionary, tokenizer: TextTokenizer):
+    def __init__(self, dictionary: Dictionary, tokenizer: TextTokenizer, tasks: Sequence[str] = ()):
         self.dictionary = dictionary
         self.tokenizer = tokenizer
         self.bos, self.pad = dictionary.bos(), dictionary.pad()
@@ -97,9 +129,13 @@ class JointVocabulary:
         self.separator = self._require(SEPARATOR)
         self.unit_offset = self._require(unit_symbol(0))
         self.num_units = len(dictionary) - self.unit_offset
-        if (self.separator, self.unit_offset) != (self.mask + 1, self.mask + 2):
+        check_tasks(tasks)
+        self.tasks = {task: self._require(task_symbol(task)) for task in tasks}
+        places = [self.mask, self.separator, *self.tasks.values(), self.unit_offset]
+        if places != list(range(self.mask, self.mask + len(places))):
+            names = ", ".join([MASK, SEPARATOR, *map(task_symbol, tasks)])
             raise VocabularyError(
-                f"{MASK}, {SEPARATOR} and {unit_symbol(0)} are entries {self.mask}, {self.separator} and "
+                f"{names} and {unit_symbol(0)} are entries {', '.join(map(str, places[:-1]))} and "
                 f"{self.unit_offset} of the dictionary, but must follow each other; build it with "
                 "scripts/build_vocab.py"
             )
@@ -176,7 +212,12 @@ class JointVocabulary:
     # -- disk ---------------------------------------------------------------
     @classmethod
     def build(
-        cls, texts: Iterable[str], num_units: int, tokenizer: TextTokenizer, symbols: Optional[Sequence[str]] = None
+        cls,
+        texts: Iterable[str],
+        num_units: int,
+        tokenizer: TextTokenizer,
+        symbols: Optional[Sequence[str]] = None,
+        tasks: Sequence[str] = (),
     ) -> JointVocabulary:
         """Vocabulary of the symbols in ``texts``, or of ``symbols`` in that order.
 
@@ -184,10 +225,13 @@ class JointVocabulary:
             texts: transcripts; their symbols are counted and sorted by count, then symbol.
             num_units: K ≥ 1.
             symbols: fixes the text symbols and their order (GPT-2's, SentencePiece's).
+            tasks: of a mixture, in the order of their tokens; none for speech recognition alone.
 
         A text symbol spelt like a special or a unit is left out: in a transcript it is ``<unk>``.
         """
-        reserved = {MASK, SEPARATOR, *map(unit_symbol, range(num_units))}
+        check_tasks(tasks)
+        specials = [MASK, SEPARATOR, *map(task_symbol, tasks), *map(unit_symbol, range(num_units))]
+        reserved = set(specials)
         counts = Counter(s for text in texts for s in tokenizer.encode(text))
         if symbols is None:
             symbols = sorted(counts, key=lambda s: (-counts[s], s))
@@ -195,9 +239,9 @@ class JointVocabulary:
         for symbol in symbols:
             if symbol not in reserved:
                 dictionary.add_symbol(symbol, n=counts[symbol])
-        for symbol in [MASK, SEPARATOR, *map(unit_symbol, range(num_units))]:
+        for symbol in specials:
             dictionary.add_symbol(symbol)
-        return cls(dictionary, tokenizer)
+        return cls(dictionary, tokenizer, tasks)
 
     def save(self, directory: Path) -> None:
         """Write ``dict.txt`` and ``vocab.json``."""
@@ -205,7 +249,9 @@ class JointVocabulary:
         partial = directory / (DICT_FILE + ".tmp")
         self.dictionary.save(str(partial))
         os.replace(partial, directory / DICT_FILE)
-        meta = {"text_tokenizer": self.tokenizer.name, "num_units": self.num_units}
+        meta: dict[str, Any] = {"text_tokenizer": self.tokenizer.name, "num_units": self.num_units}
+        if self.tasks:
+            meta["tasks"] = list(self.tasks)
         partial = directory / (VOCAB_FILE + ".tmp")
         partial.write_text(json.dumps(meta, indent=1) + "\n")
         os.replace(partial, directory / VOCAB_FILE)
@@ -226,7 +272,7 @@ class JointVocabulary:
             tokenizer = build_text_tokenizer(meta["text_tokenizer"], directory)
             # fairseq reports bytes that are not UTF-8 by a bare Exception
             (directory / DICT_FILE).read_text(encoding="utf-8")
-            vocab = cls(Dictionary.load(str(directory / DICT_FILE)), tokenizer)
+            vocab = cls(Dictionary.load(str(directory / DICT_FILE)), tokenizer, meta.get("tasks", ()))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise VocabularyError(f"{directory}: {error}; {remedy}") from error
         stated = meta.get("num_units", vocab.num_units)
@@ -235,3 +281,16 @@ class JointVocabulary:
                 f"{directory}: {DICT_FILE} has {vocab.num_units} units, {VOCAB_FILE} states {stated}; {remedy}"
             )
         return vocab
+
+
+def check_tasks(tasks: Sequence[str]) -> None:
+    """Refuse unknown and doubled names.
+
+    Raises:
+        VocabularyError: names the first of them.
+    """
+    for i, task in enumerate(tasks):
+        if task not in TASKS:
+            raise VocabularyError(f"unknown task {task!r}; choose among {', '.join(TASKS)}")
+        if task in tasks[:i]:
+            raise VocabularyError(f"task {task!r} twice; name each task once")

@@ -92,3 +92,9 @@ def test_readme_has_the_markers():
     assert "NEW" in update_readme.replace_block(text, "demo", "NEW")
     with pytest.raises(ValueError, match="markers"):
         update_readme.replace_block("no markers", "demo", "NEW")
+
+
+def test_demo_hands_the_mix_to_training(tmp_path):
+    plan = demo.build_plan(demo.DemoConfig(data=tmp_path, task_mix="asr=1,tts=1"), demo.SYSTEMS)
+    assert plan.train_options["task_mix"] == "asr=1,tts=1"
+    assert "task_mix" not in demo.build_plan(demo.DemoConfig(data=tmp_path), demo.SYSTEMS).train_options

@@ -13,6 +13,9 @@ smoothing; U = V - K, everything that is no unit.
     KL        = T^2 sum_k q_k [log q_k - log softmax(z^s/T)_k],  summed, over its denominator
     L         = w_text CE_text + w_speech CE_speech + alpha KL
 
+In a mixture of tasks (`Segments`) CE_speech and the KL cover speech that is a prompt, and a fourth
+term, w_target CE_target, the answers in speech with their </s>: plain cross-entropy, a mean of its own.
+
 Every KL target takes two values, a on y and b elsewhere, with (a-b) + K b = 1, hence
 
     KL = T^2 { H + lse(z^s/T) - [(a-b) z^s_y + b sum_k z^s_k] / T },   H = a log a + (K-1) b log b
@@ -68,6 +71,8 @@ class Objective:
     text_label_smoothing: float = 0.0
     speech_label_smoothing: float = 0.0
     speech_within_units: bool = False  # speech CE: lse over the K units instead of all of V
+    speech_target_weight: float = 1.0  # of answers in speech; a mixture of tasks alone has any
+    prompt_text: bool = True  # whether CE_text covers prompts in text (a mixture's `tts`)
 
     def __post_init__(self) -> None:
         if self.kl_variant not in ("paper", "official", "centroid"):
@@ -75,7 +80,7 @@ class Objective:
         if self.kl_denominator not in ("token", "sentence"):
             raise ValueError(f"kl_denominator must be 'token' or 'sentence', not {self.kl_denominator!r}")
         weights = (self.text_weight, self.speech_weight, self.kl_weight)
-        if min(weights) < 0 or not any(weights):
+        if min(*weights, self.speech_target_weight) < 0 or not any(weights):
             raise ValueError(f"no weight may be below 0, and one must be above it: {weights}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature}")
@@ -131,6 +136,14 @@ class SoftTargets(NamedTuple):
         return SoftTargets(self.units.to(device), self.weights.to(device))
 
 
+class Segments(NamedTuple):
+    """In a mixture of tasks: what the target of each position is in its sequence; each (B, L) bool."""
+
+    answer: Tensor  # part of the answer, not of the prompt
+    speech_prompt: Tensor  # of a sequence whose prompt is speech
+    speech_target: Tensor  # of a sequence whose answer is speech
+
+
 class Rows(NamedTuple):
     """The n positions that take part in some loss, out of the B * L of a batch; each (n,)."""
 
@@ -142,6 +155,7 @@ class Rows(NamedTuple):
     unit: Tensor  # bool: the target is a unit
     kl: Tensor  # bool: counts in the KL
     uniform: Tensor  # bool: its KL target is uniform
+    answer: Tensor  # bool: counts in CE_target, the answers in speech
     neighbours: Optional[Tensor] = None  # (n, m) ids that the `centroid` target lies on
     masses: Optional[Tensor] = None  # (n, m) what it puts on them
 
@@ -167,6 +181,7 @@ class Components(NamedTuple):
     kl: Tensor
     text_nll: Tensor
     speech_nll: Tensor
+    answer: Tensor
 
 
 class Denominators(NamedTuple):
@@ -175,17 +190,23 @@ class Denominators(NamedTuple):
     text: Tensor
     speech: Tensor
     kl: Tensor
+    answer: Tensor
 
 
 def select_rows(
-    src_tokens: Tensor, target: Tensor, layout: Layout, official: bool, soft: Optional[SoftTargets] = None
-) -> Rows:
+    src_tokens: Tensor, target: Tensor, layout: Layout, official: bool, soft: Optional[SoftTargets] = None,
+    segments: Optional[Segments] = None, prompt_text: bool = True,
+) -> Rows:  # fmt: skip
     """Sort the positions of a batch into classes. src_tokens, target: (B, L) ids.
 
     `official` follows the authors' program: the separator counts as speech; the KL covers every
     position but those from padding to padding and rows without a target; its target peaks at
     unit 0 where y is no unit, and is uniform where y is padding (the last token of a padded row,
     where the batch feeds it in).
+
+    `segments`, in a mixture of tasks: CE_speech and the KL are left to sequences whose prompt is
+    speech (the separator of `official` to all); an answer in speech, </s> included, is plain
+    `answer`; a task's token has no cross-entropy. Without `prompt_text` a prompt in text has none.
     """
     fed = ((src_tokens != layout.pad) & (target != layout.pad).any(1, keepdim=True)).reshape(-1)
     target = target.reshape(-1)
@@ -197,7 +218,7 @@ def select_rows(
     target, padding, unit, separator = (t[index] for t in (target, padding, unit, separator))
     unit_target = target.clamp(min=layout.unit_offset)
     raw = unit_target - layout.unit_offset
-    return Rows(
+    rows = Rows(
         position=index,
         target=target,
         unit_target=unit_target,
@@ -206,8 +227,23 @@ def select_rows(
         unit=unit,
         kl=torch.ones_like(unit) if official else unit,
         uniform=padding,
+        answer=torch.zeros_like(unit),
         neighbours=None if soft is None else soft.units[raw] + layout.unit_offset,
         masses=None if soft is None else soft.weights[raw],
+    )
+    return rows if segments is None else _mixed(rows, segments, layout, prompt_text)
+
+
+def _mixed(rows: Rows, segments: Segments, layout: Layout, prompt_text: bool) -> Rows:
+    """The same positions, sorted by the part that they play in a mixture of tasks."""
+    answered, speech_prompt, speech_target = (part.reshape(-1)[rows.position] for part in segments)
+    task = (rows.target > layout.separator) & (rows.target < layout.unit_offset)
+    answer = answered & speech_target & ~rows.uniform
+    return rows._replace(
+        text=rows.text & ~answer & ~task & (answered | prompt_text),
+        speech=rows.speech & (speech_prompt | ~rows.unit),
+        kl=rows.kl & speech_prompt,
+        answer=answer,
     )
 
 
@@ -235,7 +271,7 @@ def statistics(logits: Tensor, rows: Rows, objective: Objective, layout: Layout)
 def components(stats: Statistics, rows: Rows, objective: Objective, layout: Layout) -> Components:
     """The sums of every loss over the rows; those of weight 0 stay 0 and cost nothing."""
     zero = stats.full.new_zeros(())
-    text = text_nll = speech = speech_nll = kl = zero
+    text = text_nll = speech = speech_nll = kl = answer = zero
     if objective.text_weight:
         spread = objective.text_label_smoothing
         peak = (1 - spread) * stats.target + spread / layout.unit_offset * stats.text_sum
@@ -253,7 +289,9 @@ def components(stats: Statistics, rows: Rows, objective: Objective, layout: Layo
         kl = _sum_where(rows.kl, _soft_kl(stats, rows, objective))
     elif objective.kl_weight:
         kl = _sum_where(rows.kl, _kl(stats, rows, objective, layout.num_units))
-    return Components(text, speech, kl, text_nll, speech_nll)
+    if objective.speech_target_weight:
+        answer = _sum_where(rows.answer, stats.full - stats.target)
+    return Components(text, speech, kl, text_nll, speech_nll, answer)
 
 
 def _kl(stats: Statistics, rows: Rows, objective: Objective, num_units: int) -> Tensor:
@@ -293,12 +331,13 @@ def _sum_where(mask: Tensor, values: Tensor) -> Tensor:
 
 
 def total_loss(parts: Components, objective: Objective, denominators: Denominators) -> Tensor:
-    """L = w_text CE_text + w_speech CE_speech + alpha KL, 0-dim, in nats."""
-    text, speech, kl = (count.clamp(min=1) for count in denominators)
+    """L = w_text CE_text + w_speech CE_speech + alpha KL [+ w_target CE_target], 0-dim, in nats."""
+    text, speech, kl, answer = (count.clamp(min=1) for count in denominators)
     return (
         objective.text_weight * parts.text / text
         + objective.speech_weight * parts.speech / speech
         + objective.kl_weight * parts.kl / kl
+        + objective.speech_target_weight * parts.answer / answer
     )
 
 

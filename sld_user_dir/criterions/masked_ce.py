@@ -20,8 +20,17 @@ class MaskedCeConfig(LossFormConfig):
 
 @register_criterion("masked_ce", dataclass=MaskedCeConfig)
 class MaskedCeCriterion(SldCriterion):
-    """L = CE_text, the mean over the text tokens of all workers and batches of an update."""
+    """L = CE_text, the mean over the text tokens of all workers and batches of an update.
+
+    In a mixture of tasks the answers alone: CE_text of those in text + w_target CE_target of those in speech.
+    """
 
     @staticmethod
     def build_objective(cfg: Any) -> Objective:
-        return Objective(speech_weight=0.0, kl_weight=0.0, text_label_smoothing=cfg.text_label_smoothing)
+        return Objective(
+            speech_weight=0.0,
+            kl_weight=0.0,
+            text_label_smoothing=cfg.text_label_smoothing,
+            speech_target_weight=cfg.speech_target_weight,
+            prompt_text=False,
+        )

@@ -4,11 +4,11 @@ Every component of the loss is a mean with a denominator of its own (text tokens
 sentences), and fairseq's single `sample_size` can't carry three. So the denominators of a whole
 update are known before its first forward pass: this worker's part from
 `sample["update_counts"]` (see `sld_user_dir/data/update_counts.py`), the sum over workers by one
-all-reduce of five integers. Each batch returns its share of the finished loss, and sample sizes
+all-reduce of a few integers. Each batch returns its share of the finished loss, and sample sizes
 that sum to 1, by which fairseq's own division changes nothing.
 """
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 import torch.distributed as dist
@@ -16,28 +16,55 @@ from fairseq.distributed import utils as distributed_utils
 from torch import Tensor
 
 from ..data.packing import count_sentences
-from .losses import Denominators, Layout, Objective
+from ..vocab import SpeechRole
+from .losses import Denominators, Layout, Objective, Segments
 
-TEXT, UNITS, SEPARATORS, POSITIONS, SENTENCES = range(5)
+TEXT, UNITS, SEPARATORS, POSITIONS, SENTENCES, PROMPT_TEXT, ANSWERS = range(7)
+
+
+def segments(sample: Dict[str, Any]) -> Optional[Segments]:
+    """What a mixture's sequences are made of; None for speech recognition alone."""
+    if "speech_role" not in sample:
+        return None
+    target = sample["target"]
+    place = torch.arange(1, target.size(1) + 1, device=target.device)  # of the target in its sequence
+    role = sample["speech_role"][:, None].expand_as(target)
+    return Segments(
+        answer=place >= sample["prompt_lengths"][:, None],
+        speech_prompt=role == SpeechRole.PROMPT,
+        speech_target=role == SpeechRole.TARGET,
+    )
 
 
 def count_targets(sample: Dict[str, Any], layout: Layout) -> Tensor:
     """(5,) int64: targets that are text, units, separators; live positions; sentences.
 
     A live position has an input or a target that is no padding. A sentence is an
-    utterance with a target: a row, or in a packed batch a part of one.
+    utterance with a target: a row, or in a packed batch a part of one. Of a mixture of tasks (7,):
+    units, positions and sentences are those of sequences whose prompt is speech, text that of
+    answers; further text in prompts, and answers in speech.
     """
     target, src_tokens = sample["target"], sample["net_input"]["src_tokens"]
     real = target != layout.pad
     units = target >= layout.unit_offset
     separators = target == layout.separator
     live = real | ((src_tokens != layout.pad) & real.any(1, keepdim=True))
-    counts = (real & ~units & ~separators, units, separators, live)
-    return torch.stack([*(mask.sum() for mask in counts), count_sentences(sample, real)])
+    text = real & ~units & ~separators
+    parts = segments(sample)
+    if parts is None:
+        counts = [mask.sum() for mask in (text, units, separators, live)]
+        return torch.stack([*counts, count_sentences(sample, real)])
+    spoken, answers = parts.speech_prompt, real & parts.answer & parts.speech_target
+    text &= target < layout.separator  # no token of a task
+    masks = (
+        text & parts.answer & ~answers, units & spoken, separators, live & spoken, real.any(1) & spoken.any(1),
+        text & ~parts.answer, answers,
+    )  # fmt: skip
+    return torch.stack([mask.sum() for mask in masks])
 
 
 def update_counts(sample: Dict[str, Any], own: Tensor, training: bool) -> Tuple[Tensor, float]:
-    """The counts of the whole update, (5,) int64, and this batch's share as a sample size.
+    """The counts of the whole update, int64 of `count_targets`' shape, and this batch's share as a sample size.
 
     In evaluation, the batch by itself; nothing is communicated. In training every worker must
     call this equally often. Without `sample["update_counts"]` each batch is normalised by itself,
@@ -61,10 +88,13 @@ def update_counts(sample: Dict[str, Any], own: Tensor, training: bool) -> Tuple[
 
 
 def denominators(counts: Tensor, objective: Objective) -> Denominators:
-    """What `objective` divides each component by, from the (5,) counts of an update."""
+    """What `objective` divides each component by, from the counts of an update."""
     kl = counts[SENTENCES] if objective.kl_denominator == "sentence" else kl_tokens(counts, objective)
     speech = counts[UNITS] + counts[SEPARATORS] if objective.official else counts[UNITS]
-    return Denominators(counts[TEXT], speech, kl)
+    if len(counts) <= ANSWERS:
+        return Denominators(counts[TEXT], speech, kl, counts.new_zeros(()))
+    text = counts[TEXT] + counts[PROMPT_TEXT] if objective.prompt_text else counts[TEXT]
+    return Denominators(text, speech, kl, counts[ANSWERS])
 
 
 def kl_tokens(counts: Tensor, objective: Objective) -> Tensor:

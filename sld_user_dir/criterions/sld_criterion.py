@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .ctc import CtcLoss
 from .fused import fused_loss
 from .losses import Components, Layout, Objective, plain_loss, select_rows
-from .normalisation import TEXT, count_targets, denominators, kl_tokens, update_counts
+from .normalisation import TEXT, count_targets, denominators, kl_tokens, segments, update_counts
 from .projection import find_projection
 from .soft_targets import CentroidTargets
 
@@ -60,6 +60,13 @@ class LossFormConfig(FairseqDataclass):
         metadata={
             "help": "positions that the fused form projects at a time: time against memory, no "
             "effect on the objective (default: by vocabulary size)"
+        },
+    )
+    speech_target_weight: float = field(
+        default=1.0,
+        metadata={
+            "help": "in a mixture of tasks (--task-mix), factor of the cross-entropy on answers in "
+            "speech, those of tts and slm (mean over their tokens)"
         },
     )
 
@@ -142,6 +149,7 @@ class SldCriterion(FairseqCriterion):
     Normalisation: CE_text over the text tokens, CE_speech over the speech tokens (with the
     separators in the `official` variant), the KL over sentences or over its tokens
     (`--kl-denominator`); all of these counted over every worker and every batch of an update.
+    In a mixture of tasks also w_target CE_target over the answers in speech (docs/mixture.md).
     """
 
     def __init__(self, task: Any, cfg: LossFormConfig) -> None:
@@ -152,6 +160,8 @@ class SldCriterion(FairseqCriterion):
         self.chunk_size = cfg.loss_chunk_size
         self._told = False
         self.ctc: Optional[CtcLoss] = None
+        if cfg.ctc_weight and getattr(task.vocab, "tasks", None):
+            raise ValueError("--ctc-weight is for speech recognition alone, not for a mixture of tasks")
         if cfg.ctc_weight:
             self.ctc = CtcLoss(task.vocab, cfg.ctc_weight, task.cfg.add_bos_token)
         self.soft: Optional[CentroidTargets] = None
@@ -173,6 +183,7 @@ class SldCriterion(FairseqCriterion):
             text_label_smoothing=cfg.text_label_smoothing,
             speech_label_smoothing=cfg.speech_label_smoothing,
             speech_within_units=cfg.speech_within_units,
+            speech_target_weight=cfg.speech_target_weight,
         )
 
     def forward(
@@ -185,7 +196,10 @@ class SldCriterion(FairseqCriterion):
         divisors = denominators(counts, self.objective)
         src_tokens = sample["net_input"]["src_tokens"]
         soft = self.soft.on(src_tokens.device, getattr(self.task, "provenance", {})) if self.soft else None
-        rows = select_rows(src_tokens, sample["target"], self.layout, self.objective.official, soft)
+        rows = select_rows(
+            src_tokens, sample["target"], self.layout, self.objective.official, soft,
+            segments(sample), self.objective.prompt_text,
+        )  # fmt: skip
         task = (rows, self.objective, self.layout, divisors)
         weight = self._fused_weight(model)
         if weight is None:
@@ -240,6 +254,9 @@ class SldCriterion(FairseqCriterion):
         if objective.kl_weight:
             logs["kl_objective"] = objective.kl_weight * parts.kl
             logs.update(kl_count=own.kl, kl=parts.kl, kl_tokens=kl_tokens(counts, objective))
+        if objective.speech_target_weight and "speech_role" in sample:
+            logs["speech_target_objective"] = objective.speech_target_weight * parts.answer
+            logs.update(speech_target_count=own.answer, speech_target_nll=parts.answer)
         return logs
 
     @classmethod
@@ -249,6 +266,7 @@ class SldCriterion(FairseqCriterion):
         `loss` is the objective; `loss_text`, `loss_speech`, `loss_kl`, `loss_ctc` are its terms, weights
         and label smoothing included; `text`, `speech`, `kl`, `ctc` are bits per token without either;
         `ctc_short` is the share (%) of utterances with too few units for a CTC loss.
+        `speech_target`, in a mixture of tasks, is that of answers in speech.
         """
         log_components({key: _total(logging_outputs, key) for key in logging_outputs[0]})
 
@@ -260,11 +278,12 @@ class SldCriterion(FairseqCriterion):
 
 def log_components(sums: Dict[str, float]) -> None:
     """Log the metrics of one update, or of one validation batch, from its sums in nats."""
-    terms = [name for name in ("text", "speech", "kl", "ctc") if f"{name}_objective" in sums]
+    names = ("text", "speech", "kl", "ctc", "speech_target")
+    terms = [name for name in names if f"{name}_objective" in sums]
     for term in terms:
         _log_mean(f"loss_{term}", sums[f"{term}_objective"] / LN2, sums[f"{term}_count"])
     metrics.log_derived("loss", lambda meters: round(sum(float(meters[f"loss_{term}"].avg) for term in terms), 3))
-    for name in ("text", "speech"):
+    for name in ("text", "speech", "speech_target"):
         if name in terms:
             _log_mean(name, sums[f"{name}_nll"] / LN2, sums[f"{name}_count"])
             _log_perplexity(name)

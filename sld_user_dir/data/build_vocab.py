@@ -8,12 +8,16 @@ from typing import Optional, Sequence
 
 from ..atomic import atomic_path
 from ..text_tokenizers import GPT2_DIR, KINDS, SENTENCEPIECE_FILE, build_text_tokenizer
-from ..vocab import JointVocabulary
+from ..vocab import JointVocabulary, check_tasks
 from .manifest import Manifest, read_manifest
 
 
 def build_vocabulary(
-    directory: Path, kind: str = "char", text_vocab_size: Optional[int] = None, split: str = "train"
+    directory: Path,
+    kind: str = "char",
+    text_vocab_size: Optional[int] = None,
+    split: str = "train",
+    tasks: Sequence[str] = (),
 ) -> JointVocabulary:
     """Build and save the joint vocabulary of ``directory``; the same input gives the same bytes.
 
@@ -22,11 +26,13 @@ def build_vocabulary(
         text_vocab_size: pieces of a SentencePiece model to train on the transcripts;
             without it, the model that already lies in the directory is used.
         split: manifest that the transcripts and the number of units are taken from.
+        tasks: of a mixture (``asr``, ``tts``, ``slm``, ``lm``); none for speech recognition alone.
 
     Raises:
         ManifestError: the train manifest is missing or invalid.
-        ValueError: unknown kind, a size that the transcripts do not allow, no text model.
+        ValueError: unknown kind or task, a size that the transcripts do not allow, no text model.
     """
+    check_tasks(tasks)
     if kind not in KINDS:
         raise ValueError(f"unknown text tokenizer {kind!r}; choose one of {', '.join(KINDS)}")
     if text_vocab_size is not None and kind != "sentencepiece":
@@ -37,7 +43,8 @@ def build_vocabulary(
         train_sentencepiece(texts, text_vocab_size, directory / SENTENCEPIECE_FILE)
     tokenizer = build_text_tokenizer(kind, directory)
     listed = getattr(tokenizer, "vocabulary", None)
-    vocab = JointVocabulary.build(texts, manifest.provenance.num_units, tokenizer, symbols=listed() if listed else None)
+    symbols = listed() if listed else None
+    vocab = JointVocabulary.build(texts, manifest.provenance.num_units, tokenizer, symbols, tasks)
     vocab.save(directory)
     return vocab
 
@@ -96,7 +103,8 @@ def _transcripts(manifest: Manifest) -> list[str]:
 
 def describe(vocab: JointVocabulary) -> str:
     """One line on a vocabulary."""
+    tasks = f"tasks {', '.join(vocab.tasks)}, " if vocab.tasks else ""
     return (
         f"{len(vocab)} symbols: {vocab.text_end - vocab.text_start} of text ({vocab.tokenizer.name}), "
-        f"{vocab.num_units} units, fingerprint {vocab.fingerprint}"
+        f"{vocab.num_units} units, {tasks}fingerprint {vocab.fingerprint}"
     )

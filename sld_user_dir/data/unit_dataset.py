@@ -7,7 +7,7 @@ but its last token and predicts all but its first.
 from __future__ import annotations
 
 import logging
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Callable, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -134,7 +134,8 @@ class UnitDataset(FairseqDataset):
 
     def ordered_indices(self) -> np.ndarray:
         """By length (but for ``mixed_lengths``), ties in random order for training and in file order otherwise."""
-        order = np.random.permutation(len(self)) if self.shuffle else np.arange(len(self))
+        # the same in every epoch: fairseq keeps its batches, but a run that goes on makes them anew
+        order = np.random.default_rng(0).permutation(len(self)) if self.shuffle else np.arange(len(self))
         if self.mixed_lengths:
             return order
         return order[np.argsort(self.sizes[order], kind="stable")]
@@ -224,6 +225,7 @@ def dataset_from_manifest(
     add_bos: bool = False,
     shuffle: bool = False,
     skip_too_long: bool = False,
+    make: Optional[Callable[..., UnitDataset]] = None,
     **options: Any,
 ) -> UnitDataset:
     """Dataset of a manifest; the ``id`` of an item is its row in the manifest, from 0.
@@ -232,7 +234,8 @@ def dataset_from_manifest(
         manifest: of `mmap.open_manifest`, or in memory.
         max_positions: longest input (units, separator and text) that the model holds.
         skip_too_long: leave longer lines out, counted and named, instead of an error.
-        options: of `UnitDataset`.
+        make: builds another dataset of the same arguments, such as that of a mixture of tasks.
+        options: of `UnitDataset`, or of what `make` builds.
 
     Raises:
         ManifestError: another unit vocabulary, or a line too long for the model.
@@ -247,13 +250,14 @@ def dataset_from_manifest(
     texts, unknown = encoded_texts(manifest, vocab)
     if unknown:
         logger.warning("%s: %d text symbols are not in dict.txt and become <unk>", manifest.path, unknown)
-    lengths = units.lengths + 1 + add_bos + texts.lengths
+    task_token = 1 if vocab.tasks else 0
+    lengths = units.lengths + 1 + add_bos + texts.lengths + task_token
     rows = np.flatnonzero(lengths <= max_positions)
     if len(rows) < len(lengths):
         _report_too_long(manifest, lengths, max_positions, skip_too_long)
-    return UnitDataset(
-        units.take(rows), texts.take(rows), vocab, add_bos, shuffle, names=_Names(manifest, rows), ids=rows,
-        **options,
+    return (make or UnitDataset)(
+        units.take(rows), texts.take(rows), vocab,
+        add_bos=add_bos, shuffle=shuffle, names=_Names(manifest, rows), ids=rows, **options,
     )  # fmt: skip
 
 

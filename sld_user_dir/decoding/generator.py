@@ -106,6 +106,14 @@ class TextScorer:
         return self.lm_weight * _at_least_float32(logits).log_softmax(dim=-1)[..., self.lm_ids]
 
 
+class UnitScorer(TextScorer):
+    """Log-probabilities of the next unit of an answer in speech, which the end symbol ends; all else is silent."""
+
+    @staticmethod
+    def _emitted(vocab: JointVocabulary) -> Set[int]:
+        return {vocab.eos, *range(vocab.unit_offset, len(vocab))}
+
+
 class UnitGenerator:
     """Decodes batches; see `build_unit_generator`. `eos` ends a hypothesis (default: the vocabulary's).
 
@@ -230,6 +238,7 @@ def build_unit_generator(
     cfg: Any,
     lm_model: Optional[FairseqLanguageModel] = None,
     lm_weight: float = 1.0,
+    emit_units: bool = False,
 ) -> UnitGenerator:
     """A generator for fairseq's programs and for validation.
 
@@ -242,6 +251,7 @@ def build_unit_generator(
             effect: `<unk>` is never emitted.
         lm_model: external language model for shallow fusion
         lm_weight: its weight
+        emit_units: write units instead of text, as a model for a mixture of tasks can
 
     Raises:
         NotImplementedError: the configuration asks for something that this generator does not do.
@@ -257,7 +267,9 @@ def build_unit_generator(
         raise ValueError(f"--beam {options.beam} --temperature {temperature}: both must be above 0")
     if not options.sampling and (options.sampling_topk > 0 or options.sampling_topp > 0):
         raise ValueError("--sampling-topk and --sampling-topp need --sampling")
-    scorer = TextScorer(models, vocab, temperature, lm_model, lm_weight)
+    if emit_units and lm_model is not None:
+        raise ValueError("--lm-path: a language model of text can't score units; leave it out")
+    scorer = (UnitScorer if emit_units else TextScorer)(models, vocab, temperature, lm_model, lm_weight)
     limits = {name: getattr(cfg, name) for name in ("max_len_a", "max_len_b") if hasattr(cfg, name)}
     return UnitGenerator(models, vocab, options, scorer, **limits)
 

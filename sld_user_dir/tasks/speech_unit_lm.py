@@ -2,6 +2,7 @@
 
 # fairseq reads the field types of this dataclass: no postponed annotations here.
 import logging
+import math
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,10 +22,11 @@ from ..criterions.losses import Layout
 from ..criterions.normalisation import count_targets
 from ..data.augment import build_augmentation
 from ..data.manifest import ManifestError, UnitProvenance
+from ..data.mixture import MixtureDataset, parse_mix, require_task
 from ..data.mmap import open_manifest
 from ..data.unit_dataset import UnitDataset, dataset_from_manifest
 from ..data.update_counts import UpdateCountsIterator
-from ..vocab import JointVocabulary, TextView, UnitString, UnitView
+from ..vocab import TASKS, JointVocabulary, SpeechRole, TextView, UnitString, UnitView
 from .checkpoint_check import state_to_go_on_from
 
 logger = logging.getLogger(__name__)
@@ -129,6 +131,25 @@ class SpeechUnitLMConfig(FairseqDataclass):
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
     checkpoint_suffix: str = II("checkpoint.checkpoint_suffix")
     seed: int = II("common.seed")
+    task_mix: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "train one model for several tasks, such as asr=1,tts=0.5,slm=0.2: the weights "
+            "are shares of the utterances, each of which gets one task an epoch (docs/mixture.md). "
+            "Needs scripts/build_vocab.py --tasks"
+        },
+    )
+    decode_task: ChoiceEnum(list(TASKS)) = field(  # type: ignore[valid-type]
+        default="asr",
+        metadata={
+            "help": "what a mixture's model is asked for: asr (units to text), tts (text to units), "
+            "slm (continue units), lm (continue text)"
+        },
+    )
+    prompt_fraction: float = field(
+        default=0.5,
+        metadata={"help": "leading fraction of an utterance that fairseq-generate gives to slm and lm as their prompt"},
+    )
 
 
 class TextDecoder:
@@ -161,6 +182,18 @@ class SpeechUnitLMTask(FairseqTask):
         self.checkpoint_path: Optional[Path] = None  # in training only: what it goes on from
         self.state_loaded = False
         self.wer_generator: Any = None
+        self.decode_task = str(cfg.decode_task)
+        if vocab.tasks or cfg.task_mix or self.decode_task != "asr":
+            require_task(self.decode_task, vocab)
+        self.mix = parse_mix(cfg.task_mix, vocab) if cfg.task_mix else {self.decode_task: 1.0}
+        if not 0 <= cfg.prompt_fraction <= 1:
+            raise ValueError(f"--prompt-fraction must lie in [0, 1], not {cfg.prompt_fraction}")
+        if cfg.eval_wer and "asr" not in self.mix:
+            raise ValueError(f"--eval-wer needs asr among the tasks of --task-mix, which are {', '.join(self.mix)}")
+        if vocab.tasks and (cfg.pack_utterances or cfg.mixed_lengths):
+            raise ValueError(
+                "--pack-utterances and --mixed-lengths are for speech recognition alone, not for a mixture"
+            )
 
     @classmethod
     def setup_task(cls, cfg: SpeechUnitLMConfig, **kwargs: Any) -> "SpeechUnitLMTask":
@@ -209,7 +242,13 @@ class SpeechUnitLMTask(FairseqTask):
         self.provenance[str(path)] = manifest.provenance
         self._check_provenance()
         model = task_cfg or self.cfg
-        training = split.startswith("train") and task_cfg is None
+        training = split.startswith("train") and task_cfg is None  # generate and validate give one
+        options: Dict[str, Any] = {
+            "pack": training and self.cfg.pack_utterances,
+            "mixed_lengths": training and self.cfg.mixed_lengths,
+        }
+        if self.vocab.tasks:
+            options = {"make": self._mixture(for_decoding=task_cfg is not None)}
         self.datasets[split] = dataset_from_manifest(
             manifest,
             self.vocab,
@@ -217,14 +256,23 @@ class SpeechUnitLMTask(FairseqTask):
             add_bos=model.add_bos_token,
             shuffle=split.startswith("train"),
             skip_too_long=self.cfg.skip_too_long,
-            pack=training and self.cfg.pack_utterances,
-            mixed_lengths=training and self.cfg.mixed_lengths,
+            **options,
         )
-        if task_cfg is None and split.startswith("train"):  # generate and validate give one
+        if training:
             self.datasets[split].augment = build_augmentation(self.cfg, manifest.provenance, str(path))
         if task_cfg is not None:
             self.cfg.max_target_positions = model.max_target_positions or model.tokens_per_sample
         self._log_loaded(path, manifest)
+
+    def _mixture(self, for_decoding: bool) -> Any:
+        """A maker of datasets: all tasks of the mix, or to decode `--decode-task` alone.
+
+        fairseq-generate says that it decodes by handing over a checkpoint's configuration; so does
+        fairseq-validate, but on the checkpoint's own task, with its `--task-mix`.
+        """
+        prompts = for_decoding and not self.cfg.task_mix
+        fraction = self.cfg.prompt_fraction if prompts else None
+        return partial(MixtureDataset, mix=self.mix, prompt_fraction=fraction)
 
     def get_batch_iterator(self, dataset: UnitDataset, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         """Batches; those of a training set carry the target counts of their whole update."""
@@ -307,18 +355,31 @@ class SpeechUnitLMTask(FairseqTask):
 
     # -- inference -----------------------------------------------------------
     def get_interactive_tokens_and_lengths(self, lines: List[str], encode_fn: Any) -> Tuple[List[Tensor], List[int]]:
-        """Units typed on lines, for fairseq-interactive."""
-        tokens = [torch.tensor(self.vocab.parse_units(line)) for line in lines]
+        """Units typed on lines, for fairseq-interactive; text where ``--decode-task`` reads text."""
+        read = self.vocab.parse_units if self.decode_task in ("asr", "slm") else self.vocab.encode_text
+        tokens = [torch.tensor(read(line), dtype=torch.long) for line in lines]
         return tokens, [len(t) for t in tokens]
 
     def build_dataset_for_inference(
-        self, src_tokens: List[Tensor], src_lengths: List[int], **kwargs: Any
+        self, src_tokens: List[Tensor], src_lengths: List[int], decode_task: Optional[str] = None, **kwargs: Any
     ) -> UnitDataset:
-        """Unlabelled prompts from tensors of unit ids (one an utterance)."""
+        """Unlabelled prompts from tensors of ids (one an utterance): of units, or of text for `tts` and `lm`."""
         if kwargs.get("constraints") is not None:
             raise NotImplementedError("--constraints is not supported by speech_unit_lm")
+        task = decode_task or self.decode_task
+        if self.vocab.tasks or task != "asr":
+            require_task(task, self.vocab)
+            return self._task_prompts(src_tokens, task)
         units = [np.array(self.vocab.decode_units(t.tolist())) for t in src_tokens]
         return UnitDataset(units, None, self.vocab, self.cfg.add_bos_token)
+
+    def _task_prompts(self, tokens: List[Tensor], task: str) -> MixtureDataset:
+        speech = task in ("asr", "slm")
+        units = [np.array(self.vocab.decode_units(t.tolist()) if speech else [], dtype=np.int64) for t in tokens]
+        texts = [[] if speech else t.tolist() for t in tokens]
+        return MixtureDataset(
+            units, texts, self.vocab, {task: 1.0}, self.cfg.add_bos_token, prompt_fraction=1.0, labelled=False
+        )
 
     def build_generator(
         self,
@@ -326,12 +387,14 @@ class SpeechUnitLMTask(FairseqTask):
         args: Any,
         seq_gen_cls: Any = None,
         extra_gen_cls_kwargs: Optional[Dict[str, Any]] = None,
+        decode_task: Optional[str] = None,
         **kwargs: Any,
     ) -> Any:
-        """The one-pass generator over text symbols (``decoding.generator``)."""
+        """The one-pass generator (``decoding.generator``): over text symbols, or over units for `tts` and `slm`."""
         from ..decoding.generator import build_unit_generator
 
-        return build_unit_generator(models, self.vocab, args, **(extra_gen_cls_kwargs or {}))
+        speech = TASKS[decode_task or self.decode_task] == SpeechRole.TARGET
+        return build_unit_generator(models, self.vocab, args, **(extra_gen_cls_kwargs or {}), emit_units=speech)
 
     def inference_step(
         self,
@@ -358,6 +421,8 @@ class SpeechUnitLMTask(FairseqTask):
         hidden = self.cfg.input_mask_prob > 0 and str(self.cfg.input_mask_tokens) == "all"
         if hidden and getattr(decoder, "prefix_end", None) is not None:
             raise ValueError("--prefix-lm needs <sep> in sight: use --input-mask-tokens speech, not all")
+        if self.vocab.tasks and getattr(decoder, "prefix_end", None) is not None:
+            raise ValueError("--prefix-lm is for speech recognition alone: not every task of a mixture has a <sep>")
         return model
 
     def train_step(
@@ -379,9 +444,18 @@ class SpeechUnitLMTask(FairseqTask):
             maskable = tokens >= self.vocab.unit_offset
         else:
             maskable = tokens != self.vocab.pad
+        if "speech_role" in sample:
+            maskable &= self._maskable_in_mixture(sample)
         hidden = maskable & (torch.rand(tokens.shape, device=tokens.device) < self.cfg.input_mask_prob)
         net_input = {**sample["net_input"], "src_tokens": tokens.masked_fill(hidden, self.vocab.mask)}
         return {**sample, "net_input": net_input}
+
+    def _maskable_in_mixture(self, sample: Sample) -> Tensor:
+        """(B, L): no task's token, and no unit of an answer, as text of an answer isn't with `speech`."""
+        tokens = sample["net_input"]["src_tokens"]
+        task_token = (tokens > self.vocab.separator) & (tokens < self.vocab.unit_offset)
+        answer = torch.arange(tokens.size(1), device=tokens.device) >= sample["prompt_lengths"][:, None]
+        return ~task_token & ~(answer & (tokens >= self.vocab.unit_offset))
 
     def valid_step(
         self, sample: Sample, model: nn.Module, criterion: nn.Module
@@ -389,16 +463,33 @@ class SpeechUnitLMTask(FairseqTask):
         loss, sample_size, log = super().valid_step(sample, model, criterion)
         if self.cfg.eval_wer:
             log.update(self._wer_counts(sample, model))
+        if self.cfg.task_mix:
+            log.update(self._task_counts(sample, log))
         return loss, sample_size, log
+
+    def _task_counts(self, sample: Sample, log: Dict[str, Any]) -> Dict[str, Any]:
+        """Of each task of the mixture the nats and tokens of its answers: a validation batch holds one task only."""
+        counts: Dict[str, Any] = {}
+        for task in self.mix:
+            kind = "speech_target" if TASKS[task] == SpeechRole.TARGET else "text"
+            here = self._holds_only(sample, task)
+            counts[f"_nll_{task}"] = float(log.get(f"{kind}_nll", 0)) if here else 0.0
+            counts[f"_tokens_{task}"] = int(log.get(f"{kind}_count", 0)) if here else 0
+        return counts
+
+    def _holds_only(self, sample: Sample, task: str) -> bool:
+        return bool((sample["tasks"] == self.vocab.tasks[task]).all())
 
     def _wer_counts(self, sample: Sample, model: nn.Module) -> Dict[str, int]:
         """Word and character errors of a validation batch, as plain numbers that can be summed."""
         from ..decoding.edits import edit_distance
 
+        counts = {"_word_errors": 0, "_words": 0, "_char_errors": 0, "_chars": 0}
+        if self.vocab.tasks and not self._holds_only(sample, "asr"):
+            return counts
         if self.wer_generator is None:
             self.wer_generator = self._build_wer_generator(model)
         hypotheses = self.inference_step(self.wer_generator, [model], sample)
-        counts = {"_word_errors": 0, "_words": 0, "_char_errors": 0, "_chars": 0}
         for target, nbest in zip(sample["target"], hypotheses):
             reference = self.vocab.decode_text(target.tolist())
             hypothesis = self.vocab.decode_text(nbest[0]["tokens"].tolist())
@@ -412,10 +503,15 @@ class SpeechUnitLMTask(FairseqTask):
         from fairseq.dataclass.configs import GenerationConfig
 
         cfg = GenerationConfig(beam=self.cfg.eval_wer_beam, max_len_a=0, max_len_b=self.cfg.eval_wer_max_len)
-        return self.build_generator([model], cfg)
+        return self.build_generator([model], cfg, decode_task="asr")
 
     def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion: nn.Module) -> None:
         super().reduce_metrics(logging_outputs, criterion)
+        for task in self.mix:
+            if any(f"_tokens_{task}" in log for log in logging_outputs):
+                nats = sum(log.get(f"_nll_{task}", 0) for log in logging_outputs)
+                tokens = sum(log.get(f"_tokens_{task}", 0) for log in logging_outputs)
+                metrics.log_scalar(task, nats / max(tokens, 1) / math.log(2), weight=tokens, round=3)
         for name, errors, total in (("wer", "_word_errors", "_words"), ("cer", "_char_errors", "_chars")):
             if not any(total in log for log in logging_outputs):
                 continue
