@@ -8,6 +8,7 @@
 # A stage is done when OUT/.done/STAGE holds the hash of its commands and of its input files, and
 # its outputs are there. A second call repeats nothing else; a killed training goes on from its
 # last checkpoint. Options that only say where work runs (--jobs, --gpus, --launch) are not hashed.
+# PYTHON names the interpreter, by default that of .venv; fairseq's commands are taken from beside it.
 # docs/librispeech.md says what is as the authors did it, what is not, and why.
 set -euo pipefail
 
@@ -143,7 +144,7 @@ run_to() { # run_to FILE COMMAND…: its output to FILE, whole or not at all
 }
 
 key() { # the hash of a stage's commands and input files; leaves inputs and outputs set
-    local collecting=1 plan='' job_options=() launcher=() parallel=() where=() file
+    local collecting=1 plan='' job_options=() launcher=() parallel=() file
     "stage_$1"
     plan=${plan//"$out/"/OUT/}
     plan=${plan//"$root/"/}
