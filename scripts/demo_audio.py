@@ -80,7 +80,7 @@ class DemoAudioConfig:
     """`char`, `word`, or a number of SentencePiece pieces"""
     criteria: str = "sld"
     """comma-separated: masked_ce, sld"""
-    max_update: int = 2500
+    max_update: int = 1500
     """training updates"""
     seed: int = 1
     """seed of initialisation, batches and masking"""
