@@ -17,7 +17,7 @@ from sld_user_dir.criterions.losses import Layout
 from sld_user_dir.criterions.normalisation import count_targets
 from sld_user_dir.data.augment import Augmentation
 from sld_user_dir.data.centroids import Centroids, CentroidsError
-from sld_user_dir.data.manifest import write_manifest
+from sld_user_dir.data.manifest import Utterance, write_manifest
 
 units = arrays.arrays(np.int32, st.integers(0, 30), elements=st.integers(0, 4))
 options = st.fixed_dictionaries({
@@ -238,7 +238,8 @@ def test_wrong_options_are_refused(tmp_path, wrong, message):
 
 def test_nothing_to_collapse_is_an_error(tmp_path):
     data = make_data(tmp_path, train=2)
-    write_manifest(data / "train.tsv", make_utterances(2), make_provenance(deduplicated=True))
+    collapsed = [Utterance("utt0", np.array([6, 7, 4], dtype=np.int32), "cat dog")]
+    write_manifest(data / "train.tsv", collapsed, make_provenance(deduplicated=True))
     with pytest.raises(ValueError, match="de-duplicated already"):
         loaded(data, "--dedup-prob", "0.5")
 

@@ -440,8 +440,9 @@ def overfitted(tmp_path_factory):
     VOCAB.save(data)
     train(
         data, data / "ck", "--task-mix", "asr=1,tts=1,slm=0.5,lm=0.5", "--dropout", 0, "--attention-dropout", 0,
-        "--lr", 0.005, "--eval-wer", "--eval-wer-max-len", 8, "--validate-interval", 100,
-        updates=400,
+        "--lr", 0.005, "--lr-scheduler", "polynomial_decay", "--total-num-update", 500,
+        "--eval-wer", "--eval-wer-max-len", 8, "--validate-interval", 250,
+        updates=500,
     )  # fmt: skip
     return data, data / "ck" / "checkpoint_last.pt", utterances[:6]
 
