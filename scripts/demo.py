@@ -35,6 +35,15 @@ SYSTEMS = [
     System("multimodal_ce", "cross-entropy on text and speech", {"criterion": "sld", "kl_weight": 0}),
     System("sld", "cross-entropy on text and speech, KL to smoothed labels on speech", {"criterion": "sld"}),
 ]
+STANDARD = ",".join(system.name for system in SYSTEMS)
+SYSTEMS += [  # by --criteria only; docs/losses.md
+    System("ce_within_units", "multimodal_ce, speech normalised over the units alone",
+           {"criterion": "sld", "kl_weight": 0, "speech_within_units": True}),
+    System("sld_within_units", "sld, speech normalised over the units alone",
+           {"criterion": "sld", "speech_within_units": True}),
+    System("sld_official", "the KL that the authors' program computes", {"criterion": "sld", "kl_variant": "official"}),
+    System("sld_ctc", "sld, and CTC on the speech positions", {"criterion": "sld", "ctc_weight": 0.3}),
+]  # fmt: skip
 BASE: Dict[str, Any] = {
     "arch": "joint_lm_tiny", "tokens_per_sample": 256, "max_tokens": 1200, "input_mask_prob": 0.2,
     "optimizer": "adam", "adam_betas": "(0.9, 0.98)", "weight_decay": 0.01, "clip_norm": 1.0,
@@ -59,7 +68,7 @@ class DemoConfig:
     """data directory with unit manifests, dict.txt and vocab.json"""
     test_sets: str = "test,test_unseen"
     """comma-separated names of the test manifests"""
-    criteria: str = ",".join(system.name for system in SYSTEMS)
+    criteria: str = STANDARD
     """comma-separated names of the systems to train; the first is what the others are compared with"""
     out: Path = ROOT / "runs" / "demo"
     """where runs and report go"""
