@@ -1,9 +1,7 @@
 """The task ``speech_unit_lm``: wires vocabulary, data, generator and validation by WER."""
 
-# fairseq reads the field types of this dataclass: no postponed annotations here.
 import logging
-import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -12,10 +10,8 @@ import numpy as np
 import torch
 from fairseq import utils
 from fairseq.data.iterators import EpochBatchIterator
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.logging import metrics
+from fairseq.dataclass.configs import GenerationConfig
 from fairseq.tasks import FairseqTask, register_task
-from omegaconf import II
 from torch import Tensor, nn
 
 from ..criterions.losses import Layout
@@ -28,128 +24,13 @@ from ..data.unit_dataset import UnitDataset, dataset_from_manifest
 from ..data.update_counts import UpdateCountsIterator
 from ..vocab import TASKS, JointVocabulary, SpeechRole, TextView, UnitString, UnitView
 from .checkpoint_check import state_to_go_on_from
+from .config import SpeechUnitLMConfig
+from .input_masking import hide_inputs
+from .measures import count_answers, count_errors, holds_only, log_error_rates, log_tasks
 
 logger = logging.getLogger(__name__)
 
 Sample = Dict[str, Any]
-MASKED = ChoiceEnum(["speech", "all"])
-
-
-@dataclass
-class SpeechUnitLMConfig(FairseqDataclass):
-    """Options of ``--task speech_unit_lm``."""
-
-    data: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "data directory with dict.txt, vocab.json and one unit manifest a split (train.tsv, valid.tsv, …)"
-        },
-    )
-    tokens_per_sample: int = field(
-        default=1024, metadata={"help": "longest utterance in tokens: units, separator and text together"}
-    )
-    max_target_positions: Optional[int] = field(
-        default=None, metadata={"help": "positions that the model has (default: --tokens-per-sample)"}
-    )
-    add_bos_token: bool = field(
-        default=False, metadata={"help": "start every sequence with <s>, so that the first unit is predicted too"}
-    )
-    skip_too_long: bool = field(
-        default=False,
-        metadata={
-            "help": "leave utterances out that are longer than the model's positions, counted and "
-            "named in the log, instead of stopping with an error; nothing is ever truncated"
-        },
-    )
-    pack_utterances: bool = field(
-        default=False,
-        metadata={
-            "help": "training batches without padding: all utterances of a batch in one row, each with "
-            "positions from 0 and attention to itself alone; same losses; --max-tokens then counts no "
-            "padding. Needs a joint_lm architecture"
-        },
-    )
-    mixed_lengths: bool = field(
-        default=False,
-        metadata={
-            "help": "training batches of utterances of any length, in random order, instead of similar "
-            "lengths: wasteful unless --pack-utterances removes the padding"
-        },
-    )
-    input_mask_prob: float = field(
-        default=0.0,
-        metadata={
-            "help": "probability of replacing an input token by <mask> in training (targets stay "
-            "as they are); the paper's 'time masking' uses 0.3"
-        },
-    )
-    input_mask_tokens: MASKED = field(  # type: ignore[valid-type]
-        default="speech",
-        metadata={"help": "which input tokens --input-mask-prob may hide: speech units, or all (the authors' program)"},
-    )
-    dedup_prob: float = field(
-        default=0.0,
-        metadata={
-            "help": "augmentation of training units: probability of collapsing runs of the same unit into one, "
-            "drawn anew in every epoch; see --dedup-level and docs/training.md"
-        },
-    )
-    dedup_level: ChoiceEnum(["utterance", "run"]) = field(  # type: ignore[valid-type]
-        default="utterance",
-        metadata={"help": "draw --dedup-prob once for all runs of an utterance, or for each run by itself"},
-    )
-    unit_substitution_prob: float = field(
-        default=0.0,
-        metadata={
-            "help": "augmentation of training units: probability of replacing a unit, as input and as target, by "
-            "another one drawn at random, anew in every epoch (Xie et al. 2017, arXiv 1703.02573)"
-        },
-    )
-    unit_substitution_kmeans: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "k-means .npz of the units: --unit-substitution-prob then draws among the nearest "
-            "centroids instead of all units"
-        },
-    )
-    unit_substitution_neighbours: int = field(
-        default=10, metadata={"help": "how many of the nearest centroids --unit-substitution-kmeans draws among"}
-    )
-    eval_wer: bool = field(
-        default=False,
-        metadata={
-            "help": "decode the validation set and log its word error rate as 'wer' (for --best-checkpoint-metric wer)"
-        },
-    )
-    eval_wer_beam: int = field(default=1, metadata={"help": "beam size of --eval-wer; 1 is greedy decoding"})
-    eval_wer_max_len: int = field(default=200, metadata={"help": "most transcript tokens that --eval-wer decodes"})
-    update_freq: List[int] = II("optimization.update_freq")  # noqa: RUF009
-    # where training goes on from: see checkpoint_check
-    save_dir: str = II("checkpoint.save_dir")
-    restore_file: str = II("checkpoint.restore_file")
-    continue_once: Optional[str] = II("checkpoint.continue_once")
-    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
-    checkpoint_suffix: str = II("checkpoint.checkpoint_suffix")
-    seed: int = II("common.seed")
-    task_mix: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "train one model for several tasks, such as asr=1,tts=0.5,slm=0.2: the weights "
-            "are shares of the utterances, each of which gets one task an epoch (docs/mixture.md). "
-            "Needs scripts/build_vocab.py --tasks"
-        },
-    )
-    decode_task: ChoiceEnum(list(TASKS)) = field(  # type: ignore[valid-type]
-        default="asr",
-        metadata={
-            "help": "what a mixture's model is asked for: asr (units to text), tts (text to units), "
-            "slm (continue units), lm (continue text)"
-        },
-    )
-    prompt_fraction: float = field(
-        default=0.5,
-        metadata={"help": "leading fraction of an utterance that fairseq-generate gives to slm and lm as their prompt"},
-    )
 
 
 class TextDecoder:
@@ -429,100 +310,37 @@ class SpeechUnitLMTask(FairseqTask):
         self, sample: Sample, model: nn.Module, criterion: nn.Module, optimizer: Any, update_num: int,
         ignore_grad: bool = False,
     ) -> Tuple[Tensor, float, Dict[str, Any]]:  # fmt: skip
-        return super().train_step(self.mask_inputs(sample), model, criterion, optimizer, update_num, ignore_grad)
+        masked = self.mask_inputs(sample)
+        return super().train_step(masked, model, criterion, optimizer, update_num, ignore_grad)
 
     def mask_inputs(self, sample: Sample) -> Sample:
-        """Hide input tokens at random (``--input-mask-prob``); a new sample, same targets.
-
-        Drawn from torch's generator, which fairseq seeds for every update: a resumed run
-        hides the same tokens.
-        """
-        if self.cfg.input_mask_prob <= 0 or not sample:
-            return sample
-        tokens = sample["net_input"]["src_tokens"]  # (B, L)
-        if str(self.cfg.input_mask_tokens) == "speech":
-            maskable = tokens >= self.vocab.unit_offset
-        else:
-            maskable = tokens != self.vocab.pad
-        if "speech_role" in sample:
-            maskable &= self._maskable_in_mixture(sample)
-        hidden = maskable & (torch.rand(tokens.shape, device=tokens.device) < self.cfg.input_mask_prob)
-        net_input = {**sample["net_input"], "src_tokens": tokens.masked_fill(hidden, self.vocab.mask)}
-        return {**sample, "net_input": net_input}
-
-    def _maskable_in_mixture(self, sample: Sample) -> Tensor:
-        """(B, L): no task's token, and no unit of an answer, as text of an answer isn't with `speech`."""
-        tokens = sample["net_input"]["src_tokens"]
-        task_token = (tokens > self.vocab.separator) & (tokens < self.vocab.unit_offset)
-        answer = torch.arange(tokens.size(1), device=tokens.device) >= sample["prompt_lengths"][:, None]
-        return ~task_token & ~(answer & (tokens >= self.vocab.unit_offset))
+        """Hide input tokens at random (``--input-mask-prob``); a new sample, same targets."""
+        cfg = self.cfg
+        return hide_inputs(sample, self.vocab, cfg.input_mask_prob, speech_only=str(cfg.input_mask_tokens) == "speech")
 
     def valid_step(
         self, sample: Sample, model: nn.Module, criterion: nn.Module
     ) -> Tuple[Tensor, float, Dict[str, Any]]:
         loss, sample_size, log = super().valid_step(sample, model, criterion)
         if self.cfg.eval_wer:
-            log.update(self._wer_counts(sample, model))
+            log.update(self._count_errors(sample, model))
         if self.cfg.task_mix:
-            log.update(self._task_counts(sample, log))
+            log.update(count_answers(sample, log, self.mix, self.vocab))
         return loss, sample_size, log
 
-    def _task_counts(self, sample: Sample, log: Dict[str, Any]) -> Dict[str, Any]:
-        """Of each task of the mixture the nats and tokens of its answers: a validation batch holds one task only."""
-        counts: Dict[str, Any] = {}
-        for task in self.mix:
-            kind = "speech_target" if TASKS[task] == SpeechRole.TARGET else "text"
-            here = self._holds_only(sample, task)
-            counts[f"_nll_{task}"] = float(log.get(f"{kind}_nll", 0)) if here else 0.0
-            counts[f"_tokens_{task}"] = int(log.get(f"{kind}_count", 0)) if here else 0
-        return counts
-
-    def _holds_only(self, sample: Sample, task: str) -> bool:
-        return bool((sample["tasks"] == self.vocab.tasks[task]).all())
-
-    def _wer_counts(self, sample: Sample, model: nn.Module) -> Dict[str, int]:
-        """Word and character errors of a validation batch, as plain numbers that can be summed."""
-        from ..decoding.edits import edit_distance
-
-        counts = {"_word_errors": 0, "_words": 0, "_char_errors": 0, "_chars": 0}
-        if self.vocab.tasks and not self._holds_only(sample, "asr"):
-            return counts
+    def _count_errors(self, sample: Sample, model: nn.Module) -> Dict[str, int]:
+        if self.vocab.tasks and not holds_only(sample, "asr", self.vocab):
+            return count_errors([], [], self.vocab)
         if self.wer_generator is None:
-            self.wer_generator = self._build_wer_generator(model)
+            cfg = GenerationConfig(beam=self.cfg.eval_wer_beam, max_len_a=0, max_len_b=self.cfg.eval_wer_max_len)
+            self.wer_generator = self.build_generator([model], cfg, decode_task="asr")
         hypotheses = self.inference_step(self.wer_generator, [model], sample)
-        for target, nbest in zip(sample["target"], hypotheses):
-            reference = self.vocab.decode_text(target.tolist())
-            hypothesis = self.vocab.decode_text(nbest[0]["tokens"].tolist())
-            counts["_word_errors"] += edit_distance(reference.split(), hypothesis.split())
-            counts["_words"] += len(reference.split())
-            counts["_char_errors"] += edit_distance(reference, hypothesis)
-            counts["_chars"] += len(reference)
-        return counts
-
-    def _build_wer_generator(self, model: nn.Module) -> Any:
-        from fairseq.dataclass.configs import GenerationConfig
-
-        cfg = GenerationConfig(beam=self.cfg.eval_wer_beam, max_len_a=0, max_len_b=self.cfg.eval_wer_max_len)
-        return self.build_generator([model], cfg, decode_task="asr")
+        return count_errors(sample["target"], hypotheses, self.vocab)
 
     def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion: nn.Module) -> None:
         super().reduce_metrics(logging_outputs, criterion)
-        for task in self.mix:
-            if any(f"_tokens_{task}" in log for log in logging_outputs):
-                nats = sum(log.get(f"_nll_{task}", 0) for log in logging_outputs)
-                tokens = sum(log.get(f"_tokens_{task}", 0) for log in logging_outputs)
-                metrics.log_scalar(task, nats / max(tokens, 1) / math.log(2), weight=tokens, round=3)
-        for name, errors, total in (("wer", "_word_errors", "_words"), ("cer", "_char_errors", "_chars")):
-            if not any(total in log for log in logging_outputs):
-                continue
-            for key in (errors, total):
-                metrics.log_scalar_sum(key, sum(float(log.get(key, 0)) for log in logging_outputs))
-            metrics.log_derived(
-                name,
-                lambda meters, e=errors, t=total: (
-                    round(100 * meters[e].sum / meters[t].sum, 2) if meters[t].sum else float("nan")
-                ),
-            )
+        log_tasks(logging_outputs, self.mix)
+        log_error_rates(logging_outputs)
 
     # -- fairseq-eval-lm -------------------------------------------------------
     def eval_lm_dataloader(
