@@ -3,7 +3,8 @@
     python benchmarks/loss.py --json
 
 prints a JSON list, one entry per shape, objective and number of threads:
-  time_ratio    CPU seconds, forward and backward / the same of the authors' computation
+  time_ratio    CPU seconds, forward and backward / the same of the authors' computation, taken
+                step by step as in their program (`Problem.authors`)
   matmul_ratio  CPU seconds / those of the three bare matrix products over the positions that are
                 no padding: logits, gradient of the hidden states, gradient of the weight
   memory_ratio  peak memory above the inputs / the same of the authors' computation
@@ -78,6 +79,7 @@ class Problem:
         b, length, d, offset, k, padding = shape
         self.layout = Layout(offset, k, SEPARATOR, PAD)
         self.hidden = torch.randn(b, length, d, requires_grad=True)
+        self.last = torch.randn(b, 1, d)  # of the last token, which the authors' program projects too
         self.weight = (torch.randn(offset + k, d) * d**-0.5).requires_grad_()
         sequence = torch.full((b, length + 1), PAD)
         share = torch.linspace(1 - 2 * padding, 1, b) if padding else torch.ones(b)
@@ -105,21 +107,27 @@ class Problem:
         self._backward(loss)
 
     def authors(self) -> None:
-        """The official objective as it reads: all logits, a one-hot target, a second softmax."""
+        """The official objective step by step as the authors' program takes it.
+
+        All logits, the last token's too, which no target belongs to; copies of the shifted ones; a
+        one-hot target; a second softmax; padding masked by products. Left out is the cross-entropy
+        that their model computes besides, and that they do not use.
+        """
         objective, k = OFFICIAL, self.layout.num_units
-        logits = F.linear(self.hidden, self.weight).flatten(0, 1)
-        target = self.target.flatten()
-        unit, separator = target >= self.layout.unit_offset, target == SEPARATOR
-        text = ~unit & ~separator & (target != PAD)
-        ce_text = F.cross_entropy(logits, target.masked_fill(~text, -100))
-        ce_speech = F.cross_entropy(logits, target.masked_fill(~(unit | separator), -100))
-        y = (target - self.layout.unit_offset).clamp(min=0)
-        smoothed = F.one_hot(y, k).float() * (1 - objective.smoothing) + objective.smoothing / k
-        temperature = objective.temperature
-        q = F.softmax((smoothed + 1e-9) / temperature, dim=-1)
-        log_p = F.log_softmax(logits[:, -k:] / temperature, dim=-1)
-        live = (target != PAD)[:, None]
-        kl = F.kl_div(log_p * live, q * live, reduction="sum") / len(self.src) * temperature**2
+        temperature, tiny = objective.temperature, 1e-9
+        logits = F.linear(torch.cat([self.hidden, self.last], 1), self.weight)
+        unit, separator = self.target >= self.layout.unit_offset, self.target == SEPARATOR
+        text = ~unit & ~separator & (self.target != PAD)
+        fed, live = (self.src != PAD)[..., None], (self.target != PAD)[..., None]
+        units = logits[:, :-1, -k:].contiguous() * fed + tiny
+        y = (self.target - self.layout.unit_offset).clamp(min=0)
+        smoothed = F.one_hot(y, k) * (1 - objective.smoothing) + objective.smoothing / k
+        q = F.softmax((smoothed * live + tiny) / temperature, dim=-1)
+        log_p = F.log_softmax(units / temperature, dim=-1)
+        kl = F.kl_div(log_p, q, reduction="batchmean") * temperature**2
+        shifted, target = logits[:, :-1].contiguous().flatten(0, 1), self.target
+        ce_text = F.cross_entropy(shifted, target.masked_fill(~text, -100).flatten())
+        ce_speech = F.cross_entropy(shifted, target.masked_fill(~(unit | separator), -100).flatten())
         self._backward(ce_text + ce_speech + objective.kl_weight * kl)
 
     def matmuls(self) -> None:
