@@ -43,7 +43,8 @@ TRAIN: Dict[str, Any] = {
     "arch": "joint_lm_tiny", "activation_fn": "relu", "dropout": 0.2, "attention_dropout": 0.0,
     "max_tokens": 2000, "max_tokens_valid": 16000, "input_mask_prob": 0.3, "curriculum": 1, "num_workers": 0,
     "optimizer": "adam", "adam_betas": "(0.9, 0.98)", "weight_decay": 0.01, "clip_norm": 1.0, "lr": 1.5e-3,
-    "lr_scheduler": "polynomial_decay", "warmup_updates": 100, "eval_wer": True, "best_checkpoint_metric": "wer",
+    "lr_scheduler": "polynomial_decay", "warmup_updates": 100, "eval_wer": True, "eval_wer_max_len": 100,
+    "best_checkpoint_metric": "wer",
     "no_epoch_checkpoints": True, "keep_interval_updates": 1, "log_interval": 50,
 }  # fmt: skip
 

@@ -30,7 +30,11 @@ Two = tuple[FloatArray, npt.NDArray[np.int64]]
 
 
 def relocate(
-    frames: FloatArray, centroids: FloatArray, settle: Callable[[FloatArray], FloatArray], seed: int
+    frames: FloatArray,
+    centroids: FloatArray,
+    settle: Callable[[FloatArray], FloatArray],
+    seed: int,
+    max_rounds: int = MAX_ROUNDS,
 ) -> FloatArray:
     """Centroids (K, D) with an inertia on `frames` (n, D) as low as before, or lower.
 
@@ -42,7 +46,7 @@ def relocate(
     nearest_two = _nearest_two(frames, centroids)
     before = best = _total(nearest_two)
     moves = max(1, int(FIRST_SHARE * len(centroids)))
-    for _ in range(MAX_ROUNDS):
+    for _ in range(max_rounds):
         if moves < max(1, LAST_SHARE * len(centroids)):
             break
         moved = settle(_move(frames, centroids, nearest_two, moves, rng))
