@@ -429,22 +429,22 @@ def test_sides_are_printed_by_what_they_hold() -> None:
 
 @pytest.fixture(scope="module")
 def overfitted(tmp_path_factory):
-    """A model that has learnt five utterances by heart, each for asr and tts."""
+    """A model that has learnt four utterances by heart, each for asr and tts."""
     data = tmp_path_factory.mktemp("overfit")
     utterances = []
     for utterance in make_utterances(40, seed=1):
         if utterance.text not in {u.text for u in utterances}:
             utterances.append(utterance)
     for split in ("train", "valid", "test"):
-        write_manifest(data / f"{split}.tsv", utterances[:6], make_provenance(), {"license": "none"})
+        write_manifest(data / f"{split}.tsv", utterances[:4], make_provenance(), {"license": "none"})
     VOCAB.save(data)
     train(
-        data, data / "ck", "--task-mix", "asr=1,tts=1,slm=0.5,lm=0.5", "--dropout", 0, "--attention-dropout", 0,
-        "--lr", 0.005, "--lr-scheduler", "polynomial_decay", "--total-num-update", 500,
-        "--eval-wer", "--eval-wer-max-len", 8, "--validate-interval", 250,
-        updates=500,
+        data, data / "ck", "--task-mix", "asr=1,tts=2,slm=0.2,lm=0.2", "--dropout", 0, "--attention-dropout", 0,
+        "--lr", 0.005, "--lr-scheduler", "polynomial_decay", "--total-num-update", 600,
+        "--eval-wer", "--eval-wer-max-len", 8, "--validate-interval", 300,
+        updates=600,
     )  # fmt: skip
-    return data, data / "ck" / "checkpoint_last.pt", utterances[:6]
+    return data, data / "ck" / "checkpoint_last.pt", utterances[:4]
 
 
 @pytest.mark.parametrize("name", ["asr", "tts"])
