@@ -78,8 +78,8 @@ def _move(frames: FloatArray, centroids: FloatArray, two: Two, moves: int, rng: 
     spent = np.bincount(nearest, nearest_distance, minlength=len(centroids))
     saved = np.bincount(nearest, second_distance - nearest_distance, minlength=len(centroids))
     dispensable = np.argsort(saved, kind="stable")[:moves]
-    worst = np.setdiff1d(np.argsort(-spent, kind="stable"), dispensable, assume_unique=True)
-    worst = worst[np.argsort(-spent[worst], kind="stable")]
+    order = np.argsort(-spent, kind="stable")
+    worst = order[~np.isin(order, dispensable)]
     moved = centroids.copy()
     for source, target in zip(dispensable, worst):
         if saved[source] >= MOST_LOST * spent[target]:
