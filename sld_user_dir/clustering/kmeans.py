@@ -11,7 +11,6 @@ it is pickled, and nothing pickled is ever loaded.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import zipfile
@@ -27,11 +26,11 @@ from sld_user_dir.atomic import atomic_path
 from sld_user_dir.clustering.assign import CpuAssigner
 from sld_user_dir.clustering.device import resolve_gpus
 from sld_user_dir.clustering.relocate import MAX_ROUNDS, SETTLE, relocate
+from sld_user_dir.data.centroids import FORMAT, centroids_sha256
 from sld_user_dir.features.audio import FloatArray, PathLike
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "speech-unit-kmeans/1"
 STARTS = {
     "kmeans++": "ClusteringInitMethod_KMEANS_PLUS_PLUS",
     "afk-mc2": "ClusteringInitMethod_AFK_MC2",
@@ -76,9 +75,7 @@ class KMeans:
     @property
     def sha256(self) -> str:
         """`sha256:...` of shape and little-endian float32 values; metadata does not count."""
-        digest = hashlib.sha256(f"{self.num_units}x{self.dim}:".encode())
-        digest.update(self.centroids.astype("<f4").tobytes())
-        return f"sha256:{digest.hexdigest()}"
+        return centroids_sha256(self.centroids)
 
     def search(self, frames: FloatArray) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """Nearest centroid and squared distance to it, each (T,), of frames (T, D)."""

@@ -27,6 +27,13 @@ class CentroidsError(ValueError):
     """No k-means file, or not that of the units."""
 
 
+def centroids_sha256(values: npt.NDArray[np.float32]) -> str:
+    """`sha256:...` of shape (K, D) and little-endian float32 values: what a provenance calls `kmeans`."""
+    digest = hashlib.sha256(f"{values.shape[0]}x{values.shape[1]}:".encode())
+    digest.update(values.astype("<f4").tobytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
 @dataclass(frozen=True)
 class Centroids:
     """Cluster centres of the K units, float32 (K, D), and where they were read."""
@@ -60,10 +67,8 @@ class Centroids:
 
     @cached_property
     def sha256(self) -> str:
-        """As `KMeans.sha256` and a manifest's provenance: of shape and little-endian values."""
-        digest = hashlib.sha256(f"{self.values.shape[0]}x{self.values.shape[1]}:".encode())
-        digest.update(self.values.astype("<f4").tobytes())
-        return f"sha256:{digest.hexdigest()}"
+        """As in a manifest's provenance."""
+        return centroids_sha256(self.values)
 
     def check(self, units: UnitProvenance, manifest: str) -> None:
         """Refuse units that these centroids did not make.
