@@ -15,7 +15,7 @@ from typing import List, Optional, Sequence
 from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.clustering.device import DeviceError
-from sld_user_dir.data.audio_scan import rejected_path
+from sld_user_dir.data.audio_scan import read_rejected, rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.jobs import ExtractJob, parse_header
 from sld_user_dir.pipeline.logs import log_progress
@@ -68,8 +68,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except (ValueError, OSError, DeviceError, ShardError) as error:
         print(f"extract_units.py: {error}", file=sys.stderr)
         return 1
-    with open(rejected_path(config.out), encoding="utf-8") as handle:
-        left_out = sum(1 for _ in handle) - 1
+    left_out = len(read_rejected(rejected_path(config.out)))
     print(f"{config.out}: written; {left_out} recordings left out ({rejected_path(config.out)})")
     return 0
 

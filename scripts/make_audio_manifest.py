@@ -25,7 +25,15 @@ from sld_user_dir.data.audio_manifest import (
     write_audio_manifest,
     write_fairseq_tsv,
 )
-from sld_user_dir.data.audio_scan import Limits, add_pattern, add_transcript, find_recordings, read_table, rejected_path
+from sld_user_dir.data.audio_scan import (
+    Limits,
+    add_pattern,
+    add_transcript,
+    find_recordings,
+    read_rejected,
+    read_table,
+    rejected_path,
+)
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.jobs import CheckJob
 from sld_user_dir.pipeline.logs import log_progress
@@ -109,7 +117,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"make_audio_manifest.py: {error}", file=sys.stderr)
         return 1
     rejected = rejected_path(config.out)
-    left_out = len(rejected.read_text(encoding="utf-8").splitlines()) - 1
+    left_out = len(read_rejected(rejected))
     hours = sum(one.seconds or 0.0 for one in good) / 3600
     print(f"{config.out}: {len(good)} recordings, {hours:.2f} h; {left_out} left out ({rejected})")
     return 0
