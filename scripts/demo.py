@@ -12,11 +12,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant, choice
 
-from sld_user_dir.experiment.commands import Plan, System
+from sld_user_dir.experiment.commands import Plan, System, choose
 from sld_user_dir.experiment.html import write_html
 from sld_user_dir.experiment.results import (
     Evaluation,
@@ -80,19 +80,6 @@ class DemoConfig:
     """train for a mixture of tasks, such as asr=1,tts=0.5,slm=0.2; needs a vocabulary with task tokens"""
 
 
-def chosen(config: DemoConfig) -> List[System]:
-    """The systems that ``--criteria`` names.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    known = {system.name: system for system in SYSTEMS}
-    unknown = [name for name in config.criteria.split(",") if name not in known]
-    if unknown:
-        raise ValueError(f"no criterion {unknown[0]!r}; choose among {', '.join(known)}")
-    return [known[name] for name in config.criteria.split(",")]
-
-
 def build_plan(config: DemoConfig, systems: Sequence[System]) -> Plan:
     """Options of all systems; the machine's cores are shared among their trainings."""
     updates = config.max_update or PRESETS[config.preset]["max_update"]
@@ -147,7 +134,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     config: DemoConfig = parser.parse_args(argv).config
     started = time.time()
     try:
-        systems = chosen(config)
+        systems = choose(SYSTEMS, config.criteria)
         plan = build_plan(config, systems)
         print(f"training {len(systems)} systems side by side, {plan.threads} thread(s) each", flush=True)
         train_all(plan, systems, jobs=len(systems))

@@ -28,17 +28,17 @@ from sld_user_dir.corpora.splits import describe_split, split_recordings
 from sld_user_dir.data.audio_manifest import read_audio_manifest, with_speeds, write_audio_manifest
 from sld_user_dir.data.manifest import read_manifest, write_manifest
 from sld_user_dir.experiment.baselines import dealt_out_wer
-from sld_user_dir.experiment.commands import Plan, System
+from sld_user_dir.experiment.commands import Plan, System, choose
 from sld_user_dir.experiment.results import collect, evaluate, format_table, plot_curves, write_json
 from sld_user_dir.experiment.runner import ExperimentError, decode_all, train_all
 from sld_user_dir.pipeline.shards import file_sha256, fingerprint
 
 SCRIPTS = Path(__file__).resolve().parent
 SETS = ("train", "valid", "test")
-SYSTEMS = {
-    "masked_ce": System("masked_ce", "cross-entropy on text only", {"criterion": "masked_ce"}),
-    "sld": System("sld", "cross-entropy on text and speech, KL to smoothed labels", {"criterion": "sld"}),
-}
+SYSTEMS = [
+    System("masked_ce", "cross-entropy on text only", {"criterion": "masked_ce"}),
+    System("sld", "cross-entropy on text and speech, KL to smoothed labels", {"criterion": "sld"}),
+]
 TRAIN: Dict[str, Any] = {
     "arch": "joint_lm_tiny", "activation_fn": "relu", "dropout": 0.2, "attention_dropout": 0.0,
     "max_tokens": 2000, "max_tokens_valid": 16000, "input_mask_prob": 0.3, "curriculum": 1, "num_workers": 0,
@@ -185,10 +185,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     config: DemoAudioConfig = parser.parse_args(argv).config
     started = time.time()
     try:
-        unknown = [name for name in config.criteria.split(",") if name not in SYSTEMS]
-        if unknown:
-            raise ValueError(f"no criterion {unknown[0]!r}; choose among {', '.join(SYSTEMS)}")
-        systems = [SYSTEMS[name] for name in config.criteria.split(",")]
+        systems = choose(SYSTEMS, config.criteria)
         said = split(config, list_audio(config))
         plan = build_plan(config, make_data(config), systems)
         train_all(plan, systems, jobs=len(systems))

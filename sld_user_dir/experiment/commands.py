@@ -39,6 +39,19 @@ class Plan:
         return self.out / system.name
 
 
+def choose(systems: Sequence[System], names: str) -> list[System]:
+    """The systems of comma-separated names, in that order.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    known = {system.name: system for system in systems}
+    unknown = [name for name in names.split(",") if name not in known]
+    if unknown:
+        raise ValueError(f"no criterion {unknown[0]!r}; choose among {', '.join(known)}")
+    return [known[name] for name in names.split(",")]
+
+
 def option_list(options: Mapping[str, Any]) -> list[str]:
     """``{"lr": 0.001, "eval_wer": True}`` to ``["--lr", "0.001", "--eval-wer"]``."""
     result = []
