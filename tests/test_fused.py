@@ -1,7 +1,7 @@
 """The fused projection + loss against the oracle and against the plain form."""
 
 import dataclasses
-from typing import Dict, Optional, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 import pytest
 import torch
@@ -67,7 +67,8 @@ def test_fused_loss_is_the_definition(
 
 @pytest.mark.parametrize("blocks", [1, 10**6])
 def test_blocks_change_nothing(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "BLOCK_LOGITS", blocks)
+    for name in ("BLOCK_LOGITS", "CPU_PRODUCT_BLOCK"):
+        monkeypatch.setattr(fused, name, blocks)
     src, target = random_batch(2, 3, 7, 5)
     objective = Objective(kl_variant="official", temperature=2.0)
     inputs = hidden_and_weight(src, k=5)
@@ -237,9 +238,10 @@ def projected(objective: Objective, src: Tensor, target: Tensor) -> Dict[int, in
     widths: Dict[int, int] = {}
     original = fused._Walk.accumulate
 
-    def spy(self: fused._Walk, gradient: Tensor, *args: object) -> None:
-        widths[gradient.size(1)] = widths.get(gradient.size(1), 0) + gradient.size(0)
-        original(self, gradient, *args)  # type: ignore[arg-type]
+    def spy(self: fused._Walk, gradients: Sequence[Tensor], *args: object) -> None:
+        width = sum(gradient.size(1) for gradient in gradients)
+        widths[width] = widths.get(width, 0) + gradients[0].size(0)
+        original(self, gradients, *args)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused._Walk, "accumulate", spy)

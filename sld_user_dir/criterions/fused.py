@@ -20,7 +20,7 @@ enters its two products scaled to the half-precision range, whatever 1/tokens or
 are, and both gradients are summed in float32 until `backward` has applied the loss scale.
 """
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -28,7 +28,12 @@ from torch.autograd.function import once_differentiable
 
 from .losses import Components, Denominators, Layout, Objective, Rows, Statistics, components, total_loss
 
-CHUNK_SIZE = 256  # positions; at V = 56,000 their logits take 55 MiB in float32
+# Positions at a time; at V = 56,000 their logits take 82 MiB in float32 on a CPU, where more were hardly
+# faster. On a GPU each chunk also reads and writes the whole gradient of the weight, which takes as long
+# as the products of some 760 positions (V d 12 bytes at 1.5 TB/s, 2 V d flop a position at 190 Tflop/s).
+# That figure is calculated, not measured.
+CPU_CHUNK_SIZE, CHUNK_SIZE = 384, 2048
+CPU_PRODUCT_BLOCK = 512  # ids; MKL needs 1.45 times as long for the product with 56,000 x 1,024 at once
 BLOCK_LOGITS = 2**20  # logits that a CPU's thread works on at a time, so that they stay in cache
 HALF = (torch.float16, torch.bfloat16)
 HALF_BLOCK = 2**13  # rows of the weight gradient that a half-precision product makes at a time
@@ -102,19 +107,55 @@ class _ProjectedLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Tuple[Optional[Tensor], ...]:
         if ctx.gradients is None:
             raise RuntimeError("the fused loss can run backward only once; use --loss-form plain")
+        if grad.device.type != "cpu" or grad != 1:  # not worth a pass on a CPU, not worth a stall on a GPU
+            for gradient in ctx.gradients:
+                if gradient is not None:
+                    gradient.mul_(grad)
         scaled = [
-            None if gradient is None else gradient.mul_(grad).to(dtype)
-            for gradient, dtype in zip(ctx.gradients, ctx.inputs)
+            None if gradient is None else gradient.to(dtype) for gradient, dtype in zip(ctx.gradients, ctx.inputs)
         ]
         ctx.gradients = None  # they were scaled in place
         return (*scaled, None)
+
+
+class _Part:
+    """A range of the joint vocabulary, its text or its units, and room for a chunk's logits in it."""
+
+    def __init__(self, weight: Tensor, grad: Optional[Tensor], first: int, end: int, chunk_size: int) -> None:
+        self.first, self.size = first, end - first
+        self.weight = weight[first:end]  # (size, d)
+        self.grad = None if grad is None else grad[first:end]
+        # one for all chunks: fresh memory costs page faults
+        self.buffer = weight.new_empty(chunk_size * self.size)
+
+    def project(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """inputs @ weight.T, (c, size), of type `dtype`; valid until the next call."""
+        logits = self.buffer[: len(inputs) * self.size].view(len(inputs), self.size)
+        block = CPU_PRODUCT_BLOCK if inputs.device.type == "cpu" else self.size
+        for some, columns in zip(self.weight.split(block), logits.split(block, dim=1)):
+            torch.mm(inputs, some.t(), out=columns)
+        return logits.to(dtype)
+
+    def locate(self, ids: Tensor) -> Tuple[Tensor, Tensor]:
+        """Columns of the ids (c, 1), and whether they lie in this part; if not, the column is any."""
+        columns = ids - self.first
+        return columns.clamp(0, self.size - 1), (columns >= 0) & (columns < self.size)
+
+
+class _Peak(NamedTuple):
+    """A statistic that is a sum over few logits of a row: sum_i masses_i logits[columns_i]."""
+
+    statistic: str
+    logits: Tensor  # (c, size)
+    columns: Tensor  # (c, m)
+    masses: Tensor  # (c, m)
 
 
 class _Walk:
     """One pass over the chunks of positions; fills `stats`, `correct` and the gradients."""
 
     def __init__(self, features: Tensor, weight: Tensor, plan: Plan, want_features: bool, want_weight: bool) -> None:
-        self.features, self.weight, self.plan = features, weight, plan
+        self.features, self.plan = features, plan
         self.wanted = want_features or want_weight
         self.grad_features = self.grad_weight = None
         if want_features:
@@ -123,117 +164,127 @@ class _Walk:
             self.grad_weight = torch.zeros_like(weight, dtype=plan.slope.dtype)
         self.stats = torch.zeros_like(plan.slope)
         self.correct = torch.zeros_like(plan.rows.text)
-        self.size = max(1, min(plan.chunk_size or CHUNK_SIZE, plan.slope.size(1)))
-        # one for all chunks: fresh memory costs page faults
-        self.buffer = weight.new_empty(self.size * weight.size(0))
         self.used = Statistics(*(plan.slope != 0).any(1).tolist())
+        self.on_cpu = features.device.type == "cpu"
+        size = plan.chunk_size or (CPU_CHUNK_SIZE if self.on_cpu else CHUNK_SIZE)
+        self.chunk_size = max(1, min(size, plan.slope.size(1)))
+        self.units = _Part(weight, self.grad_weight, plan.unit_offset, len(weight), self.chunk_size)
+        self.text = _Part(weight, self.grad_weight, 0, plan.unit_offset, self.chunk_size)
 
     def run(self) -> None:
         slope, unit = Statistics(*self.plan.slope), self.plan.rows.unit
-        inside = (slope.units != 0) | (slope.tempered != 0)
         full = (slope.full != 0) | ((slope.target != 0) & ~unit)
         some = (self.plan.slope != 0).any(0)
-        offset = self.plan.unit_offset
-        self._group(full & ~inside, first_id=0, softmax_units=False)
-        self._group(full & inside, first_id=0, softmax_units=True)
-        self._group(some & ~full, first_id=offset, softmax_units=True)
+        for chosen, parts in ((full, [self.units, self.text]), (some & ~full, [self.units])):
+            for chunk in chosen.nonzero().squeeze(1).split(self.chunk_size):
+                if len(chunk):
+                    self._chunk(chunk, parts)
 
-    def _group(self, chosen: Tensor, first_id: int, softmax_units: bool) -> None:
-        """Walk over the rows of mask `chosen` (n,), projected to the ids from `first_id` on."""
-        rows, weight = chosen.nonzero().squeeze(1), self.weight[first_id:].t()
-        for chunk in rows.split(self.size) if len(rows) else ():
-            index = self.plan.rows.position[chunk]
-            inputs = self.features[index]  # (c, d)
-            shape = (len(chunk), weight.size(1))
-            logits = self.buffer[: shape[0] * shape[1]].view(shape)  # (c, V - first_id)
-            logits = torch.mm(inputs, weight, out=logits).to(self.stats.dtype)
-            block = len(chunk)
-            if logits.device.type == "cpu":
-                block = max(1, BLOCK_LOGITS * torch.get_num_threads() // logits.size(1))
-            for part, of_part in zip(logits.split(block), chunk.split(block)):
-                self._block(part, of_part, first_id, softmax_units)
-            if self.wanted:
-                self.accumulate(logits, inputs, index, chunk, first_id)
+    def _chunk(self, chunk: Tensor, parts: Sequence[_Part]) -> None:
+        """Walk over the rows of indices `chunk` (c,), projected to `parts`: the units, or units and text."""
+        position = self.plan.rows.position[chunk]
+        inputs = self.features[position]  # (c, d)
+        logits = [part.project(inputs, self.stats.dtype) for part in parts]
+        slope = self.plan.slope[:, chunk, None]  # (8, c, 1)
+        stats = torch.zeros_like(slope)
+        peaks = self._peaks(chunk, parts, logits)
+        for peak in peaks:
+            picked = peak.logits.gather(1, peak.columns).mul_(peak.masses)
+            getattr(Statistics(*stats), peak.statistic).add_(picked.sum(1, keepdim=True))
+        block = len(chunk)
+        if self.on_cpu:
+            block = max(1, BLOCK_LOGITS * torch.get_num_threads() // sum(part.size for part in parts))
+        tops = [
+            self._softmaxes([z[i : i + block] for z in logits], slope[:, i : i + block], stats[:, i : i + block])
+            for i in range(0, len(chunk), block)
+        ]
+        self.correct[chunk] = (Statistics(*stats).target >= torch.cat(tops)).squeeze(1)
+        self.stats[:, chunk] = stats.squeeze(2)
+        if self.wanted:
+            for peak in peaks:
+                peak.logits.scatter_add_(1, peak.columns, getattr(Statistics(*slope), peak.statistic) * peak.masses)
+            self.accumulate(logits, parts, inputs, chunk)
 
-    def _block(self, z: Tensor, chunk: Tensor, first_id: int, softmax_units: bool) -> None:
-        """Statistics of the logits z (c, V - first_id); z becomes its own gradient."""
-        rows, used = self.plan.rows, self.used
-        slope = Statistics(*self.plan.slope[:, chunk, None])  # each (c, 1)
-        text, units = z.tensor_split([self.plan.unit_offset - first_id], dim=1)
-        target = (rows.target[chunk, None] - first_id).clamp_(min=0)
-        unit_target = rows.unit_target[chunk, None] - first_id
-        stats = {"target": z.gather(1, target), "unit_target": z.gather(1, unit_target)}
-        if used.unit_sum:
-            stats["unit_sum"] = units.sum(1, keepdim=True)
-        if used.text_sum and not first_id:
-            stats["text_sum"] = text.sum(1, keepdim=True)
-        near = masses = None
-        if used.neighbours and rows.neighbours is not None and rows.masses is not None:
-            near, masses = rows.neighbours[chunk] - first_id, rows.masses[chunk].to(z.dtype)
-            stats["neighbours"] = (z.gather(1, near) * masses).sum(1, keepdim=True)
-        inside = self._softmax_units(units, slope, stats) if softmax_units else None
-        if first_id:
-            z.zero_()
-        else:
-            top, stats["full"] = softmax_(z, slope.full)
-            self.correct[chunk] = (stats["target"] >= top).squeeze(1)
-        for name, values in stats.items():
-            getattr(Statistics(*self.stats), name)[chunk] = values.squeeze(1)
-        if not self.wanted:
-            return
-        if inside is not None:
-            units += inside
-        z.scatter_add_(1, target, slope.target)
-        z.scatter_add_(1, unit_target, slope.unit_target)
-        if near is not None and masses is not None:
-            z.scatter_add_(1, near, slope.neighbours * masses)
-        if used.unit_sum:
+    def _peaks(self, chunk: Tensor, parts: Sequence[_Part], logits: Sequence[Tensor]) -> List[_Peak]:
+        rows, units = self.plan.rows, logits[0]
+        peaks = []
+        for part, z in zip(parts, logits):
+            columns, inside = part.locate(rows.target[chunk, None])
+            peaks.append(_Peak("target", z, columns, inside.to(z.dtype)))
+        columns, inside = self.units.locate(rows.unit_target[chunk, None])
+        peaks.append(_Peak("unit_target", units, columns, inside.to(units.dtype)))
+        if self.used.neighbours and rows.neighbours is not None and rows.masses is not None:
+            columns = rows.neighbours[chunk] - self.units.first
+            peaks.append(_Peak("neighbours", units, columns, rows.masses[chunk].to(units.dtype)))
+        return peaks
+
+    def _softmaxes(self, logits: Sequence[Tensor], slopes: Tensor, stats: Tensor) -> Tensor:
+        """Statistics and gradient of the terms that touch every logit (b, size) of a part.
+
+        Fills in `stats` (8, b, 1); the logits become the gradient, but for the peaks. Returns their
+        maximum (b, 1).
+
+        On each part the softmax over everything is the part's own softmax, times the part's share of
+        the probability. So one softmax serves both, and the one over the units is exact however
+        improbable they are.
+        """
+        units, text = logits[0], logits[1] if len(logits) > 1 else None
+        slope, found, temperature = Statistics(*slopes), Statistics(*stats), self.plan.temperature
+        if self.used.unit_sum:
+            found.unit_sum.copy_(units.sum(1, keepdim=True))
+        if self.used.text_sum and text is not None:
+            found.text_sum.copy_(text.sum(1, keepdim=True))
+        tempered = None
+        if self.used.tempered and temperature != 1:
+            tempered = units / temperature
+            found.tempered.copy_(softmax_(tempered)[1])
+        top, lse_units = softmax_(units)
+        found.units.copy_(lse_units)
+        of_units = slope.units
+        if temperature == 1:
+            found.tempered.copy_(lse_units)
+            of_units = of_units + slope.tempered
+        if text is not None:
+            top_text, lse_text = softmax_(text)
+            top = torch.maximum(top, top_text)
+            found.full.copy_(torch.logaddexp(lse_units, lse_text))
+            of_units = of_units + slope.full * torch.sigmoid(lse_units - lse_text)
+            text *= slope.full * torch.sigmoid(lse_text - lse_units)
+            if self.used.text_sum:
+                text += slope.text_sum
+        units *= of_units
+        if tempered is not None:
+            units += tempered.mul_(slope.tempered / temperature)
+        if self.used.unit_sum:
             units += slope.unit_sum
-        if used.text_sum:
-            text += slope.text_sum
+        return top
 
-    def _softmax_units(self, units: Tensor, slope: Statistics, stats: Dict[str, Tensor]) -> Tensor:
-        """The gradient (c, K) of the terms w_units lse(z^s) + w_tempered lse(z^s / T)."""
-        temperature = self.plan.temperature
-        if temperature == 1 or not self.used.tempered:
-            inside = units.clone()
-            _, stats["units"] = softmax_(inside, slope.units + slope.tempered)
-            stats["tempered"] = stats["units"]
-            return inside
-        inside = units / temperature
-        _, stats["tempered"] = softmax_(inside, slope.tempered / temperature)
-        if self.used.units:
-            other = units.clone()
-            _, stats["units"] = softmax_(other, slope.units)
-            inside += other
-        return inside
-
-    def accumulate(self, gradient: Tensor, inputs: Tensor, index: Tensor, chunk: Tensor, first_id: int) -> None:
-        """Multiply the logits' gradient (c, V - first_id) into those of features and weight."""
-        weight = self.weight[first_id:]
+    def accumulate(self, gradients: Sequence[Tensor], parts: Sequence[_Part], inputs: Tensor, chunk: Tensor) -> None:
+        """Multiply the gradients (c, size) of the parts' logits into those of features and weight."""
         rescale = None
-        if weight.dtype in HALF:
+        if inputs.dtype in HALF:
             # Rows of L1 norm <= 2^10, inputs divided by the number of rows: neither product can
             # leave the range of float16 while |weight| and |inputs| stay below 64.
             mass = Statistics(*self.plan.slope[:, chunk].abs())
             rescale = (mass.full + mass.units + mass.tempered).amax() / 2**9
-            gradient, inputs = (gradient / rescale).to(weight.dtype), inputs / len(chunk)
+            gradients = [(gradient / rescale).to(inputs.dtype) for gradient in gradients]
+            inputs = inputs / len(chunk)
         if self.grad_features is not None:
-            product = (gradient @ weight).to(self.grad_features.dtype)
-            self.grad_features[index] = product if rescale is None else product * rescale
-        if self.grad_weight is None:
-            return
-        sums = self.grad_weight[first_id:]
-        if rescale is None:
-            sums.addmm_(gradient.t(), inputs)
-            return
-        for some, column in zip(sums.split(HALF_BLOCK), gradient.split(HALF_BLOCK, dim=1)):
-            some += (column.t() @ inputs).to(sums.dtype) * (rescale * len(chunk))
+            products = [(gradient @ part.weight).to(self.stats.dtype) for gradient, part in zip(gradients, parts)]
+            product = products[0] if len(products) == 1 else products[0] + products[1]
+            self.grad_features[self.plan.rows.position[chunk]] = product if rescale is None else product * rescale
+        for gradient, part in zip(gradients, parts):
+            if part.grad is None:
+                continue
+            if rescale is None:
+                part.grad.addmm_(gradient.t(), inputs)
+                continue
+            for some, columns in zip(part.grad.split(HALF_BLOCK), gradient.split(HALF_BLOCK, dim=1)):
+                some += (columns.t() @ inputs).to(some.dtype) * (rescale * len(chunk))
 
 
-def softmax_(z: Tensor, scale: Tensor) -> Tuple[Tensor, Tensor]:
-    """z (c, V) becomes scale * softmax(z), in place; returns its maximum and logsumexp (c, 1)."""
+def softmax_(z: Tensor) -> Tuple[Tensor, Tensor]:
+    """z (b, k) becomes its softmax, in place; returns its maximum and its logsumexp, both (b, 1)."""
     top = z.amax(1, keepdim=True)
-    total = z.sub_(top).exp_().sum(1, keepdim=True)
-    z.mul_(scale / total)
-    return top, top + total.log()
+    torch.softmax(z, 1, out=z)
+    return top, top - z.amax(1, keepdim=True).log_()  # the greatest probability is exp(top - logsumexp)
