@@ -135,14 +135,15 @@ def test_a_single_unit() -> None:
     torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_improbable_units_stay_exact() -> None:
+@pytest.mark.parametrize("lead", [100.0, -100.0])
+def test_an_improbable_part_stays_exact(lead: float) -> None:
     """The softmax over the units must not be taken out of one over everything: it underflows."""
-    src = target = torch.tensor([[5, 6, 7]])
+    src = target = torch.tensor([[5, OFFSET, 7]])
     objective = Objective(kl_variant="official", kl_weight=1.0)
     hidden, weight = hidden_and_weight(src, k=4, dtype=torch.float32)
     with torch.no_grad():
         hidden.fill_(1.0)
-        weight[:OFFSET] += 100.0
+        weight[:OFFSET] += lead
     gradients = torch.autograd.grad(fused_form(hidden, weight, src, target, objective)[0], hidden)
     wide = [tensor.detach().double().requires_grad_() for tensor in (hidden, weight)]
     expected = torch.autograd.grad(oracle(wide[0] @ wide[1].t(), src, target, objective), wide[0])
@@ -216,6 +217,16 @@ def test_evaluation_computes_no_gradient(monkeypatch: pytest.MonkeyPatch) -> Non
     with torch.no_grad():
         value, _, _ = fused_form(*inputs, src, target, Objective())
     torch.testing.assert_close(value, expected)
+
+
+def test_the_gradient_is_scaled_by_what_follows_the_loss() -> None:
+    src, target = random_batch(1, 2, 5, 4)
+    inputs = hidden_and_weight(src, k=4)
+    gradients = [
+        torch.autograd.grad(3 * form(*inputs, src, target, Objective())[0], inputs) for form in (fused_form, plain_form)
+    ]
+    for ours, plain in zip(*gradients):
+        torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
 
 
 def test_a_frozen_projection_gets_no_gradient() -> None:

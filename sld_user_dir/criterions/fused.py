@@ -206,6 +206,7 @@ class _Walk:
             self.accumulate(logits, parts, inputs, chunk)
 
     def _peaks(self, chunk: Tensor, parts: Sequence[_Part], logits: Sequence[Tensor]) -> List[_Peak]:
+        """The terms of single logits; the target counts in the part where it lies."""
         rows, units = self.plan.rows, logits[0]
         peaks = []
         for part, z in zip(parts, logits):
