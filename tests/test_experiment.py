@@ -67,6 +67,14 @@ def test_commands_are_shown_as_typed(tmp_path):
     assert command.endswith("--lr 0.1 --criterion sld")
 
 
+def test_a_long_name_widens_its_column():
+    row = {"criterion": "c" * 30, "test_set": "test", "wer": 1.0, "wer_interval_95": [0.5, 1.5], "cer": 1.0,
+           "utterances": 2, "seconds": 3.0}  # fmt: skip
+    title, rule, line = format_table([row]).splitlines()
+    assert line.split()[:2] == ["c" * 30, "test"] and title.index("test set") == line.index("test")
+    assert len(title) == len(rule) == len(line)
+
+
 def test_demo_on_a_miniature_and_again(tmp_path, monkeypatch, capsys):
     data = make_data(tmp_path / "data", train=30, valid=7, test=11)
     monkeypatch.setattr(demo, "BASE", {**demo.BASE, "decoder_layers": 1, "decoder_embed_dim": 16, "max_tokens": 200})

@@ -50,10 +50,10 @@ def write_html(
 
 def _table(rows: Sequence[Row]) -> str:
     best = {t: min(r["wer"] for r in rows if r["test_set"] == t) for t in {r["test_set"] for r in rows}}
-    head = "".join(f"<th>{escape(title)}</th>" for title, _, _ in COLUMNS)
+    head = "".join(f"<th>{escape(title)}</th>" for title, _, _, _ in COLUMNS)
     body = "".join(
         f"<tr class='{'best' if row['wer'] == best[row['test_set']] else ''}'>"
-        + "".join(f"<td>{escape(cell(row))}</td>" for _, _, cell in COLUMNS)
+        + "".join(f"<td>{escape(cell(row))}</td>" for _, _, _, cell in COLUMNS)
         + "</tr>"
         for row in rows
     )

@@ -15,14 +15,14 @@ from .commands import LOG_FILE, Plan, System, generate_command, shown, train_com
 from .logs import Curves, read_curves
 
 Row = dict[str, Any]
-COLUMNS: Sequence[tuple[str, str, Callable[[Row], str]]] = (
-    ("criterion", "<18", lambda r: r["criterion"]),
-    ("test set", "<13", lambda r: r["test_set"]),
-    ("WER %", ">8", lambda r: f"{r['wer']:.2f}"),
-    ("95 % interval", ">16", lambda r: "{:.1f} to {:.1f}".format(*r["wer_interval_95"])),
-    ("CER %", ">8", lambda r: f"{r['cer']:.2f}"),
-    ("utterances", ">12", lambda r: str(r["utterances"])),
-    ("decoding s", ">12", lambda r: f"{r['seconds']:.1f}"),
+COLUMNS: Sequence[tuple[str, str, int, Callable[[Row], str]]] = (  # title, alignment, least width, cell
+    ("criterion", "<", 18, lambda r: r["criterion"]),
+    ("test set", "<", 13, lambda r: r["test_set"]),
+    ("WER %", ">", 8, lambda r: f"{r['wer']:.2f}"),
+    ("95 % interval", ">", 16, lambda r: "{:.1f} to {:.1f}".format(*r["wer_interval_95"])),
+    ("CER %", ">", 8, lambda r: f"{r['cer']:.2f}"),
+    ("utterances", ">", 12, lambda r: str(r["utterances"])),
+    ("decoding s", ">", 12, lambda r: f"{r['seconds']:.1f}"),
 )
 CURVES = (
     ("train", "text", "text, bits per token (training)"),
@@ -96,10 +96,13 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
 
 def format_table(rows: Sequence[Row]) -> str:
     """The rows as a text table."""
-    lines = ["".join(f"{title:{width}}" for title, width, _ in COLUMNS)]
-    lines.append("-" * len(lines[0]))
-    lines += ["".join(f"{cell(row):{width}}" for _, width, cell in COLUMNS) for row in rows]
-    return "\n".join(lines)
+    columns = []
+    for title, alignment, width, cell in COLUMNS:
+        texts = [title, *(cell(row) for row in rows)]
+        width = max(width, 2 + max(map(len, texts)))
+        columns.append([f"{text:{alignment}{width}}" for text in texts])
+    head, *body = ("".join(texts) for texts in zip(*columns))
+    return "\n".join([head, "-" * len(head), *body])
 
 
 def comparisons(systems: Sequence[System], evaluation: Evaluation) -> list[Row]:
