@@ -203,7 +203,7 @@ class _Walk:
         if self.wanted:
             for peak in peaks:
                 peak.logits.scatter_add_(1, peak.columns, getattr(Statistics(*slope), peak.statistic) * peak.masses)
-            self.accumulate(logits, parts, inputs, chunk)
+            self.accumulate(logits, parts, inputs, position, slope)
 
     def _peaks(self, chunk: Tensor, parts: Sequence[_Part], logits: Sequence[Tensor]) -> List[_Peak]:
         """The terms of single logits; the target counts in the part where it lies."""
@@ -260,20 +260,22 @@ class _Walk:
             units += slope.unit_sum
         return top
 
-    def accumulate(self, gradients: Sequence[Tensor], parts: Sequence[_Part], inputs: Tensor, chunk: Tensor) -> None:
+    def accumulate(
+        self, gradients: Sequence[Tensor], parts: Sequence[_Part], inputs: Tensor, position: Tensor, slope: Tensor
+    ) -> None:
         """Multiply the gradients (c, size) of the parts' logits into those of features and weight."""
         rescale = None
         if inputs.dtype in HALF:
             # Rows of L1 norm <= 2^10, inputs divided by the number of rows: neither product can
             # leave the range of float16 while |weight| and |inputs| stay below 64.
-            mass = Statistics(*self.plan.slope[:, chunk].abs())
+            mass = Statistics(*slope.abs())
             rescale = (mass.full + mass.units + mass.tempered).amax() / 2**9
             gradients = [(gradient / rescale).to(inputs.dtype) for gradient in gradients]
-            inputs = inputs / len(chunk)
+            inputs = inputs / len(inputs)
         if self.grad_features is not None:
             products = [(gradient @ part.weight).to(self.stats.dtype) for gradient, part in zip(gradients, parts)]
-            product = products[0] if len(products) == 1 else products[0] + products[1]
-            self.grad_features[self.plan.rows.position[chunk]] = product if rescale is None else product * rescale
+            product = sum(products[1:], start=products[0])
+            self.grad_features[position] = product if rescale is None else product * rescale
         for gradient, part in zip(gradients, parts):
             if part.grad is None:
                 continue
@@ -281,7 +283,7 @@ class _Walk:
                 part.grad.addmm_(gradient.t(), inputs)
                 continue
             for some, columns in zip(part.grad.split(HALF_BLOCK), gradient.split(HALF_BLOCK, dim=1)):
-                some += (columns.t() @ inputs).to(some.dtype) * (rescale * len(chunk))
+                some += (columns.t() @ inputs).to(some.dtype) * (rescale * len(inputs))
 
 
 def softmax_(z: Tensor) -> Tuple[Tensor, Tensor]:
