@@ -89,6 +89,7 @@ def test_two_processes_train_as_one(data, tmp_path, objective):
 
 
 SRUN = """#!/bin/sh
+[ -z "$HURRY" ] || kill -USR1 $PPID
 echo "$@" > "$LOG"
 exec sleep ${SLEEP:-0}
 """
@@ -122,6 +123,16 @@ def test_sbatch_file_queues_itself_again_when_its_time_is_up(cluster, monkeypatc
     job.send_signal(signal.SIGUSR1)
     assert job.wait(timeout=30) == 0
     assert (cluster / "requeued").read_text() == "requeue 123\n"
+
+
+def test_sbatch_file_whose_time_is_up_at_its_start(cluster, monkeypatch):
+    """The signal comes while bash starts srun: many tries, since only some meet the moment."""
+    monkeypatch.setenv("SLEEP", "60")
+    monkeypatch.setenv("HURRY", "1")
+    for _ in range(20):
+        subprocess.run(["bash", ROOT / "scripts" / "train.sbatch", "DATA"], check=True, timeout=30)
+        assert (cluster / "requeued").read_text() == "requeue 123\n"
+        (cluster / "requeued").unlink()
 
 
 def until(condition, seconds: float = 30) -> None:
