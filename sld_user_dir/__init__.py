@@ -8,7 +8,10 @@
 ``decoding`` the generator and the scores, ``tasks`` wires them together.
 """
 
+import argparse
 import logging
+
+import torch
 
 _level = logging.getLogger().level
 
@@ -20,6 +23,8 @@ from .models import joint_lm  # noqa: E402, F401
 from .tasks import speech_unit_lm  # noqa: E402, F401
 
 cli_help.install()
+# checkpoints of fairseq's older architectures (lstm_lm, fconv_lm) hold one, which torch.load refuses otherwise
+torch.serialization.add_safe_globals([argparse.Namespace])
 logging.getLogger().setLevel(_level)  # importing fairseq sets it to DEBUG
 
 __version__ = "0.1.0"

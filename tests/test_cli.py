@@ -50,6 +50,29 @@ def test_stock_transformer_lm_architecture_works_with_the_task(mini, tmp_path):
     assert len(read_generate(tmp_path / "out" / "generate-test.txt")) == 11
 
 
+OTHER_ARCHITECTURES = {
+    "lstm_lm": ["--decoder-embed-dim", "16", "--decoder-hidden-size", "16", "--decoder-out-embed-dim", "16"],
+    "fconv_lm": ["--decoder-embed-dim", "16", "--decoder-layers", "[(16, 3)]"],
+    "transformer_lm_baevski_wiki103": [
+        "--decoder-layers", "1", "--decoder-embed-dim", "16", "--decoder-input-dim", "16", "--decoder-output-dim", "16",
+        "--decoder-attention-heads", "2", "--decoder-ffn-embed-dim", "16",
+        "--adaptive-softmax-cutoff", "10,15", "--adaptive-input-cutoff", "10,15",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_ARCHITECTURES)
+def test_fairseqs_other_language_models_train_and_decode(mini, tmp_path, name):
+    done = fairseq_command(
+        "train", mini, "--arch", name, *OTHER_ARCHITECTURES[name], "--criterion", "sld", "--optimizer", "adam",
+        "--max-tokens", 200, "--tokens-per-sample", 64, "--max-update", 2, "--save-dir", tmp_path,
+        "--no-epoch-checkpoints",
+    )  # fmt: skip
+    assert "computed from full logits, not fused: it" in done.stdout + done.stderr
+    generate(mini, tmp_path / "checkpoint_last.pt", tmp_path / "out")
+    assert len(read_generate(tmp_path / "out" / "generate-test.txt")) == 11
+
+
 def test_validate_reports_our_metrics(mini, checkpoint):
     done = fairseq_command("validate", mini, "--path", checkpoint, "--valid-subset", "valid", "--max-tokens", 200)
     text = done.stdout + done.stderr

@@ -13,6 +13,7 @@ import pytest
 import reference
 import torch
 import torch.multiprocessing
+from fairseq.criterions.adaptive_loss import AdaptiveLoss
 from fairseq.data import Dictionary
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.distributed import ModuleProxyWrapper
@@ -137,6 +138,58 @@ def test_fused_form_names_the_obstacle() -> None:
     model = make_model(share_decoder_input_output_embed=False, adaptive_softmax_cutoff="8")
     with pytest.raises(ValueError, match="adaptive softmax"):
         sld(loss_form="fused")(model, make_sample(1))
+
+
+ADAPTIVE = {  # its own loss ignores the second id of each tail, taking it for padding: no text has that id here
+    "untied": {"adaptive_softmax_cutoff": "8", "adaptive_softmax_factor": 2},
+    "two tails": {"adaptive_softmax_cutoff": "7,10", "adaptive_softmax_factor": 2},
+    "tied": {
+        "adaptive_softmax_cutoff": "8", "adaptive_input": True, "adaptive_input_cutoff": "8",
+        "tie_adaptive_weights": True, "tie_adaptive_proj": True,
+    },
+}  # fmt: skip
+
+
+def adaptive_model(name: str) -> TransformerLanguageModel:
+    return make_model(share_decoder_input_output_embed=False, **ADAPTIVE[name]).double()
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_adaptive_softmax_has_the_loss_of_its_probabilities(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    model, sample, criterion = adaptive_model(name), make_sample(3), sld(kl_weight=0.5)
+    with caplog.at_level(logging.INFO):
+        loss, _, _ = criterion(model, sample)
+    assert "not fused: it has an adaptive softmax" in caplog.text
+    logits = model.get_normalized_probs(model(**sample["net_input"]), log_probs=True)
+    src, target = sample["net_input"]["src_tokens"], sample["target"]
+    expected, _ = reference.loss(logits, src, target, PAD, SEPARATOR, OFFSET, **vars(criterion.objective))
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_adaptive_softmax_has_the_gradients_of_fairseqs_own_loss(name: str) -> None:
+    model, sample = adaptive_model(name), make_sample(3)
+    masked = MaskedCeCriterion.build_criterion(MaskedCeConfig(), make_task())
+    masked(model, sample)[0].backward()
+    ours = gradients(model)
+    model.zero_grad()
+    target = sample["target"]
+    text = (target != PAD) & (target < SEPARATOR)
+    sample["target"] = target.masked_fill(~text, PAD)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loss, _, _ = AdaptiveLoss(make_task(), False)(model, sample)
+    (loss / text.sum()).backward()
+    for one, other in zip(ours, gradients(model)):
+        assert one is not None
+        torch.testing.assert_close(one, torch.zeros_like(one) if other is None else other, rtol=0, atol=1e-9)
+
+
+def test_logits_of_another_vocabulary_are_refused() -> None:
+    model = make_model()
+    model.decoder.output_projection = torch.nn.Linear(16, OFFSET + K + 1)
+    with pytest.raises(ValueError, match=f"gives {OFFSET + K + 1} logits, but the vocabulary has {OFFSET + K}"):
+        sld()(model, make_sample(1))
 
 
 def test_fallback_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,8 +1,10 @@
-"""Find the output matrix of a model, or the reason why the fused loss can't use it."""
+"""From hidden states to logits: a model's output matrix for the fused loss, all its logits for the plain one."""
 
 from typing import Any, NamedTuple, Optional
 
+import torch
 from fairseq.models.transformer import TransformerDecoderBase
+from fairseq.modules import AdaptiveSoftmax
 from torch import Tensor, nn
 
 
@@ -45,3 +47,32 @@ def _obstacle(model: nn.Module, vocabulary: int) -> str:
     if not tied and any(getattr(module, "find_unused_parameters", False) for module in wrappers):
         return "--find-unused-parameters takes its untied output projection for unused"
     return ""
+
+
+def full_logits(model: nn.Module, outputs: Tensor, vocabulary: int) -> Tensor:
+    """Logits (B, L, V) from what `model(...)` returns, `outputs` (B, L, *).
+
+    A model with an adaptive softmax returns hidden states. Its log-probabilities are logits, too:
+    their logsumexp is 0.
+
+    Raises:
+        ValueError: the model's logits are not those of `vocabulary` ids.
+    """
+    adaptive = getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
+    logits = outputs if adaptive is None else _log_probabilities(adaptive, outputs)
+    if logits.size(-1) != vocabulary:
+        raise ValueError(f"the model gives {logits.size(-1)} logits, but the vocabulary has {vocabulary} symbols")
+    return logits
+
+
+def _log_probabilities(adaptive: AdaptiveSoftmax, features: Tensor) -> Tensor:
+    """What `adaptive.get_log_prob` computes, which has no gradient: it changes a softmax's result in place."""
+    dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
+    flat = features.reshape(-1, features.size(-1))  # a tied head takes nothing else
+    head = adaptive.head(flat).log_softmax(-1, dtype=dtype)
+    words, clusters = head.split([adaptive.cutoff[0], len(adaptive.tail)], dim=-1)
+    tails = [
+        cluster + tail(flat).log_softmax(-1, dtype=dtype)
+        for cluster, tail in zip(clusters.split(1, dim=-1), adaptive.tail)
+    ]
+    return torch.cat([words, *tails], dim=-1).view(*features.shape[:-1], -1)

@@ -19,7 +19,7 @@ from .ctc import CtcLoss
 from .fused import fused_loss
 from .losses import Components, Layout, Objective, plain_loss, select_rows
 from .normalisation import TEXT, count_targets, denominators, kl_tokens, segments, update_counts
-from .projection import find_projection
+from .projection import find_projection, full_logits
 from .soft_targets import CentroidTargets
 
 logger = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ class SldCriterion(FairseqCriterion):
         task = (rows, self.objective, self.layout, divisors)
         weight = self._fused_weight(model)
         if weight is None:
-            outputs, _ = model(**sample["net_input"])
+            outputs = full_logits(model, model(**sample["net_input"])[0], self.layout.size)
             loss, parts, correct = plain_loss(outputs, *task)
         else:
             outputs, _ = model(**sample["net_input"], features_only=True)

@@ -218,7 +218,8 @@ class UnitGenerator:
         return limits if lm_model is None else limits.clamp(max=lm_model.max_positions() - 1)
 
     def _max_positions(self) -> int:
-        return min(model.max_positions() for model in self.models)
+        # convolutional and recurrent models have no limit: infinity, which is no number of tokens
+        return int(min(2**31, *(model.max_positions() for model in self.models)))
 
     @staticmethod
     def _hypothesis(finished: Finished, device: torch.device) -> Hypothesis:

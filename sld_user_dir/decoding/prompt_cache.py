@@ -244,10 +244,12 @@ class RecomputedPrompts:
 
     def _run(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """Log-probabilities, which serve as logits, after the last token of each row: (rows, V)."""
-        lengths = lengths.clamp(max=self.model.max_positions())  # finished rows may run past the end
+        # finished rows may run past the end, which some models put at infinity
+        longest = int(min(int(lengths.max()), self.model.max_positions()))
+        lengths = lengths.clamp(max=longest)
         dictionary = self.model.decoder.dictionary
         # what stands behind a row does not reach it; as padding it would make fairseq build masks
-        rows = rows[:, : int(lengths.max())]
+        rows = rows[:, :longest]
         rows = rows.masked_fill(rows.eq(dictionary.pad()), dictionary.eos())
         log_probs = self.model.get_normalized_probs(self.model(rows), log_probs=True, sample=None)
         return log_probs[torch.arange(rows.size(0), device=rows.device), lengths - 1, : self.outputs]

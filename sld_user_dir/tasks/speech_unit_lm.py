@@ -102,6 +102,16 @@ class SpeechUnitLMTask(FairseqTask):
         """The joint dictionary, printing text."""
         return self.vocab.target_view
 
+    @property
+    def dictionary(self) -> TextView:
+        """The joint dictionary, by the name that lstm_lm and lightconv_lm ask for."""
+        return self.vocab.target_view
+
+    @property
+    def output_dictionary(self) -> TextView:
+        """The same, for lightconv_lm."""
+        return self.vocab.target_view
+
     def build_bpe(self, args: Any) -> TextDecoder:
         """The text tokenizer belongs to the vocabulary; fairseq's --bpe is not consulted."""
         return TextDecoder(self.vocab)
