@@ -16,7 +16,7 @@ from simple_parsing import ArgumentParser
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sld_user_dir.criterions.losses import Objective, effective_label_smoothing
+from sld_user_dir.criterions.objective import Objective, effective_label_smoothing
 
 VARIANTS = {"official": Objective(kl_variant="official"), "paper": Objective(kl_variant="paper")}
 STYLE = {"official": "-", "paper": "--"}
@@ -37,7 +37,7 @@ def entropy(objective: Objective, num_units: int) -> float:
 
 
 def draw(config: Config) -> None:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     lengths = np.arange(1, 1025)
     for color, alpha in zip(("C0", "C1", "C2"), (0.002, 0.008, 0.032)):
         for name, objective in VARIANTS.items():
@@ -45,14 +45,14 @@ def draw(config: Config) -> None:
             smoothing = [effective_label_smoothing(weighted, config.num_units, n) for n in lengths.tolist()]
             left.plot(lengths, smoothing, STYLE[name], color=color, label=f"{name}, α = {alpha}")
     left.set(xlabel="mean speech tokens of a sentence, N", ylabel="effective label smoothing λ")
-    left.legend(fontsize=6, loc="lower right", bbox_to_anchor=(1, 0.12))
+    left.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     units = np.unique(np.geomspace(2, 20000, 200).astype(int))
     for name, objective in VARIANTS.items():
         masses = [objective.kl_target(int(k))[0] for k in units]
         right.loglog(units, masses, STYLE[name], color="k", label=name)
     right.loglog(units, 1 / units, ":", color="gray", label="uniform")
     right.set(xlabel="number of units, K", ylabel="mass of the KL's target on y")
-    right.legend(fontsize=7)
+    right.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(config.output, dpi=90, metadata={"Software": None})
 

@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as arrays
 from test_task import setup
 
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.criterions.losses import Layout
 from sld_user_dir.criterions.normalisation import count_targets
+from sld_user_dir.criterions.rows import Layout
 from sld_user_dir.data.augment import Augmentation
 from sld_user_dir.data.centroids import Centroids, CentroidsError
 from sld_user_dir.data.manifest import Utterance, write_manifest

@@ -22,9 +22,10 @@ from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerL
 from test_losses import EOS, OFFSET, PAD, SEPARATOR, random_batch
 from torch.nn.parallel import DistributedDataParallel
 
+from sld_user_dir.criterions.config import SldCriterionConfig
 from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
 from sld_user_dir.criterions.normalisation import count_targets
-from sld_user_dir.criterions.sld_criterion import SldCriterion, SldCriterionConfig
+from sld_user_dir.criterions.sld_criterion import SldCriterion
 from sld_user_dir.data.update_counts import UpdateCountsIterator, annotate
 
 # fairseq's own, on every call of its decoder and of its data loader

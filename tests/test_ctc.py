@@ -13,9 +13,10 @@ from test_criterions import Sample, count, gradients, joined, logged, make_model
 from test_losses import EOS, OFFSET, PAD, SEPARATOR
 from test_task import batches, setup
 
+from sld_user_dir.criterions.config import SldCriterionConfig
 from sld_user_dir.criterions.ctc import CtcLoss
 from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
-from sld_user_dir.criterions.sld_criterion import SldCriterion, SldCriterionConfig
+from sld_user_dir.criterions.sld_criterion import SldCriterion
 from sld_user_dir.data.update_counts import annotate
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning")

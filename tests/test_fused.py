@@ -12,7 +12,9 @@ from torch import Tensor
 
 from sld_user_dir.criterions import fused
 from sld_user_dir.criterions.fused import fused_loss
-from sld_user_dir.criterions.losses import Components, Objective, plain_loss, select_rows
+from sld_user_dir.criterions.losses import Components, plain_loss
+from sld_user_dir.criterions.objective import Objective
+from sld_user_dir.criterions.rows import select_rows
 
 DIM = 6
 

@@ -11,15 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sld_user_dir.criterions.losses import (
-    Denominators,
-    Layout,
-    Objective,
-    effective_label_smoothing,
-    plain_loss,
-    select_rows,
-)
+from sld_user_dir.criterions.losses import Denominators, plain_loss
 from sld_user_dir.criterions.normalisation import count_targets, denominators
+from sld_user_dir.criterions.objective import Objective, effective_label_smoothing
+from sld_user_dir.criterions.rows import Layout, select_rows
 
 PAD, EOS, SEPARATOR, OFFSET = 1, 2, 8, 9
 

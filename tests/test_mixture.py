@@ -18,9 +18,10 @@ from test_criterions import gradients
 from test_task import batches, setup
 
 from sld_user_dir import hub
+from sld_user_dir.criterions.config import SldCriterionConfig
 from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
 from sld_user_dir.criterions.normalisation import count_targets
-from sld_user_dir.criterions.sld_criterion import SldCriterion, SldCriterionConfig
+from sld_user_dir.criterions.sld_criterion import SldCriterion
 from sld_user_dir.data.build_vocab import build_vocabulary, describe
 from sld_user_dir.data.manifest import Utterance, parse_numbers, read_manifest, write_manifest
 from sld_user_dir.data.mixture import MixtureDataset, MixtureError, draw_tasks, parse_mix

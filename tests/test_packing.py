@@ -12,9 +12,10 @@ from test_joint_lm import SLOW, joint_lm_args
 from test_task import setup
 from torch import nn
 
+from sld_user_dir.criterions.config import SldCriterionConfig
 from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
 from sld_user_dir.criterions.normalisation import SENTENCES, count_targets
-from sld_user_dir.criterions.sld_criterion import SldCriterion, SldCriterionConfig
+from sld_user_dir.criterions.sld_criterion import SldCriterion
 from sld_user_dir.data.packing import is_packed, pack_batch
 from sld_user_dir.data.unit_dataset import UnitDataset
 from sld_user_dir.data.update_counts import annotate

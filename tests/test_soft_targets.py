@@ -20,9 +20,12 @@ from test_losses import OFFSET, PAD, SEPARATOR, batches, counts_of, layout, obje
 from torch import Tensor
 
 from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.criterions.config import SldCriterionConfig
 from sld_user_dir.criterions.fused import fused_loss
-from sld_user_dir.criterions.losses import Objective, SoftTargets, plain_loss, select_rows
-from sld_user_dir.criterions.sld_criterion import SldCriterion, SldCriterionConfig
+from sld_user_dir.criterions.losses import plain_loss
+from sld_user_dir.criterions.objective import Objective
+from sld_user_dir.criterions.rows import SoftTargets, select_rows
+from sld_user_dir.criterions.sld_criterion import SldCriterion
 from sld_user_dir.criterions.soft_targets import soft_targets
 from sld_user_dir.data.centroids import Centroids, CentroidsError
 

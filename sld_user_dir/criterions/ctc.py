@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .losses import Layout
+from .rows import Layout
 
 
 class Utterances(NamedTuple):

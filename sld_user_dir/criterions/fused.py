@@ -26,7 +26,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .losses import Components, Denominators, Layout, Objective, Rows, Statistics, components, total_loss
+from .losses import Components, Denominators, Statistics, components, total_loss
+from .objective import Objective
+from .rows import Layout, Rows
 
 # Positions at a time; at V = 56,000 their logits take 82 MiB in float32 on a CPU, where more were hardly
 # faster. On a GPU each chunk also reads and writes the whole gradient of the weight, which takes as long

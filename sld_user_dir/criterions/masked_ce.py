@@ -9,8 +9,9 @@ from typing import Any
 
 from fairseq.criterions import register_criterion
 
-from .losses import Objective
-from .sld_criterion import LossFormConfig, SldCriterion
+from .config import LossFormConfig
+from .objective import Objective
+from .sld_criterion import SldCriterion
 
 
 @dataclass

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from ..data.packing import count_sentences
 from ..vocab import SpeechRole
-from .losses import Denominators, Layout, Objective, Segments
+from .losses import Denominators
+from .objective import Objective
+from .rows import Layout, Segments
 
 TEXT, UNITS, SEPARATORS, POSITIONS, SENTENCES, PROMPT_TEXT, ANSWERS = range(7)
 

@@ -17,7 +17,7 @@ import torch
 
 from ..data.centroids import Centroids, CentroidsError
 from ..data.manifest import UnitProvenance
-from .losses import SoftTargets
+from .rows import SoftTargets
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from ..continuation import predicts_units
-from ..criterions.sld_criterion import DEFAULT_KL_WEIGHT
+from ..criterions.config import DEFAULT_KL_WEIGHT
 from .card_facts import Facts, Split
 
 SHAPE = (

@@ -14,8 +14,8 @@ from fairseq.dataclass.configs import GenerationConfig
 from fairseq.tasks import FairseqTask, register_task
 from torch import Tensor, nn
 
-from ..criterions.losses import Layout
 from ..criterions.normalisation import count_targets
+from ..criterions.rows import Layout
 from ..data.augment import build_augmentation
 from ..data.manifest import ManifestError, UnitProvenance
 from ..data.mixture import MixtureDataset, parse_mix, require_task
