@@ -30,11 +30,11 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import train as training  # noqa: E402
 from _measure import note  # noqa: E402
 
-from sld_user_dir.data.manifest import FORMAT, UnitProvenance  # noqa: E402
-from sld_user_dir.data.mmap import open_manifest  # noqa: E402
-from sld_user_dir.data.unit_dataset import UnitDataset, dataset_from_manifest  # noqa: E402
-from sld_user_dir.text_tokenizers import WordTokenizer  # noqa: E402
-from sld_user_dir.vocab import JointVocabulary  # noqa: E402
+from sld_user_dir.manifests.memory_map import open_manifest  # noqa: E402
+from sld_user_dir.manifests.unit_manifest import FORMAT, UnitProvenance  # noqa: E402
+from sld_user_dir.sequences.dataset import UnitDataset, dataset_from_manifest  # noqa: E402
+from sld_user_dir.vocabulary.joint import JointVocabulary  # noqa: E402
+from sld_user_dir.vocabulary.tokenizers import WordTokenizer  # noqa: E402
 
 NUM_UNITS, WORDS, WORDS_EACH = 2000, 1000, 30
 

@@ -12,7 +12,7 @@ of exactly 60 tokens, random weights, float32, one thread; CPU seconds, interlea
                   1,024 positions (batch of 1, to bound the time; ours on the same batch)
 
 `same_hypotheses` is about ours, in float32 as timed and in float64, against the uncached decoder of
-tests/reference_decoding.py in float64, at this model's size, on ragged prompts and batches of one.
+tests/support/reference_decoding.py in float64, at this model's size, on ragged prompts and batches of one.
 """
 
 import argparse
@@ -37,8 +37,8 @@ from fairseq.data import Dictionary  # noqa: E402
 from fairseq.models.transformer_lm import TransformerLanguageModel  # noqa: E402
 from fairseq.sequence_generator import SequenceGenerator  # noqa: E402
 
-from sld_user_dir.decoding.generator import build_unit_generator  # noqa: E402
 from sld_user_dir.models.joint_lm import small  # noqa: E402
+from sld_user_dir.search.generator import build_unit_generator  # noqa: E402
 
 VOCABULARY, UNITS, POSITIONS = 16_000, 500, 1024
 BATCH, PROMPT, TRANSCRIPT = 8, 400, 60

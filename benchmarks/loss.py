@@ -25,11 +25,11 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from _measure import in_fresh_process, median_cpu_seconds, note, peak_mib_above_now  # noqa: E402
 
-from sld_user_dir.criterions.fused import fused_loss  # noqa: E402
-from sld_user_dir.criterions.losses import plain_loss  # noqa: E402
-from sld_user_dir.criterions.normalisation import count_targets, denominators  # noqa: E402
-from sld_user_dir.criterions.objective import Objective  # noqa: E402
-from sld_user_dir.criterions.rows import Layout, SoftTargets, select_rows  # noqa: E402
+from sld_user_dir.losses.fused import fused_loss  # noqa: E402
+from sld_user_dir.losses.normalisation import count_targets, denominators  # noqa: E402
+from sld_user_dir.losses.objective import Objective  # noqa: E402
+from sld_user_dir.losses.positions import Layout, SoftTargets, select_rows  # noqa: E402
+from sld_user_dir.losses.statistics import plain_loss  # noqa: E402
 
 PAD, EOS, SEPARATOR = 1, 2, 3
 TEXT_TOKENS = 60  # per utterance

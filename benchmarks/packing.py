@@ -30,8 +30,8 @@ from _measure import median_cpu_seconds  # noqa: E402
 from train import Config as TrainConfig  # noqa: E402
 from train import Problem, make_corpus  # noqa: E402
 
-from sld_user_dir.data.packing import pack_batch  # noqa: E402
-from sld_user_dir.data.unit_dataset import UnitDataset  # noqa: E402
+from sld_user_dir.sequences.dataset import UnitDataset  # noqa: E402
+from sld_user_dir.sequences.packed_batch import pack_batch  # noqa: E402
 
 
 @dataclass

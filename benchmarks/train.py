@@ -33,13 +33,13 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from _measure import in_fresh_process, median_cpu_seconds, note, peak_mib_above_now  # noqa: E402
 
-from sld_user_dir.criterions.config import SldCriterionConfig  # noqa: E402
+from sld_user_dir.criterions.loss_options import SldCriterionConfig  # noqa: E402
 from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion  # noqa: E402
 from sld_user_dir.criterions.sld_criterion import SldCriterion  # noqa: E402
-from sld_user_dir.data.unit_dataset import UnitDataset  # noqa: E402
 from sld_user_dir.models import joint_lm  # noqa: E402
-from sld_user_dir.text_tokenizers import WordTokenizer  # noqa: E402
-from sld_user_dir.vocab import JointVocabulary  # noqa: E402
+from sld_user_dir.sequences.dataset import UnitDataset  # noqa: E402
+from sld_user_dir.vocabulary.joint import JointVocabulary  # noqa: E402
+from sld_user_dir.vocabulary.tokenizers import WordTokenizer  # noqa: E402
 
 POSITIONS = 1024
 UNITS_PER_S, TEXT_PER_S = 27, 3.5

@@ -14,8 +14,8 @@ from typing import Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
-from sld_user_dir.data.build_vocab import build_vocabulary, copy_gpt2_tokenizer, describe
-from sld_user_dir.pipeline.logs import log_progress
+from sld_user_dir.pipeline.progress import log_progress
+from sld_user_dir.vocabulary.building import build_vocabulary, copy_gpt2_tokenizer, describe
 
 
 @dataclass

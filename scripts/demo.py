@@ -16,8 +16,8 @@ from typing import Any, Dict, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant, choice
 
-from sld_user_dir.experiment.commands import Plan, System, choose
-from sld_user_dir.experiment.html import write_html
+from sld_user_dir.experiment.fairseq_commands import Plan, System, choose
+from sld_user_dir.experiment.html_report import write_html
 from sld_user_dir.experiment.results import (
     Evaluation,
     collect,

@@ -25,12 +25,12 @@ from simple_parsing import ArgumentParser, DashVariant
 from sld_user_dir.corpora import asterisk_prompts
 from sld_user_dir.corpora.joined import join_utterances
 from sld_user_dir.corpora.splits import describe_split, split_recordings
-from sld_user_dir.data.audio_manifest import read_audio_manifest, with_speeds, write_audio_manifest
-from sld_user_dir.data.manifest import read_manifest, write_manifest
 from sld_user_dir.experiment.baselines import dealt_out_wer
-from sld_user_dir.experiment.commands import Plan, System, choose
+from sld_user_dir.experiment.fairseq_commands import Plan, System, choose
 from sld_user_dir.experiment.results import collect, evaluate, format_table, plot_curves, write_json
 from sld_user_dir.experiment.runner import ExperimentError, decode_all, train_all
+from sld_user_dir.manifests.audio_manifest import read_audio_manifest, with_speeds, write_audio_manifest
+from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
 from sld_user_dir.pipeline.shards import file_sha256, fingerprint
 
 SCRIPTS = Path(__file__).resolve().parent

@@ -17,9 +17,9 @@ import numpy as np
 from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.features.frontend import FeatureConfig
+from sld_user_dir.features.front_end import FeatureConfig
 from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn, to_sklearn
-from sld_user_dir.pipeline.logs import log_progress
+from sld_user_dir.pipeline.progress import log_progress
 
 
 @dataclass

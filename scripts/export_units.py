@@ -15,7 +15,7 @@ from simple_parsing import ArgumentParser, DashVariant, field
 
 from sld_user_dir.interop.exporting import export_units
 from sld_user_dir.interop.formats import FORMATS
-from sld_user_dir.pipeline.logs import log_progress
+from sld_user_dir.pipeline.progress import log_progress
 
 
 @dataclass

@@ -14,13 +14,13 @@ from typing import List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
-from sld_user_dir.clustering.device import DeviceError
-from sld_user_dir.data.audio_scan import read_rejected, rejected_path
+from sld_user_dir.clustering.faiss_device import DeviceError
+from sld_user_dir.pipeline.audio_scan import read_rejected, rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
-from sld_user_dir.pipeline.jobs import ExtractJob, parse_header
-from sld_user_dir.pipeline.logs import log_progress
+from sld_user_dir.pipeline.progress import log_progress
 from sld_user_dir.pipeline.shards import ShardError
 from sld_user_dir.pipeline.stream import StreamConfig
+from sld_user_dir.pipeline.table_jobs import ExtractJob, parse_header
 
 
 @dataclass

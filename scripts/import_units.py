@@ -18,8 +18,8 @@ from simple_parsing import field as option
 
 from sld_user_dir.interop.formats import FEATURES, FORMATS
 from sld_user_dir.interop.importing import Imported, Statement, import_units
-from sld_user_dir.pipeline.jobs import parse_header
-from sld_user_dir.pipeline.logs import log_progress
+from sld_user_dir.pipeline.progress import log_progress
+from sld_user_dir.pipeline.table_jobs import parse_header
 
 
 @dataclass

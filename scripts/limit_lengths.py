@@ -13,8 +13,8 @@ from typing import Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
-from sld_user_dir.data.limits import Limits, limit_manifest
-from sld_user_dir.vocab import JointVocabulary
+from sld_user_dir.pipeline.length_limits import Limits, limit_manifest
+from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
 @dataclass

@@ -17,7 +17,7 @@ from typing import List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
-from sld_user_dir.data.audio_manifest import (
+from sld_user_dir.manifests.audio_manifest import (
     Recording,
     draw_share,
     read_audio_manifest,
@@ -25,7 +25,7 @@ from sld_user_dir.data.audio_manifest import (
     write_audio_manifest,
     write_fairseq_tsv,
 )
-from sld_user_dir.data.audio_scan import (
+from sld_user_dir.pipeline.audio_scan import (
     Limits,
     add_pattern,
     add_transcript,
@@ -35,9 +35,9 @@ from sld_user_dir.data.audio_scan import (
     rejected_path,
 )
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
-from sld_user_dir.pipeline.jobs import CheckJob
-from sld_user_dir.pipeline.logs import log_progress
+from sld_user_dir.pipeline.progress import log_progress
 from sld_user_dir.pipeline.shards import ShardError
+from sld_user_dir.pipeline.table_jobs import CheckJob
 
 
 @dataclass

@@ -16,7 +16,7 @@ from simple_parsing import ArgumentParser
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sld_user_dir.criterions.objective import Objective, effective_label_smoothing
+from sld_user_dir.losses.objective import Objective, effective_label_smoothing
 
 VARIANTS = {"official": Objective(kl_variant="official"), "paper": Objective(kl_variant="paper")}
 STYLE = {"official": "-", "paper": "--"}

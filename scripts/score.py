@@ -14,11 +14,11 @@ from typing import List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
-from sld_user_dir.atomic import atomic_path
-from sld_user_dir.data.manifest import read_manifest
-from sld_user_dir.decoding.edits import TextNormalization
-from sld_user_dir.decoding.hypotheses import Record, read_generate, read_pair
-from sld_user_dir.decoding.scoring import compare, format_comparison, format_report, score
+from sld_user_dir.files import atomic_path
+from sld_user_dir.manifests.unit_manifest import read_manifest
+from sld_user_dir.scoring.edits import TextNormalization
+from sld_user_dir.scoring.hypotheses import Record, read_generate, read_pair
+from sld_user_dir.scoring.rates import compare, format_comparison, format_report, score
 
 
 @dataclass

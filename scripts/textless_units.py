@@ -16,13 +16,13 @@ from typing import List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
-from sld_user_dir.data.audio_scan import rejected_path
 from sld_user_dir.interop.textless import EncoderSpec
 from sld_user_dir.interop.textless_job import EncodeJob
+from sld_user_dir.pipeline.audio_scan import rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
-from sld_user_dir.pipeline.jobs import parse_header
-from sld_user_dir.pipeline.logs import log_progress
+from sld_user_dir.pipeline.progress import log_progress
 from sld_user_dir.pipeline.shards import ShardError
+from sld_user_dir.pipeline.table_jobs import parse_header
 
 
 @dataclass

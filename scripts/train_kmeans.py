@@ -17,15 +17,15 @@ from typing import Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
-from sld_user_dir.clustering.device import DeviceError
+from sld_user_dir.clustering.faiss_device import DeviceError
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.data.audio_scan import read_rejected, rejected_path
-from sld_user_dir.features.frontend import FeatureConfig
+from sld_user_dir.features.front_end import FeatureConfig
+from sld_user_dir.pipeline.audio_scan import read_rejected, rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
-from sld_user_dir.pipeline.logs import log_progress
+from sld_user_dir.pipeline.kmeans_job import TrainConfig, TrainJob, peak_memory_bytes
+from sld_user_dir.pipeline.progress import log_progress
 from sld_user_dir.pipeline.shards import ShardError
 from sld_user_dir.pipeline.stream import StreamConfig
-from sld_user_dir.pipeline.train import TrainConfig, TrainJob, peak_memory_bytes
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import List, Optional, Sequence
 from simple_parsing import ArgumentParser, DashVariant, field
 
 from sld_user_dir import hub
-from sld_user_dir.features.audio import AudioError
+from sld_user_dir.features.waveform import AudioError
 
 
 @dataclass

@@ -17,11 +17,11 @@ from simple_parsing import ArgumentParser, DashVariant
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.quality import frame_labels, label_report, read_ctm, usage_report
 from sld_user_dir.clustering.stability import stability_report
-from sld_user_dir.clustering.units import expand, feature_config_of
-from sld_user_dir.data.audio_manifest import read_audio_manifest
-from sld_user_dir.data.manifest import read_manifest
-from sld_user_dir.features.audio import load_audio
-from sld_user_dir.features.frontend import build_front_end
+from sld_user_dir.clustering.unit_sequences import expand, feature_config_of
+from sld_user_dir.features.front_end import build_front_end
+from sld_user_dir.features.waveform import load_audio
+from sld_user_dir.manifests.audio_manifest import read_audio_manifest
+from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.pipeline.stream import StreamConfig, speaker_stats
 
 

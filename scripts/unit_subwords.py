@@ -13,8 +13,8 @@ from typing import List, Optional, Sequence
 from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.clustering.subwords import UnitSubwords, encode_manifest
-from sld_user_dir.data.audio_manifest import draw_share
-from sld_user_dir.data.manifest import read_manifest, write_manifest
+from sld_user_dir.manifests.audio_manifest import draw_share
+from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Protocol, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sld_user_dir.features.audio import FloatArray
+from sld_user_dir.features.waveform import FloatArray
 
 UnitArray = npt.NDArray[np.int32]
 BLOCK_ROWS = 1024  # frames and scores of a block stay in the cache

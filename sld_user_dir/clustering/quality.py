@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.features.audio import FloatArray, PathLike
+from sld_user_dir.features.waveform import FloatArray, PathLike
 
 IntArray = npt.NDArray[np.integer[Any]]
 UNLABELLED = -1

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import sentencepiece
 
-from sld_user_dir.atomic import atomic_path
 from sld_user_dir.clustering.assign import UnitArray
-from sld_user_dir.data.manifest import Manifest, UnitProvenance, Utterance
-from sld_user_dir.features.audio import PathLike
+from sld_user_dir.features.waveform import PathLike
+from sld_user_dir.files import atomic_path
+from sld_user_dir.manifests.unit_manifest import Manifest, UnitProvenance, Utterance
 
 FIRST = 256
 MAX_UNITS = 0x1680 - FIRST  # there Unicode has a space, which SentencePiece would treat as one

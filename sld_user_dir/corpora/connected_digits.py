@@ -22,7 +22,7 @@ from typing import Dict, Iterator, List, Sequence
 import numpy as np
 import soundfile
 
-from ..data.audio_manifest import Recording, write_audio_manifest
+from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 SAMPLE_RATE_HZ = 8000

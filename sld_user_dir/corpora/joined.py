@@ -10,7 +10,7 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
-from ..data.manifest import Utterance
+from sld_user_dir.manifests.unit_manifest import Utterance
 
 MOST = 5  # utterances to a string
 

@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import replace
 from typing import Callable, Sequence
 
-from ..data.audio_manifest import Recording
+from sld_user_dir.manifests.audio_manifest import Recording
 
 SHARES = {"test": 0.1, "valid": 0.1}  # the rest is training
 KEYS: dict[str, Callable[[Recording], str]] = {

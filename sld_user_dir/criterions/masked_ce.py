@@ -9,9 +9,9 @@ from typing import Any
 
 from fairseq.criterions import register_criterion
 
-from .config import LossFormConfig
-from .objective import Objective
-from .sld_criterion import SldCriterion
+from sld_user_dir.criterions.loss_options import LossFormConfig
+from sld_user_dir.criterions.sld_criterion import SldCriterion
+from sld_user_dir.losses.objective import Objective
 
 
 @dataclass

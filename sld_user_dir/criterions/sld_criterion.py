@@ -13,15 +13,15 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.logging import metrics
 from torch import Tensor, nn
 
-from .config import DEFAULT_KL_WEIGHT, LossFormConfig, SldCriterionConfig
-from .ctc import CtcLoss
-from .fused import fused_loss
-from .losses import Components, plain_loss
-from .normalisation import TEXT, count_targets, denominators, kl_tokens, segments, update_counts
-from .objective import Objective
-from .projection import find_projection, full_logits
-from .rows import Layout, select_rows
-from .soft_targets import CentroidTargets
+from sld_user_dir.criterions.loss_options import DEFAULT_KL_WEIGHT, LossFormConfig, SldCriterionConfig
+from sld_user_dir.losses.centroid_targets import CentroidTargets
+from sld_user_dir.losses.ctc import CtcLoss
+from sld_user_dir.losses.fused import fused_loss
+from sld_user_dir.losses.normalisation import TEXT, count_targets, denominators, kl_tokens, segments, update_counts
+from sld_user_dir.losses.objective import Objective
+from sld_user_dir.losses.positions import Layout, select_rows
+from sld_user_dir.losses.statistics import Components, plain_loss
+from sld_user_dir.models.projection import find_projection, full_logits
 
 logger = logging.getLogger(__name__)
 

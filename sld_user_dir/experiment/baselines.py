@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import Sequence
 
-from ..decoding.edits import ErrorCounts, error_counts
-from ..decoding.hypotheses import Record
+from sld_user_dir.scoring.edits import ErrorCounts, error_counts
+from sld_user_dir.scoring.hypotheses import Record
 
 DEALS = 20
 

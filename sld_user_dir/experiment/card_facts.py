@@ -11,10 +11,10 @@ from typing import Any, Optional, Sequence
 
 import torch
 
-from ..data.manifest import Manifest, ManifestError, UnitProvenance, format_units, read_manifest
-from ..decoding.hypotheses import HypothesisError, Record, read_generate
-from ..decoding.scoring import Report, score
-from ..vocab import JointVocabulary
+from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, UnitProvenance, format_units, read_manifest
+from sld_user_dir.scoring.hypotheses import HypothesisError, Record, read_generate
+from sld_user_dir.scoring.rates import Report, score
+from sld_user_dir.vocabulary.joint import JointVocabulary
 
 _DECODED = re.compile(r"^Generate (\S+) with beam=(\d+):")
 _NO_PARAMETERS = (".version", "._float_tensor")

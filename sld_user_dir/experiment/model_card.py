@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from ..atomic import atomic_path
-from . import card_sections as sections
-from .card_facts import Evaluated, Facts
-from .card_sections import CardOptions
+from sld_user_dir.experiment import card_sections as sections
+from sld_user_dir.experiment.card_facts import Evaluated, Facts
+from sld_user_dir.experiment.card_sections import CardOptions
+from sld_user_dir.files import atomic_path
 
 MARK = "<!-- model card: written by a command, which writes it again -->"
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
-from ..atomic import atomic_path
-from ..data.manifest import Manifest, read_manifest
-from ..decoding.hypotheses import Record, read_generate
-from ..decoding.scoring import Report, compare, score
-from .commands import LOG_FILE, Plan, System, generate_command, shown, train_command
-from .logs import Curves, read_curves
+from sld_user_dir.experiment.fairseq_commands import LOG_FILE, Plan, System, generate_command, shown, train_command
+from sld_user_dir.experiment.training_log import Curves, read_curves
+from sld_user_dir.files import atomic_path
+from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
+from sld_user_dir.scoring.hypotheses import Record, read_generate
+from sld_user_dir.scoring.rates import Report, compare, score
 
 Row = dict[str, Any]
 COLUMNS: Sequence[tuple[str, str, int, Callable[[Row], str]]] = (  # title, alignment, least width, cell

@@ -10,8 +10,16 @@ from collections import deque
 from pathlib import Path
 from typing import Callable, Sequence
 
-from .commands import LOG_FILE, Plan, System, environment, generate_command, shown, train_command
-from .logs import read_curves
+from sld_user_dir.experiment.fairseq_commands import (
+    LOG_FILE,
+    Plan,
+    System,
+    environment,
+    generate_command,
+    shown,
+    train_command,
+)
+from sld_user_dir.experiment.training_log import read_curves
 
 POLL_S = 1.0
 TERMINAL_EVERY_S = 2.0

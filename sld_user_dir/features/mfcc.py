@@ -12,7 +12,7 @@ from typing import Optional
 import kaldi_native_fbank as knf
 import numpy as np
 
-from sld_user_dir.features.audio import FloatArray
+from sld_user_dir.features.waveform import FloatArray
 
 FRAME_SHIFT_MS = 10
 FRAME_LENGTH_MS = 25

@@ -11,7 +11,7 @@ import logging
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-from sld_user_dir.features.ssl import SslError, SslGeometry, check_layer
+from sld_user_dir.features.ssl_encoder import SslError, SslGeometry, check_layer
 
 logger = logging.getLogger(__name__)
 WAVE_NORM_EPS = 1e-7  # of Wav2Vec2FeatureExtractor

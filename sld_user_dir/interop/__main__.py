@@ -2,7 +2,7 @@
 
 import sys
 
-from .roundtrip import format_table
+from sld_user_dir.interop.roundtrip import format_table
 
 if __name__ == "__main__":
     sys.stdout.write(format_table())

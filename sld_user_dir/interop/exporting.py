@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Optional
 
-from ..data.manifest import Manifest, read_manifest
-from .formats import FORMATS
-from .join import audio_table
-from .records import InteropError, Record, write_lines
+from sld_user_dir.interop.formats import FORMATS
+from sld_user_dir.interop.join import audio_table
+from sld_user_dir.interop.records import InteropError, Record, write_lines
+from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 
 
 @dataclass(frozen=True)

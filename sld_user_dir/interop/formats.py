@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from . import json_formats, line_formats, tables
-from .records import InteropError, Record, UnitFile, read_lines
+from sld_user_dir.interop import json_formats, line_formats, tables
+from sld_user_dir.interop.records import InteropError, Record, UnitFile, read_lines
 
 HEAD_LINES = 20
 NUMBERS = r"\d+(?: +\d+)* *"

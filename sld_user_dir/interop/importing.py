@@ -7,10 +7,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from ..data.manifest import REQUIRED, UNKNOWN, UnitProvenance, Utterance, read_manifest, write_manifest
-from .formats import FEATURES, Format, format_named
-from .join import Joined, Table, audio_table, join, text_table
-from .records import InteropError, Record, UnitFile, beside
+from sld_user_dir.interop.formats import FEATURES, Format, format_named
+from sld_user_dir.interop.join import Joined, Table, audio_table, join, text_table
+from sld_user_dir.interop.records import InteropError, Record, UnitFile, beside
+from sld_user_dir.manifests.unit_manifest import (
+    REQUIRED,
+    UNKNOWN,
+    UnitProvenance,
+    Utterance,
+    read_manifest,
+    write_manifest,
+)
 
 
 @dataclass
@@ -109,7 +116,7 @@ def _read_all(paths: Sequence[Path], name: Optional[str], statement: Statement) 
 
 def _read(kind: Format, path: Path, statement: Statement) -> UnitFile:
     if kind is FEATURES:
-        from .simple_kmeans import read_features  # faiss, where it is needed
+        from sld_user_dir.interop.simple_kmeans import read_features  # faiss, where it is needed
 
         return read_features(path, statement.kmeans)
     file = kind.read(path)
@@ -164,7 +171,7 @@ def state(statement: Statement, read: UnitFile, records: list[Record]) -> UnitPr
         return _agree(load_provenance(statement.provenance), read, records)
     k, kmeans = statement.num_units, statement.kmeans
     if kmeans is not None and kmeans.endswith(".npz"):
-        from ..clustering.kmeans import KMeans  # faiss, where it is needed
+        from sld_user_dir.clustering.kmeans import KMeans  # faiss, where it is needed
 
         loaded = KMeans.load(kmeans)
         if k not in (None, loaded.num_units):

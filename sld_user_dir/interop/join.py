@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterable, Optional
 
-from ..data.audio_manifest import Recording, read_audio_manifest
-from .records import AUDIO_SUFFIXES, InteropError, Record, read_lines
+from sld_user_dir.interop.records import AUDIO_SUFFIXES, InteropError, Record, read_lines
+from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
 
 
 @dataclass(frozen=True)

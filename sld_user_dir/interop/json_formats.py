@@ -8,7 +8,16 @@ import re
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .records import IntArray, InteropError, Record, UnitFile, audio_id, read_lines, unit_list, write_lines
+from sld_user_dir.interop.records import (
+    IntArray,
+    InteropError,
+    Record,
+    UnitFile,
+    audio_id,
+    read_lines,
+    unit_list,
+    write_lines,
+)
 
 UNIT_KEYS = ("units", "hubert", "vqvae256", "codes")
 KMEANS_KEY = re.compile(r".+_km(\d+)$")

@@ -7,7 +7,7 @@ from typing import Optional
 
 import numpy as np
 
-from .records import (
+from sld_user_dir.interop.records import (
     IntArray,
     InteropError,
     Record,

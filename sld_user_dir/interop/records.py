@@ -8,8 +8,8 @@ from typing import Any, Iterable, Iterator, Optional
 
 import numpy.typing as npt
 
-from ..atomic import atomic_path
-from ..data.manifest import parse_numbers
+from sld_user_dir.files import atomic_path
+from sld_user_dir.manifests.unit_manifest import parse_numbers
 
 IntArray = npt.NDArray[Any]
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".sph")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.manifest import Manifest, UnitProvenance, Utterance, read_manifest, write_manifest
-from .exporting import export_units
-from .formats import FEATURES, FORMATS, Format, detect
-from .importing import Statement, import_units
+from sld_user_dir.interop.exporting import export_units
+from sld_user_dir.interop.formats import FEATURES, FORMATS, Format, detect
+from sld_user_dir.interop.importing import Statement, import_units
+from sld_user_dir.manifests.unit_manifest import Manifest, UnitProvenance, Utterance, read_manifest, write_manifest
 
 ROOT = "/corpora/digits"
 K = 100

@@ -8,11 +8,11 @@ from typing import Any, Iterator, Optional
 
 import numpy as np
 
-from ..clustering.kmeans import KMeans
-from ..clustering.units import assign_joined
-from ..data.audio_manifest import read_audio_manifest
-from ..features.audio import FloatArray
-from .records import InteropError, Record, UnitFile, read_lines
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.unit_sequences import assign_joined
+from sld_user_dir.features.waveform import FloatArray
+from sld_user_dir.interop.records import InteropError, Record, UnitFile, read_lines
+from sld_user_dir.manifests.audio_manifest import read_audio_manifest
 
 NAME = re.compile(r"(.+)_(\d+)_(\d+)")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import atomic_path
-from ..clustering.kmeans import KMeans
-from .records import InteropError
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.files import atomic_path
+from sld_user_dir.interop.records import InteropError
 
 WANTS = "install scikit-learn: pip install scikit-learn"
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Iterator, Optional
 
-from ..data.audio_manifest import Recording, read_audio_manifest, write_fairseq_tsv
-from .records import InteropError, Record, UnitFile, audio_id, beside, joined, parse_units, read_lines, write_lines
+from sld_user_dir.interop.records import (
+    InteropError,
+    Record,
+    UnitFile,
+    audio_id,
+    beside,
+    joined,
+    parse_units,
+    read_lines,
+    write_lines,
+)
+from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest, write_fairseq_tsv
 
 S2UT_COLUMNS = ("id", "src_audio", "src_n_frames", "tgt_audio", "tgt_n_frames")
 HUBERT_RATE_HZ = 16_000

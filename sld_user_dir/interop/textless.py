@@ -16,12 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..clustering.kmeans import KMeans
-from ..data.manifest import UNKNOWN, UnitProvenance
-from ..features.audio import FloatArray
-from ..features.frontend import FrontEnd
-from .records import InteropError
-from .sklearn_kmeans import import_sklearn
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.features.front_end import FrontEnd
+from sld_user_dir.features.waveform import FloatArray
+from sld_user_dir.interop.records import InteropError
+from sld_user_dir.interop.sklearn_kmeans import import_sklearn
+from sld_user_dir.manifests.unit_manifest import UNKNOWN, UnitProvenance
 
 INSTALL = "textless-lib is not on PyPI; docs/interop.md says how to install it"
 

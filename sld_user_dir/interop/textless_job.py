@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 
-from ..data.audio_manifest import Recording, read_audio_manifest
-from ..data.audio_scan import Rejected, rejected_path, write_rejected
-from ..data.manifest import Utterance, write_manifest
-from ..features.audio import AudioError, load_audio, reject_reason
-from ..pipeline.shards import Job, file_sha256, join_tables, shard_of
-from .textless import EncoderSpec, SpeechEncoderLike, encode
+from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
+from sld_user_dir.interop.textless import EncoderSpec, SpeechEncoderLike, encode
+from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
+from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
+from sld_user_dir.pipeline.audio_scan import Rejected, rejected_path, write_rejected
+from sld_user_dir.pipeline.shards import Job, file_sha256, join_tables, shard_of
 
 logger = logging.getLogger(__name__)
 PROGRESS_EVERY = 1000  # recordings

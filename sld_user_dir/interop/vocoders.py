@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..clustering.units import deduplicate
-from ..data.manifest import UnitProvenance
-from .records import InteropError
+from sld_user_dir.clustering.unit_sequences import deduplicate
+from sld_user_dir.interop.records import InteropError
+from sld_user_dir.manifests.unit_manifest import UnitProvenance
 
 
 @dataclass(frozen=True)

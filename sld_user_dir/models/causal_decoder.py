@@ -23,10 +23,10 @@ from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
-from .dropout import dropout
-from .dropped_attention import dropped_causal_attention
-from .packing import Packing
-from .prefix import prefix_mask
+from sld_user_dir.models.dropout import dropout
+from sld_user_dir.models.dropped_attention import dropped_causal_attention
+from sld_user_dir.models.packed_attention import Packing
+from sld_user_dir.models.prefix_mask import prefix_mask
 
 LACKING = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""

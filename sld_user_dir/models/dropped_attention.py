@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .dropout import Noise, draw_noise
+from sld_user_dir.models.dropout import Noise, draw_noise
 
 BLOCK = 64  # queries
 

@@ -16,7 +16,7 @@ from typing import Any, Dict, List
 import torch
 from torch import Tensor
 
-from ..vocab import JointVocabulary
+from sld_user_dir.vocabulary.joint import JointVocabulary
 
 State = Dict[str, Tensor]
 

@@ -5,9 +5,9 @@ from typing import Any, Dict, List
 
 import torch
 
-from ..atomic import atomic_path
-from ..vocab import JointVocabulary
-from .gpt2 import export_directory, from_gpt2, options_of
+from sld_user_dir.files import atomic_path
+from sld_user_dir.models.gpt2 import export_directory, from_gpt2, options_of
+from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
 def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = "normal", seed: int = 1) -> List[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig, base_lm_architecture
 
-from .causal_decoder import CausalDecoder
+from sld_user_dir.models.causal_decoder import CausalDecoder
 
 
 @dataclass

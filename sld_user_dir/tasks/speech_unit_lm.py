@@ -14,19 +14,19 @@ from fairseq.dataclass.configs import GenerationConfig
 from fairseq.tasks import FairseqTask, register_task
 from torch import Tensor, nn
 
-from ..criterions.normalisation import count_targets
-from ..criterions.rows import Layout
-from ..data.augment import build_augmentation
-from ..data.manifest import ManifestError, UnitProvenance
-from ..data.mixture import MixtureDataset, parse_mix, require_task
-from ..data.mmap import open_manifest
-from ..data.unit_dataset import UnitDataset, dataset_from_manifest
-from ..data.update_counts import UpdateCountsIterator
-from ..vocab import TASKS, JointVocabulary, SpeechRole, TextView, UnitString, UnitView
-from .checkpoint_check import state_to_go_on_from
-from .config import SpeechUnitLMConfig
-from .input_masking import hide_inputs
-from .measures import count_answers, count_errors, holds_only, log_error_rates, log_tasks
+from sld_user_dir.losses.normalisation import count_targets
+from sld_user_dir.losses.positions import Layout
+from sld_user_dir.manifests.memory_map import open_manifest
+from sld_user_dir.manifests.unit_manifest import ManifestError, UnitProvenance
+from sld_user_dir.sequences.augmentation import build_augmentation
+from sld_user_dir.sequences.dataset import UnitDataset, dataset_from_manifest
+from sld_user_dir.sequences.input_masking import hide_inputs
+from sld_user_dir.sequences.mixture import MixtureDataset, parse_mix, require_task
+from sld_user_dir.tasks.provenance_guard import state_to_go_on_from
+from sld_user_dir.tasks.task_config import SpeechUnitLMConfig
+from sld_user_dir.tasks.update_counts import UpdateCountsIterator
+from sld_user_dir.tasks.validation import count_answers, count_errors, holds_only, log_error_rates, log_tasks
+from sld_user_dir.vocabulary.joint import TASKS, JointVocabulary, SpeechRole, TextView, UnitString, UnitView
 
 logger = logging.getLogger(__name__)
 
@@ -282,7 +282,7 @@ class SpeechUnitLMTask(FairseqTask):
         **kwargs: Any,
     ) -> Any:
         """The one-pass generator (``decoding.generator``): over text symbols, or over units for `tts` and `slm`."""
-        from ..decoding.generator import build_unit_generator
+        from sld_user_dir.search.generator import build_unit_generator
 
         speech = TASKS[decode_task or self.decode_task] == SpeechRole.TARGET
         return build_unit_generator(models, self.vocab, args, **(extra_gen_cls_kwargs or {}), emit_units=speech)

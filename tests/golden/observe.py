@@ -265,9 +265,8 @@ def memory_map(work: Path) -> dict:
     shutil.rmtree(data / ".mmap", ignore_errors=True)
     cfg = parsed(options.get_training_parser(), [str(data), *MODEL.split(), "--criterion", "sld"])
     tasks.setup_task(cfg.task).load_dataset("valid")
-    maps = [path for path in sorted((data / ".mmap").rglob("*.bin"))]
-    names = {str(path.relative_to(data / ".mmap")): hashlib.sha256(path.read_bytes()).hexdigest() for path in maps}
-    return names
+    maps = sorted((data / ".mmap").rglob("*.bin"))
+    return {str(path.relative_to(data / ".mmap")): hashlib.sha256(path.read_bytes()).hexdigest() for path in maps}
 
 
 def record_inputs() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sld_user_dir.data.manifest import read_manifest
-from sld_user_dir.data.mmap import open_manifest
+from sld_user_dir.manifests.memory_map import open_manifest
+from sld_user_dir.manifests.unit_manifest import read_manifest
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = {"losses": 1e-9, "training": 2e-3, "decoding": 2e-4, "files": 1e-3}

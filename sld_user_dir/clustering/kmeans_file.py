@@ -1,0 +1,113 @@
+"""The centroids behind the units, as training uses them: who is near whom.
+
+Reads the arrays of a k-means file (`sld_user_dir.clustering.kmeans`) with numpy alone, since
+training imports no clustering library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import numpy.typing as npt
+
+from sld_user_dir.manifests.unit_manifest import UnitProvenance
+
+FORMAT = "speech-unit-kmeans/1"
+BLOCK = 2**22  # distances that are held at a time
+
+
+class CentroidsError(ValueError):
+    """No k-means file, or not that of the units."""
+
+
+def centroids_sha256(values: npt.NDArray[np.float32]) -> str:
+    """`sha256:...` of shape (K, D) and little-endian float32 values: what a provenance calls `kmeans`."""
+    digest = hashlib.sha256(f"{values.shape[0]}x{values.shape[1]}:".encode())
+    digest.update(values.astype("<f4").tobytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Centroids:
+    """Cluster centres of the K units, float32 (K, D), and where they were read."""
+
+    values: npt.NDArray[np.float32]
+    path: str
+
+    @classmethod
+    def load(cls, path: Union[str, Path]) -> Centroids:
+        """Read a `.npz` of `scripts/train_kmeans.py`.
+
+        Raises:
+            CentroidsError: missing, or not such a file.
+        """
+        remedy = "give the k-means .npz that made the units (scripts/train_kmeans.py, or import it: docs/units.md)"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                values, metadata = arrays["centroids"], json.loads(str(arrays["metadata"]))
+            known = metadata["format"] == FORMAT and values.ndim == 2 and values.size and np.isfinite(values).all()
+        except FileNotFoundError:
+            raise CentroidsError(f"{path}: no such file; {remedy}") from None
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AttributeError) as error:
+            raise CentroidsError(f"{path}: not a k-means file ({error}); {remedy}") from error
+        if not known:
+            raise CentroidsError(f"{path}: not finite (K, D) centroids of format {FORMAT!r}; {remedy}")
+        return cls(np.ascontiguousarray(values, dtype=np.float32), str(path))
+
+    @property
+    def num_units(self) -> int:
+        return int(self.values.shape[0])
+
+    @cached_property
+    def sha256(self) -> str:
+        """As in a manifest's provenance."""
+        return centroids_sha256(self.values)
+
+    def check(self, units: UnitProvenance, manifest: str) -> None:
+        """Refuse units that these centroids did not make.
+
+        Raises:
+            CentroidsError: subword units, another K, or another k-means (where it is known).
+        """
+        remedy = "give the k-means file that made them, or extract the units again with this one"
+        if units.subword is not None:
+            raise CentroidsError(
+                f"{manifest}: its units are subwords ({units.subword[:19]}), which have no centroids; "
+                "leave the option out that needs them"
+            )
+        if units.num_units != self.num_units:
+            raise CentroidsError(
+                f"{self.path} has {self.num_units} centroids, but {manifest} has {units.num_units} units; {remedy}"
+            )
+        if units.kmeans.startswith("sha256:") and units.kmeans != self.sha256:
+            raise CentroidsError(
+                f"{self.path} is k-means {self.sha256[:19]}, but the units of {manifest} are of {units.kmeans[:19]}; "
+                f"{remedy}"
+            )
+
+    def nearest(self, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The `count` units nearest to each: ids and squared distances, each (K, count).
+
+        A unit is its own nearest; ties go to the lower id. `count` above K means K.
+        """
+        centroids = self.values.astype(np.float64)
+        k, count = len(centroids), min(count, len(centroids))
+        norms = np.square(centroids).sum(1)
+        nearest, squared = np.empty((k, count), dtype=np.int64), np.empty((k, count))
+        step = max(1, BLOCK // k)
+        for start in range(0, k, step):
+            rows = np.arange(start, min(start + step, k))
+            distances = norms[rows, None] + norms - 2 * centroids[rows] @ centroids.T
+            np.maximum(distances, 0, out=distances)
+            distances[np.arange(len(rows)), rows] = -1  # first, even before an equal centroid
+            order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+            nearest[rows] = order
+            squared[rows] = np.maximum(np.take_along_axis(distances, order, axis=1), 0)
+        return nearest, squared

@@ -1,0 +1,217 @@
+"""Frames from HuBERT, WavLM, wav2vec 2.0 and relatives, by either library's checkpoints.
+
+**Layers** count from 1: layer L is the output of the L-th transformer block, before any final
+layer norm; 0 is the first block's input. This is `output_layer=L` of fairseq and
+`hidden_states[L]` of transformers 5 (version 4 normalised the last layer of pre-norm models). Blocks
+above L are not even loaded to the device.
+
+**No padding leaks**: convolutions, whose group norm averages over time, run recording by
+recording; only the transformer is batched, with a mask.
+
+**Long recordings** go in pieces with context on both sides; the frames of the pieces join to
+exactly `n_frames(n_samples)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sld_user_dir.features.front_end import FeatureConfig
+from sld_user_dir.features.waveform import FloatArray
+
+logger = logging.getLogger(__name__)
+
+
+class SslError(ValueError):
+    """A model that cannot be loaded or used; the message tells why and what to do."""
+
+
+@dataclass(frozen=True)
+class SslGeometry:
+    """What the shapes follow from."""
+
+    model_type: str
+    sample_rate_hz: int
+    dim: int
+    conv_kernels: tuple[int, ...]
+    conv_strides: tuple[int, ...]
+    wave_norm_eps: Optional[float]
+    """the waveform is brought to mean 0, variance 1 with this epsilon; None: it is not"""
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next: 320."""
+        return int(np.prod(self.conv_strides))
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that a frame sees: 400."""
+        field, hop = 1, 1
+        for kernel, stride in zip(self.conv_kernels, self.conv_strides):
+            field += (kernel - 1) * hop
+            hop *= stride
+        return field
+
+
+class SslBackend(Protocol):
+    """One library's model, cut off after the wanted layer."""
+
+    geometry: SslGeometry
+    model: nn.ModuleDict
+
+    def convolve(self, wave: Tensor) -> Tensor:
+        """(1, n_samples) -> projected features (1, T, D)."""
+
+    def contextualise(self, features: Tensor, padding: Tensor) -> Tensor:
+        """(B, T, D), padding (B, T) True where there is none of a recording -> (B, T, D)."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Frames `first` to `last` (exclusive) of a recording, computed on a wider stretch."""
+
+    recording: int
+    wave: FloatArray
+    skip: int  # frames of left context
+    n_frames: int
+
+
+class SslEncoder:
+    """Waveforms -> frames of one layer; a `FrameEncoder`."""
+
+    def __init__(self, backend: SslBackend, config: FeatureConfig, device: torch.device, batch_seconds: float) -> None:
+        assert config.layer is not None
+        self._backend, self._config, self._device = backend, config, device
+        geometry = backend.geometry
+        self.layer: Optional[int] = config.layer
+        self.sample_rate_hz, self.dim = geometry.sample_rate_hz, geometry.dim
+        self.frame_rate_hz = geometry.sample_rate_hz / geometry.hop
+        self.model_name = config.features
+        self.on_gpu = device.type == "cuda"
+        self._batch_frames = max(1, int(batch_seconds * self.frame_rate_hz))
+        self.encoder = (
+            f"{geometry.model_type}@{weights_digest(backend.model)}:{geometry.sample_rate_hz}Hz"
+            f"{':wavenorm' if geometry.wave_norm_eps is not None else ''}{':fp16' if config.fp16 else ''}"
+            f":chunk{config.chunk_seconds:g}+{config.context_seconds:g}s"
+        )
+        self._dtype = torch.float16 if config.fp16 else torch.float32
+        backend.model.to(device=device, dtype=self._dtype).eval()
+
+    def n_frames(self, n_samples: int) -> int:
+        """(n_samples - 400) // 320 + 1, for the usual convolutions."""
+        field = self._backend.geometry.receptive_field
+        return 0 if n_samples < field else (n_samples - field) // self._backend.geometry.hop + 1
+
+    def working_bytes(self) -> int:
+        """Upper estimate of what encoding takes: the first convolution's output, a few times."""
+        seconds = self._config.chunk_seconds + 2 * self._config.context_seconds
+        channels, first_stride = 512, self._backend.geometry.conv_strides[0]
+        return int(4 * channels * 4 * seconds * self.sample_rate_hz / first_stride)
+
+    @torch.inference_mode()
+    def encode_batch(self, waves: list[FloatArray]) -> list[FloatArray]:
+        """Frames (T, dim) of each waveform, batched by length, as if each had come alone."""
+        frames = [np.empty((self.n_frames(len(wave)), self.dim), np.float32) for wave in waves]
+        pieces = [p for i, wave in enumerate(waves) for p in self._pieces(i, wave)]
+        written = [0] * len(waves)
+        place = {}
+        for i, piece in enumerate(pieces):  # pieces of a recording come in order
+            place[i] = written[piece.recording]
+            written[piece.recording] += piece.n_frames
+        order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].wave))
+        while order:
+            size = max(1, self._batch_frames // max(1, self.n_frames(len(pieces[order[0]].wave))))
+            batch, order = order[:size], order[size:]
+            for i, out in zip(batch, self._run([pieces[i] for i in batch])):
+                frames[pieces[i].recording][place[i] : place[i] + pieces[i].n_frames] = out
+        return frames
+
+    def _pieces(self, recording: int, wave: FloatArray) -> list[_Piece]:
+        geometry, total = self._backend.geometry, self.n_frames(len(wave))
+        if geometry.wave_norm_eps is not None and total:
+            wave = (wave - wave.mean()) / np.sqrt(wave.var() + geometry.wave_norm_eps)
+        length = max(1, int(self._config.chunk_seconds * self.frame_rate_hz))
+        context = int(self._config.context_seconds * self.frame_rate_hz)
+        if total <= length + 2 * context:
+            return [_Piece(recording, wave, 0, total)] if total else []
+        pieces = []
+        for first in range(0, total, length):
+            last = min(first + length, total)
+            left, right = max(0, first - context), min(total, last + context)
+            stretch = wave[left * geometry.hop : (right - 1) * geometry.hop + geometry.receptive_field]
+            pieces.append(_Piece(recording, stretch, first - left, last - first))
+        return pieces
+
+    def _run(self, pieces: list[_Piece]) -> list[FloatArray]:
+        features = []
+        for piece in pieces:
+            wave = torch.from_numpy(np.ascontiguousarray(piece.wave, np.float32))
+            features.append(self._backend.convolve(wave.to(self._device, self._dtype)[None])[0])
+        lengths = torch.tensor([len(f) for f in features], device=self._device)
+        padded = nn.utils.rnn.pad_sequence(features, batch_first=True)  # (B, T, D)
+        padding = torch.arange(padded.shape[1], device=self._device)[None] >= lengths[:, None]
+        out = self._backend.contextualise(padded, padding).float().cpu().numpy()
+        return [out[i, p.skip : p.skip + p.n_frames] for i, p in enumerate(pieces)]
+
+
+def load_ssl_encoder(config: FeatureConfig, device: str = "auto", batch_seconds: float = 60.0) -> SslEncoder:
+    """The encoder that `config.features` names: a fairseq `.pt` file, or transformers' form.
+
+    Raises:
+        SslError: cannot be loaded, no such layer, another sample rate, no GPU where one is asked for.
+    """
+    where = torch_device(device)
+    if config.fp16 and where.type == "cpu":
+        raise SslError("fp16 is for GPUs: take --nofp16 or --device gpu")
+    assert config.layer is not None
+    if config.layer < 0:
+        raise SslError(f"layers count from 0 (the first block's input), not {config.layer}")
+    if config.features.endswith(".pt"):
+        from sld_user_dir.models.fairseq_encoders import FairseqBackend
+
+        backend: SslBackend = FairseqBackend(Path(config.features), config.layer)
+    else:
+        from sld_user_dir.features.ssl_transformers import TransformersBackend
+
+        backend = TransformersBackend(config.features, config.layer)
+    rate = backend.geometry.sample_rate_hz
+    if config.sample_rate_hz != rate:
+        raise SslError(f"{config.features} wants {rate} Hz; take --sample-rate-hz {rate} (audio is resampled)")
+    logger.info("%s, layer %d, on %s", config.features, config.layer, where)
+    return SslEncoder(backend, config, where, batch_seconds)
+
+
+def torch_device(device: str) -> torch.device:
+    """`auto`, `cpu` or `gpu` to torch's.
+
+    Raises:
+        SslError: `gpu` where torch sees none.
+    """
+    if device not in ("auto", "cpu", "gpu"):
+        raise ValueError(f"device is one of auto, cpu, gpu, not {device!r}")
+    if device == "gpu" and not torch.cuda.is_available():
+        raise SslError("--device gpu: torch sees no GPU; check nvidia-smi and torch's build, or take --device cpu")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def check_layer(name: str, layer: int, n_layers: int) -> None:
+    """Raise SslError where the model has no such layer."""
+    if layer > n_layers:
+        raise SslError(f"{name} has layers 0 to {n_layers}, not {layer}")
+
+
+def weights_digest(model: nn.Module) -> str:
+    """12 hex characters over all weights that are used, by name; independent of the file's form."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,295 @@
+"""Output projection and loss in one pass over chunks of positions; the logits are never kept.
+
+The idea is that of Liger-Kernel's fused linear cross-entropy and of cut cross-entropy
+(arXiv 2411.09009): a chunk's logits are computed, turned *in place* into their own gradient,
+multiplied into the gradients of hidden states and weights, and overwritten by the next chunk.
+
+Which loss it is this module doesn't know. `losses.py` writes every loss as a linear function of
+the `Statistics` of a position, so its derivative by them is a constant, the `Weights`, known before
+any logit is. With it the gradient of a position's logits is (one term per statistic)
+
+    w_full softmax(z) + w_units softmax(z^s) + w_tempered/T softmax(z^s/T)
+    + w_target e_y + w_unit_target e_y' + w_text_sum 1_text + w_unit_sum 1_units
+    + w_neighbours sum_i q_i e_i
+
+Positions without weight are not projected; those whose weights touch the units alone are
+projected to the units alone.
+
+Precision: logits and statistics in float32 or better. In half precision the gradient of the logits
+enters its two products scaled to the half-precision range, whatever 1/tokens or the loss scale
+are, and both gradients are summed in float32 until `backward` has applied the loss scale.
+"""
+
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sld_user_dir.losses.objective import Objective
+from sld_user_dir.losses.positions import Layout, Rows
+from sld_user_dir.losses.statistics import Components, Denominators, Statistics, components, total_loss
+
+# Positions at a time; at V = 56,000 their logits take 82 MiB in float32 on a CPU, where more were hardly
+# faster. On a GPU each chunk also reads and writes the whole gradient of the weight, which takes as long
+# as the products of some 760 positions (V d 12 bytes at 1.5 TB/s, 2 V d flop a position at 190 Tflop/s).
+# That figure is calculated, not measured.
+CPU_CHUNK_SIZE, CHUNK_SIZE = 384, 2048
+CPU_PRODUCT_BLOCK = 512  # ids; MKL needs 1.45 times as long for the product with 56,000 x 1,024 at once
+BLOCK_LOGITS = 2**20  # logits that a CPU's thread works on at a time, so that they stay in cache
+HALF = (torch.float16, torch.bfloat16)
+HALF_BLOCK = 2**13  # rows of the weight gradient that a half-precision product makes at a time
+
+
+def fused_loss(
+    features: Tensor,
+    weight: Tensor,
+    rows: Rows,
+    objective: Objective,
+    layout: Layout,
+    denominators: Denominators,
+    chunk_size: Optional[int] = None,
+) -> Tuple[Tensor, Components, Tensor]:
+    """The loss of `losses.plain_loss(features @ weight.T, ...)`, with the same results.
+
+    features: (B, L, d) hidden states; weight: (V, d) output matrix, tied or not. Under autocast
+    the products run in its dtype. Gradients are computed in the forward pass, and not at all
+    where none is wanted; so `backward` may run only once.
+    """
+    dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
+    origin = torch.zeros(len(Statistics._fields), len(rows.position), dtype=dtype)
+    origin = origin.to(features.device).requires_grad_()
+    with torch.enable_grad():
+        parts = components(Statistics(*origin), rows, objective, layout)
+        constant = total_loss(parts, objective, denominators)
+        (slope,) = torch.autograd.grad(constant, origin, materialize_grads=True)
+    plan = Plan(
+        rows=rows,
+        slope=slope,
+        unit_offset=layout.unit_offset,
+        temperature=objective.temperature,
+        chunk_size=chunk_size,
+        gradients=torch.is_grad_enabled(),
+    )
+    flat = features.reshape(-1, features.size(-1))
+    linear, stats, correct = _ProjectedLoss.apply(flat, weight, plan)
+    parts = components(Statistics(*stats), rows, objective, layout)
+    return linear + constant.detach(), parts, correct
+
+
+class Plan(NamedTuple):
+    """What `_ProjectedLoss` needs besides its two differentiable inputs."""
+
+    rows: Rows
+    slope: Tensor  # (8, n): d loss / d statistic
+    unit_offset: int
+    temperature: float
+    chunk_size: Optional[int]
+    gradients: bool
+
+
+class _ProjectedLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, plan: Plan) -> Tuple[Tensor, ...]:
+        ctx.inputs = (features.dtype, weight.dtype)
+        device = features.device.type
+        if torch.is_autocast_enabled(device) and features.dtype != torch.float64:
+            dtype = torch.get_autocast_dtype(device)
+            features, weight = features.to(dtype), weight.to(dtype)
+        wanted = [plan.gradients and needed for needed in ctx.needs_input_grad[:2]]
+        with torch.autocast(device, enabled=False):
+            walk = _Walk(features, weight, plan, *wanted)
+            walk.run()
+        ctx.gradients = (walk.grad_features, walk.grad_weight)
+        ctx.mark_non_differentiable(walk.stats, walk.correct)
+        return (plan.slope * walk.stats).sum(), walk.stats, walk.correct
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> Tuple[Optional[Tensor], ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("the fused loss can run backward only once; use --loss-form plain")
+        if grad.device.type != "cpu" or grad != 1:  # not worth a pass on a CPU, not worth a stall on a GPU
+            for gradient in ctx.gradients:
+                if gradient is not None:
+                    gradient.mul_(grad)
+        scaled = [
+            None if gradient is None else gradient.to(dtype) for gradient, dtype in zip(ctx.gradients, ctx.inputs)
+        ]
+        ctx.gradients = None  # they were scaled in place
+        return (*scaled, None)
+
+
+class _Part:
+    """A range of the joint vocabulary, its text or its units, and room for a chunk's logits in it."""
+
+    def __init__(self, weight: Tensor, grad: Optional[Tensor], first: int, end: int, chunk_size: int) -> None:
+        self.first, self.size = first, end - first
+        self.weight = weight[first:end]  # (size, d)
+        self.grad = None if grad is None else grad[first:end]
+        # one for all chunks: fresh memory costs page faults
+        self.buffer = weight.new_empty(chunk_size * self.size)
+
+    def project(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """inputs @ weight.T, (c, size), of type `dtype`; valid until the next call."""
+        logits = self.buffer[: len(inputs) * self.size].view(len(inputs), self.size)
+        block = CPU_PRODUCT_BLOCK if inputs.device.type == "cpu" else self.size
+        for some, columns in zip(self.weight.split(block), logits.split(block, dim=1)):
+            torch.mm(inputs, some.t(), out=columns)
+        return logits.to(dtype)
+
+    def locate(self, ids: Tensor) -> Tuple[Tensor, Tensor]:
+        """Columns of the ids (c, 1), and whether they lie in this part; if not, the column is any."""
+        columns = ids - self.first
+        return columns.clamp(0, self.size - 1), (columns >= 0) & (columns < self.size)
+
+
+class _Peak(NamedTuple):
+    """A statistic that is a sum over few logits of a row: sum_i masses_i logits[columns_i]."""
+
+    statistic: str
+    logits: Tensor  # (c, size)
+    columns: Tensor  # (c, m)
+    masses: Tensor  # (c, m)
+
+
+class _Walk:
+    """One pass over the chunks of positions; fills `stats`, `correct` and the gradients."""
+
+    def __init__(self, features: Tensor, weight: Tensor, plan: Plan, want_features: bool, want_weight: bool) -> None:
+        self.features, self.plan = features, plan
+        self.wanted = want_features or want_weight
+        self.grad_features = self.grad_weight = None
+        if want_features:
+            self.grad_features = torch.zeros_like(features, dtype=plan.slope.dtype)
+        if want_weight:
+            self.grad_weight = torch.zeros_like(weight, dtype=plan.slope.dtype)
+        self.stats = torch.zeros_like(plan.slope)
+        self.correct = torch.zeros_like(plan.rows.text)
+        self.used = Statistics(*(plan.slope != 0).any(1).tolist())
+        self.on_cpu = features.device.type == "cpu"
+        size = plan.chunk_size or (CPU_CHUNK_SIZE if self.on_cpu else CHUNK_SIZE)
+        self.chunk_size = max(1, min(size, plan.slope.size(1)))
+        self.units = _Part(weight, self.grad_weight, plan.unit_offset, len(weight), self.chunk_size)
+        self.text = _Part(weight, self.grad_weight, 0, plan.unit_offset, self.chunk_size)
+
+    def run(self) -> None:
+        slope, unit = Statistics(*self.plan.slope), self.plan.rows.unit
+        full = (slope.full != 0) | ((slope.target != 0) & ~unit)
+        some = (self.plan.slope != 0).any(0)
+        for chosen, parts in ((full, [self.units, self.text]), (some & ~full, [self.units])):
+            for chunk in chosen.nonzero().squeeze(1).split(self.chunk_size):
+                if len(chunk):
+                    self._chunk(chunk, parts)
+
+    def _chunk(self, chunk: Tensor, parts: Sequence[_Part]) -> None:
+        """Walk over the rows of indices `chunk` (c,), projected to `parts`: the units, or units and text."""
+        position = self.plan.rows.position[chunk]
+        inputs = self.features[position]  # (c, d)
+        logits = [part.project(inputs, self.stats.dtype) for part in parts]
+        slope = self.plan.slope[:, chunk, None]  # (8, c, 1)
+        stats = torch.zeros_like(slope)
+        peaks = self._peaks(chunk, parts, logits)
+        for peak in peaks:
+            picked = peak.logits.gather(1, peak.columns).mul_(peak.masses)
+            getattr(Statistics(*stats), peak.statistic).add_(picked.sum(1, keepdim=True))
+        block = len(chunk)
+        if self.on_cpu:
+            block = max(1, BLOCK_LOGITS * torch.get_num_threads() // sum(part.size for part in parts))
+        tops = [
+            self._softmaxes([z[i : i + block] for z in logits], slope[:, i : i + block], stats[:, i : i + block])
+            for i in range(0, len(chunk), block)
+        ]
+        self.correct[chunk] = (Statistics(*stats).target >= torch.cat(tops)).squeeze(1)
+        self.stats[:, chunk] = stats.squeeze(2)
+        if self.wanted:
+            for peak in peaks:
+                peak.logits.scatter_add_(1, peak.columns, getattr(Statistics(*slope), peak.statistic) * peak.masses)
+            self.accumulate(logits, parts, inputs, position, slope)
+
+    def _peaks(self, chunk: Tensor, parts: Sequence[_Part], logits: Sequence[Tensor]) -> List[_Peak]:
+        """The terms of single logits; the target counts in the part where it lies."""
+        rows, units = self.plan.rows, logits[0]
+        peaks = []
+        for part, z in zip(parts, logits):
+            columns, inside = part.locate(rows.target[chunk, None])
+            peaks.append(_Peak("target", z, columns, inside.to(z.dtype)))
+        columns, inside = self.units.locate(rows.unit_target[chunk, None])
+        peaks.append(_Peak("unit_target", units, columns, inside.to(units.dtype)))
+        if self.used.neighbours and rows.neighbours is not None and rows.masses is not None:
+            columns = rows.neighbours[chunk] - self.units.first
+            peaks.append(_Peak("neighbours", units, columns, rows.masses[chunk].to(units.dtype)))
+        return peaks
+
+    def _softmaxes(self, logits: Sequence[Tensor], slopes: Tensor, stats: Tensor) -> Tensor:
+        """Statistics and gradient of the terms that touch every logit (b, size) of a part.
+
+        Fills in `stats` (8, b, 1); the logits become the gradient, but for the peaks. Returns their
+        maximum (b, 1).
+
+        On each part the softmax over everything is the part's own softmax, times the part's share of
+        the probability. So one softmax serves both, and the one over the units is exact however
+        improbable they are.
+        """
+        units, text = logits[0], logits[1] if len(logits) > 1 else None
+        slope, found, temperature = Statistics(*slopes), Statistics(*stats), self.plan.temperature
+        if self.used.unit_sum:
+            found.unit_sum.copy_(units.sum(1, keepdim=True))
+        if self.used.text_sum and text is not None:
+            found.text_sum.copy_(text.sum(1, keepdim=True))
+        tempered = None
+        if self.used.tempered and temperature != 1:
+            tempered = units / temperature
+            found.tempered.copy_(softmax_(tempered)[1])
+        top, lse_units = softmax_(units)
+        found.units.copy_(lse_units)
+        of_units = slope.units
+        if temperature == 1:
+            found.tempered.copy_(lse_units)
+            of_units = of_units + slope.tempered
+        if text is not None:
+            top_text, lse_text = softmax_(text)
+            top = torch.maximum(top, top_text)
+            found.full.copy_(torch.logaddexp(lse_units, lse_text))
+            of_units = of_units + slope.full * torch.sigmoid(lse_units - lse_text)
+            text *= slope.full * torch.sigmoid(lse_text - lse_units)
+            if self.used.text_sum:
+                text += slope.text_sum
+        units *= of_units
+        if tempered is not None:
+            units += tempered.mul_(slope.tempered / temperature)
+        if self.used.unit_sum:
+            units += slope.unit_sum
+        return top
+
+    def accumulate(
+        self, gradients: Sequence[Tensor], parts: Sequence[_Part], inputs: Tensor, position: Tensor, slope: Tensor
+    ) -> None:
+        """Multiply the gradients (c, size) of the parts' logits into those of features and weight."""
+        rescale = None
+        if inputs.dtype in HALF:
+            # Rows of L1 norm <= 2^10, inputs divided by the number of rows: neither product can
+            # leave the range of float16 while |weight| and |inputs| stay below 64.
+            mass = Statistics(*slope.abs())
+            rescale = (mass.full + mass.units + mass.tempered).amax() / 2**9
+            gradients = [(gradient / rescale).to(inputs.dtype) for gradient in gradients]
+            inputs = inputs / len(inputs)
+        if self.grad_features is not None:
+            products = [(gradient @ part.weight).to(self.stats.dtype) for gradient, part in zip(gradients, parts)]
+            product = sum(products[1:], start=products[0])
+            self.grad_features[position] = product if rescale is None else product * rescale
+        for gradient, part in zip(gradients, parts):
+            if part.grad is None:
+                continue
+            if rescale is None:
+                part.grad.addmm_(gradient.t(), inputs)
+                continue
+            for some, columns in zip(part.grad.split(HALF_BLOCK), gradient.split(HALF_BLOCK, dim=1)):
+                some += (columns.t() @ inputs).to(some.dtype) * (rescale * len(inputs))
+
+
+def softmax_(z: Tensor) -> Tuple[Tensor, Tensor]:
+    """z (b, k) becomes its softmax, in place; returns its maximum and its logsumexp, both (b, 1)."""
+    top = z.amax(1, keepdim=True)
+    torch.softmax(z, 1, out=z)
+    return top, top - z.amax(1, keepdim=True).log_()  # the greatest probability is exp(top - logsumexp)

@@ -1,0 +1,279 @@
+"""The audio manifest: which recordings, where, how long, and what is said in them.
+
+Our own form is a UTF-8 TSV table, paths relative to the root::
+
+    # format: "audio-manifest/1"
+    # root: "/corpora/LibriSpeech"
+    id<TAB>path<TAB>n_samples<TAB>sample_rate<TAB>text<TAB>speaker<TAB>speed[<TAB>…kept]
+
+A relative root counts from the manifest's folder. fairseq's form is read and written too: the
+root on the first line, then `path<TAB>samples`, with the transcripts in `.wrd` or `.ltr` beside.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Iterable, Optional, Sequence, TypeVar, Union
+
+from sld_user_dir.files import atomic_path
+
+FORMAT = "audio-manifest/1"
+COLUMNS = ("id", "path", "n_samples", "sample_rate", "text", "speaker", "speed")
+REQUIRED = ("id", "path")
+PathLike = Union[str, Path]
+Item = TypeVar("Item")
+
+
+class AudioManifestError(ValueError):
+    """Bad input, as `FILE:LINE: what is wrong; remedy`."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One row. `n_samples` and `sample_rate` are the file's own, before any change of speed."""
+
+    id: str
+    path: Path
+    n_samples: Optional[int] = None
+    sample_rate: Optional[int] = None
+    text: str = ""
+    speaker: str = ""
+    speed: float = 1.0
+    fields: dict[str, str] = field(default_factory=dict)
+    """further columns, carried into the unit manifest"""
+
+    @property
+    def seconds(self) -> Optional[float]:
+        """Duration as it will be heard, or None where the manifest does not tell."""
+        if self.n_samples is None or not self.sample_rate:
+            return None
+        return self.n_samples / self.sample_rate / self.speed
+
+
+def with_speeds(recordings: Iterable[Recording], speeds: Iterable[float]) -> list[Recording]:
+    """Each recording at each speed; changed ones are named as Kaldi does: `sp0.9-ID`.
+
+    The speaker gets the prefix too: at another speed it is another voice.
+    """
+    changed = []
+    for speed in speeds:
+        for one in recordings:
+            mark = "" if speed == 1.0 else f"sp{speed:g}-"
+            speaker = mark + one.speaker if one.speaker else ""
+            changed.append(replace(one, id=mark + one.id, speaker=speaker, speed=speed))
+    return changed
+
+
+def draw_share(items: Sequence[Item], share: float, seed: int = 0) -> list[Item]:
+    """A random share of recordings or rows, rounded up, in their order; the same for the same number of them.
+
+    Raises:
+        ValueError: the share is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"a share is above 0 and at most 1, not {share:g}")
+    kept = random.Random(seed).sample(range(len(items)), math.ceil(share * len(items)))
+    return [items[i] for i in sorted(kept)]
+
+
+def read_audio_manifest(path: PathLike, sample_rate: Optional[int] = None) -> list[Recording]:
+    """Read either form; paths come back absolute.
+
+    Args:
+        sample_rate: of the files that a fairseq manifest lists, which does not tell it.
+
+    Raises:
+        AudioManifestError: names file, line and remedy.
+    """
+    path = Path(path)
+    lines = _lines(path)
+    if not lines:
+        raise AudioManifestError(f"{path}: empty; make one with scripts/make_audio_manifest.py")
+    own = lines[0].startswith("#") or "\t" in lines[0]
+    recordings = _read_table(path, lines) if own else _read_fairseq(path, lines, sample_rate)
+    _check_ids(path, recordings)
+    return recordings
+
+
+def write_audio_manifest(
+    path: PathLike, recordings: Iterable[Recording], root: PathLike, extra: Optional[list[str]] = None
+) -> None:
+    """Write our own form atomically; files outside `root` keep their absolute paths.
+
+    Args:
+        extra: further columns; by default all that the recordings have, sorted.
+    """
+    path, root = Path(path), Path(root)
+    rows = list(recordings)
+    if extra is None:
+        extra = sorted({name for row in rows for name in row.fields})
+    with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
+        out.write(f"# format: {json.dumps(FORMAT)}\n")
+        out.write(f"# root: {json.dumps(str(root), ensure_ascii=False)}\n")
+        out.write("\t".join([*COLUMNS, *extra]) + "\n")
+        absolute = _absolute_root(path, root)
+        for row in rows:
+            out.write(_format_row(row, absolute, extra) + "\n")
+
+
+def write_fairseq_tsv(path: PathLike, recordings: Iterable[Recording], root: PathLike) -> None:
+    """Write fairseq's form: `X.tsv`, and `X.wrd` and `X.ltr` line by line beside it.
+
+    Raises:
+        AudioManifestError: a changed speed or an unknown length, which that form cannot hold.
+    """
+    path, root, rows = Path(path), Path(root), list(recordings)
+    for row in rows:
+        if row.speed != 1.0 or row.n_samples is None:
+            raise AudioManifestError(
+                f"{row.id}: fairseq's manifest holds no speed and wants a length; write our own form"
+            )
+    texts = {
+        ".tsv": [str(root), *(f"{_relative(r.path, root)}\t{r.n_samples}" for r in rows)],
+        ".wrd": [r.text for r in rows],
+        ".ltr": [" ".join(r.text.replace(" ", "|")) + " |" for r in rows],
+    }
+    for suffix, lines in texts.items():
+        with atomic_path(path.with_suffix(suffix)) as aside:
+            aside.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def letters_to_words(line: str) -> str:
+    """fairseq's `.ltr` line to words: `T W O | S I X |` -> `TWO SIX`."""
+    return " ".join("".join(line.split()).replace("|", " ").split())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise AudioManifestError(f"{path}: {error.strerror}; check the path") from error
+    try:
+        return data.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise AudioManifestError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from error
+
+
+def _absolute_root(manifest: Path, root: PathLike) -> Path:
+    return Path(os.path.abspath(manifest.parent / root))
+
+
+def _relative(path: Path, root: Path) -> str:
+    try:
+        return str(path.relative_to(root))
+    except ValueError:
+        return str(path)
+
+
+def _format_row(row: Recording, root: Path, extra: list[str]) -> str:
+    values = [
+        row.id,
+        _relative(row.path, root),
+        "" if row.n_samples is None else str(row.n_samples),
+        "" if row.sample_rate is None else str(row.sample_rate),
+        row.text,
+        row.speaker,
+        f"{row.speed:g}",
+        *(row.fields.get(name, "") for name in extra),
+    ]
+    if any(c in value for value in values for c in "\t\r\n"):
+        raise AudioManifestError(f"{row.id}: a tab or a line break within a value; remove it")
+    return "\t".join(values)
+
+
+def _read_table(path: Path, lines: list[str]) -> list[Recording]:
+    header, first = _header(path, lines)
+    if first >= len(lines):
+        raise AudioManifestError(f"{path}:{first}: no column names; wanted {', '.join(COLUMNS)}")
+    columns = lines[first].split("\t")
+    if len(set(columns)) < len(columns):
+        raise AudioManifestError(f"{path}:{first + 1}: a column twice among {columns}; name each column once")
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise AudioManifestError(
+            f"{path}:{first + 1}: no column {', '.join(missing)} among {columns}; name the columns there"
+        )
+    root = _absolute_root(path, header.get("root", "."))
+    return [
+        _parse_row(f"{path}:{number}", columns, line.split("\t"), root)
+        for number, line in enumerate(lines[first + 1 :], first + 2)
+    ]
+
+
+def _header(path: Path, lines: list[str]) -> tuple[dict[str, str], int]:
+    header: dict[str, str] = {}
+    for number, line in enumerate(lines):
+        if not line.startswith("#"):
+            return header, number
+        key, _, value = line[1:].partition(":")
+        try:
+            header[key.strip()] = json.loads(value)
+        except ValueError:
+            raise AudioManifestError(
+                f"{path}:{number + 1}: header line is not '# key: JSON value'; correct it"
+            ) from None
+    return header, len(lines)
+
+
+def _parse_row(where: str, columns: list[str], values: list[str], root: Path) -> Recording:
+    if len(values) != len(columns):
+        raise AudioManifestError(f"{where}: {len(values)} columns, expected {len(columns)}; separate them by one tab")
+    row = dict(zip(columns, values))
+    try:
+        return Recording(
+            id=row.pop("id"),
+            path=root / row.pop("path"),
+            n_samples=_optional_int(row.pop("n_samples", "")),
+            sample_rate=_optional_int(row.pop("sample_rate", "")),
+            text=row.pop("text", ""),
+            speaker=row.pop("speaker", ""),
+            speed=float(row.pop("speed", "") or 1.0),
+            fields=row,
+        )
+    except ValueError as error:
+        raise AudioManifestError(f"{where}: {error}; n_samples, sample_rate, speed are numbers") from None
+
+
+def _optional_int(text: str) -> Optional[int]:
+    return int(text) if text else None
+
+
+def _read_fairseq(path: Path, lines: list[str], sample_rate: Optional[int]) -> list[Recording]:
+    root, rows = Path(lines[0]), lines[1:]
+    texts = _parallel_texts(path, len(rows))
+    recordings = []
+    for number, (line, text) in enumerate(zip(rows, texts), 2):
+        name, tab, samples = line.partition("\t")
+        if not tab or not samples.strip().isdecimal():
+            raise AudioManifestError(f"{path}:{number}: not 'path<TAB>samples'; see docs/units.md")
+        recordings.append(Recording(str(Path(name).with_suffix("")), root / name, int(samples), sample_rate, text))
+    return recordings
+
+
+def _parallel_texts(path: Path, n_rows: int) -> list[str]:
+    for suffix in (".wrd", ".ltr"):
+        beside = path.with_suffix(suffix)
+        if not beside.exists():
+            continue
+        texts = _lines(beside)
+        if len(texts) != n_rows:
+            raise AudioManifestError(
+                f"{beside}: {len(texts)} lines, {path.name} lists {n_rows} files; make them parallel"
+            )
+        return [letters_to_words(text) for text in texts] if suffix == ".ltr" else texts
+    return [""] * n_rows
+
+
+def _check_ids(path: Path, recordings: list[Recording]) -> None:
+    seen: set[str] = set()
+    for row in recordings:
+        if not row.id or row.id in seen:
+            what = f"duplicate id {row.id!r}" if row.id else "empty id"
+            raise AudioManifestError(f"{path}: {what}; give every recording an id of its own")
+        seen.add(row.id)

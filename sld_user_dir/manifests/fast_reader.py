@@ -1,0 +1,149 @@
+"""A manifest's text to arrays, by the megabyte: what `manifest.read_manifest` does, in bounded memory.
+
+Validation is one and the same: where anything looks wrong here, `Suspicious` sends the caller to
+`read_manifest`, which finds the line and says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
+
+import numpy as np
+
+from sld_user_dir.manifests.unit_manifest import REQUIRED, UnitProvenance, _read_header, _read_provenance
+
+CHUNK_BYTES = 2**21  # of lines that are parsed together
+
+
+class Suspicious(ValueError):
+    """Something that only the slow reader can name, or clear."""
+
+
+class Head(NamedTuple):
+    """What stands above the rows; ``first_line`` is the line number of the first row."""
+
+    header: dict[str, Any]
+    provenance: UnitProvenance
+    columns: list[str]
+    first_line: int
+
+
+class Chunk(NamedTuple):
+    """Some consecutive rows: raw units of all, their number in each row, and the other columns."""
+
+    units: np.ndarray  # (sum N,) int64
+    counts: np.ndarray  # (rows,) int64
+    fields: list[bytes]  # of each row the line without its units, tabs between
+
+
+def parse_chunks(path: Path, digest: Any = None) -> tuple[Head, Iterator[Chunk]]:
+    """The head of a manifest and an iterator over its rows.
+
+    Args:
+        digest: a hashlib object that is fed with every byte of the file.
+
+    Raises:
+        Suspicious: at once or later, anything that `read_manifest` might refuse.
+    """
+    lines = _lines(path, digest or hashlib.sha256())
+    try:
+        top: list[str] = []
+        for line in lines:
+            top.append(line.decode("utf-8").rstrip("\n"))
+            if not line.startswith(b"#"):
+                break
+    except (OSError, UnicodeDecodeError) as error:
+        raise Suspicious(str(error)) from error
+    header, first_line = _read_header(path, top)
+    provenance = _read_provenance(path, header)
+    columns = top[-1].split("\t")
+    if any(name not in columns for name in REQUIRED) or len(set(columns)) < len(columns):
+        raise Suspicious("columns")
+    head = Head(header, provenance, columns, first_line + 1)
+    return head, _chunks(lines, head)
+
+
+def _lines(path: Path, digest: Any) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while lines := stream.readlines(CHUNK_BYTES):
+            text = b"".join(lines)
+            digest.update(text)
+            text.decode("utf-8")
+            yield from lines
+
+
+def _chunks(lines: Iterator[bytes], head: Head) -> Iterator[Chunk]:
+    seen: set[bytes] = set()
+    check = _row_checker(head.columns, seen)
+    durations = head.columns.index("durations") if "durations" in head.columns else None
+    for rows in _batches(lines, check):
+        place = head.columns.index("units")
+        units, counts = parse_rows([row[place] for row in rows])
+        if units.max() >= head.provenance.num_units:
+            raise Suspicious("a unit outside the vocabulary")
+        if head.provenance.collapsed and _has_runs(units, counts):
+            raise Suspicious("runs of a unit")
+        if durations is not None:
+            frames, frame_counts = parse_rows([row[durations] for row in rows])
+            if not np.array_equal(frame_counts, counts) or frames.min() < 1:
+                raise Suspicious("durations")
+        fields = [b"\t".join(row[:place] + row[place + 1 :]) for row in rows]
+        yield Chunk(units, counts, fields)
+
+
+def _has_runs(units: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether a unit follows itself within a row."""
+    same = units[1:] == units[:-1]
+    same[np.cumsum(counts)[:-1] - 1] = False  # the last of a row and the first of the next
+    return bool(same.any())
+
+
+def _row_checker(columns: list[str], seen: set[bytes]) -> Callable[[list[bytes]], None]:
+    """Checks of one row's columns; the numbers are checked by the chunk."""
+    name, text, width = columns.index("id"), columns.index("text"), len(columns)
+
+    def check(row: list[bytes]) -> None:
+        if len(row) != width or not row[name] or row[name] in seen or not row[text].decode().strip():
+            raise Suspicious("a row")
+        seen.add(row[name])
+
+    return check
+
+
+def _batches(lines: Iterable[bytes], check: Callable[[list[bytes]], None]) -> Iterator[list[list[bytes]]]:
+    """Rows split into columns, in lists of about `CHUNK_BYTES`."""
+    rows: list[list[bytes]] = []
+    size = 0
+    try:
+        for line in lines:
+            row = line.rstrip(b"\n").split(b"\t")
+            check(row)
+            rows.append(row)
+            size += len(line)
+            if size >= CHUNK_BYTES:
+                yield rows
+                rows, size = [], 0
+    except UnicodeDecodeError as error:
+        raise Suspicious(str(error)) from error
+    if rows:
+        yield rows
+
+
+def parse_rows(rows: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers int64 (sum N,) of rows like ``b"71 12 57"``, and how many each row has, int64 (rows,).
+
+    Raises:
+        Suspicious: a row without numbers, or anything but digits and spaces.
+    """
+    text = b" ".join(rows)
+    if text.translate(None, b"0123456789 ") or not text.strip():
+        raise Suspicious("not a number")
+    numbers = np.fromstring(text, dtype=np.int64, sep=" ")
+    counts = np.array([row.count(b" ") + 1 for row in rows], dtype=np.int64)
+    if counts.sum() != len(numbers):  # more spaces than needed, or an empty row
+        counts = np.array([len(row.split()) for row in rows], dtype=np.int64)
+    if counts.min() < 1 or numbers.max() > np.iinfo(np.int32).max:
+        raise Suspicious("no number, or a very large one")
+    return numbers, counts

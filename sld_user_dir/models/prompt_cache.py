@@ -1,0 +1,310 @@
+"""A decoder over one batch of prompts: the prompt in one forward pass, then one step a token.
+
+Shapes: B utterances, K beams, H heads, D width of a head, P longest prompt, C width, V outputs.
+
+One tensor of keys and one of values per layer hold an utterance once, for all its beams:
+
+    slot     0 … P-1     P … P+K-1    P+K … P+2K-1   …
+             prompt      token 1      token 2
+                         of beam 0…K-1
+
+Nothing in it ever moves when beams change places. An additive bias (B, 1, K, slots) says which slots a
+beam sees: its prompt, without padding, and the tokens of its own past. Only that bias is reordered; it
+is some thousand times smaller than the keys and values.
+
+fairseq's own incremental state cannot do this: it refuses to take more than one token at a time, and
+holds (and at each step copies) a prompt for each beam.
+"""
+
+from typing import Any, Callable, List, Optional, Union
+
+import torch
+import torch.nn.functional as F
+from fairseq.models import FairseqLanguageModel
+from fairseq.models.transformer import TransformerDecoderBase
+from fairseq.modules import MultiheadAttention
+from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
+from torch import Tensor, nn
+
+from sld_user_dir.models.causal_decoder import LACKING, activate
+from sld_user_dir.models.fixed_linear import FixedLinear
+from sld_user_dir.models.prefix_mask import prefix_mask
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+_FIRST_ROOM = 32
+"""Tokens that the cache has room for at first; it doubles when it is full."""
+
+
+class PromptCache:
+    """Keys and values of a batch for fairseq's Transformer decoders (`supports` tells which).
+
+    Args:
+        model: a fairseq language model; read only, so its weights may change between batches
+        prompts: (B, P) ids, padded on the right
+        lengths: (B,) tokens of each prompt, at least 1
+        beams: K
+        outputs: only the first `outputs` rows of the output matrix are multiplied; None for all
+
+    Attributes:
+        first_logits: (B, V), of the token after each prompt
+    """
+
+    def __init__(
+        self, model: FairseqLanguageModel, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None
+    ):
+        self.decoder: TransformerDecoderBase = model.decoder
+        self.beams, self.outputs, self.lengths = beams, outputs, lengths
+        self.prompt_width, self.steps = prompts.size(1), 0
+        self.layers = list(self.decoder.layers)
+        rows = prompts.size(0) * beams
+        self.products = [_Products(layer, rows) for layer in self.layers]
+        projection = self.decoder.output_projection
+        self.project = FixedLinear(
+            projection.weight[:outputs], None if projection.bias is None else projection.bias[:outputs], rows
+        )
+        self.position_table: Optional[Tensor] = None
+        self.keys: List[Tensor] = []  # of each layer: (B, H, D, slots), the layout that few queries read fastest
+        self.values: List[Tensor] = []  # (B, H, slots, D)
+        self.padding = torch.arange(self.prompt_width, device=prompts.device) >= lengths[:, None]  # (B, P)
+        separator = getattr(self.decoder, "prefix_end", None)
+        self.mask = None if separator is None else prefix_mask(prompts, separator)  # (B, 1, P, P)
+        self.first_logits = self._prefill(prompts)
+        bias = self.keys[0].new_zeros(self.padding.shape).masked_fill_(self.padding, float("-inf"))
+        self.bias = bias[:, None, None].repeat(1, 1, beams, 1)  # (B, 1, K, P)
+        self.bias = F.pad(self.bias, (0, _FIRST_ROOM * beams), value=float("-inf"))  # (B, 1, K, slots)
+
+    @staticmethod
+    def supports(model: FairseqLanguageModel) -> Optional[str]:
+        """None, or why this class cannot take the model's decoder."""
+        decoder = getattr(model, "decoder", None)
+        if not isinstance(decoder, TransformerDecoderBase):
+            return "its decoder is not fairseq's TransformerDecoder"
+        for method in ("forward", "extract_features", "extract_features_scriptable", "output_layer"):
+            if _overrides(decoder, TransformerDecoderBase, method):
+                return f"its decoder overrides {method}"
+        if decoder.adaptive_softmax is not None or not isinstance(decoder.output_projection, nn.Linear):
+            return "its output layer is not one matrix"
+        if decoder.quant_noise is not None or decoder.cross_self_attention:
+            return "quantisation noise or cross+self attention"
+        return next((why for why in map(_unsupported_layer, decoder.layers) if why), None)
+
+    def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
+        """Feed one token a beam.
+
+        Args:
+            tokens: (B, K) ids
+            parents: (B, K) which beam of the step before each beam goes on from
+
+        Returns:
+            (B, K, V) logits of the next token
+        """
+        self._take_slots(parents)
+        x = self._embed(tokens, (self.lengths + self.steps)[:, None])  # (B, K, C)
+        for index in range(len(self.layers)):
+            x = self._layer(index, x, self._attend_step)
+        self.steps += 1
+        return self._output(x)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these utterances only; rows: (B',) indices."""
+        self.lengths, self.bias = self.lengths[rows], self.bias[rows]
+        for index in range(len(self.keys)):  # one at a time: two copies of one layer, not of all
+            self.keys[index] = self.keys[index][rows]
+            self.values[index] = self.values[index][rows]
+
+    # -- attention: (B, H, T, D) queries, already scaled, keys and values to (B, H, T, D) -------------
+
+    def _attend_prompt(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Padding stands on the right: causal attention, or a prefix, keeps it out of the real positions."""
+        self._remember_prompt(k, v)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, is_causal=self.mask is None, scale=1.0)
+
+    def _attend_last(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """From the last token of each prompt only: T is 1 in what is returned."""
+        self._remember_prompt(k, v)
+        q = q.transpose(1, 2)[torch.arange(q.size(0), device=q.device), self.lengths - 1].unsqueeze(2)
+        scores = torch.matmul(q, k.transpose(2, 3)).masked_fill_(self.padding[:, None, None], float("-inf"))
+        return torch.matmul(_softmax(scores), v)
+
+    def _attend_step(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """From one token a beam, to the prompt and all beams' text at once; the bias takes out the others'."""
+        keys, values, stop = self.keys[index], self.values[index], self.slots_used
+        keys[..., stop - self.beams : stop] = k.transpose(2, 3)
+        values[:, :, stop - self.beams : stop] = v
+        scores = torch.matmul(q, keys[..., :stop]).add_(self.bias[..., :stop])  # (B, H, K, slots)
+        return torch.matmul(_softmax(scores), values[:, :, :stop])
+
+    # -- the decoder, as TransformerDecoderBase and its layers do it, without dropout -----------------
+
+    def _prefill(self, prompts: Tensor) -> Tensor:
+        """Run the prompts and return the logits after each, (B, V)."""
+        x = self._embed(prompts, torch.arange(self.prompt_width, device=prompts.device))  # (B, P, C)
+        last = len(self.layers) - 1
+        for index in range(last):
+            x = self._layer(index, x, self._attend_prompt)
+        x = self._layer(last, x, self._attend_last, at=self.lengths - 1)  # (B, 1, C): no other is needed
+        return self._output(x)[:, 0]
+
+    def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """(B, T) ids at positions (B or 1, T), counted from 0, to (B, T, C)."""
+        decoder = self.decoder
+        x = decoder.embed_scale * decoder.embed_tokens(tokens)
+        if decoder.project_in_dim is not None:
+            x = decoder.project_in_dim(x)
+        if decoder.embed_positions is not None:
+            table = self._position_embeddings()
+            x = x + table[positions.clamp(max=table.size(0) - 1)]  # finished rows may run past the end
+        return x if decoder.layernorm_embedding is None else decoder.layernorm_embedding(x)
+
+    def _position_embeddings(self) -> Tensor:
+        """(positions, C): what the module, learned or sinusoidal, adds to a row without padding."""
+        needed = self.prompt_width + self.steps + 1
+        if self.position_table is None or needed > self.position_table.size(0):
+            rows = min(needed + _FIRST_ROOM, self.decoder.max_positions())
+            unpadded = self.lengths.new_full((1, rows), self.decoder.padding_idx + 1)
+            self.position_table = self.decoder.embed_positions(unpadded)[0]
+        return self.position_table
+
+    def _layer(self, index: int, x: Tensor, attend: Attend, at: Optional[Tensor] = None) -> Tensor:
+        """One layer, (B, T, C) to (B, T, C); with `at` (B,), to (B, 1, C) at one position each."""
+        layer, products = self.layers[index], self.products[index]
+        y = layer.self_attn_layer_norm(x) if layer.normalize_before else x
+        q, k, v = (_heads(part, layer.self_attn) for part in products.qkv(y).chunk(3, dim=-1))
+        y = attend(index, q, k, v).transpose(1, 2).flatten(2)  # (B, T, C)
+        if at is not None:
+            x = x[torch.arange(x.size(0), device=x.device), at][:, None]
+        x = x + products.out(y)
+        if not layer.normalize_before:
+            x = layer.self_attn_layer_norm(x)
+        y = layer.final_layer_norm(x) if layer.normalize_before else x
+        x = x + products.fc2(activate(layer.activation_fn, products.fc1(y)))
+        return x if layer.normalize_before else layer.final_layer_norm(x)
+
+    def _output(self, x: Tensor) -> Tensor:
+        decoder = self.decoder
+        if decoder.layer_norm is not None:
+            x = decoder.layer_norm(x)
+        if decoder.project_out_dim is not None:
+            x = decoder.project_out_dim(x)
+        return self.project(x)
+
+    # -- slots --------------------------------------------------------------------------------------
+
+    @property
+    def slots_used(self) -> int:
+        """Slots of the prompt and of the text, this step's tokens included."""
+        return self.prompt_width + (self.steps + 1) * self.beams
+
+    def _remember_prompt(self, k: Tensor, v: Tensor) -> None:
+        room = _FIRST_ROOM * self.beams
+        self.keys.append(F.pad(k.transpose(2, 3), (0, room)))
+        self.values.append(F.pad(v, (0, 0, 0, room)))
+
+    def _take_slots(self, parents: Tensor) -> None:
+        """Every beam inherits what its parent sees, and sees its own slot of this step."""
+        stop = self.slots_used
+        if stop > self.bias.size(3):
+            self._grow(self.steps * self.beams)
+        past = self.bias[..., self.prompt_width : stop - self.beams]  # (B, 1, K, text slots)
+        past.copy_(past.gather(2, parents[:, None, :, None].expand_as(past)))
+        self.bias[..., stop - self.beams : stop].diagonal(dim1=2, dim2=3).zero_()
+
+    def _grow(self, slots: int) -> None:
+        self.bias = F.pad(self.bias, (0, slots), value=float("-inf"))
+        for index in range(len(self.layers)):
+            self.keys[index] = F.pad(self.keys[index], (0, slots))
+            self.values[index] = F.pad(self.values[index], (0, 0, 0, slots))
+
+
+class RecomputedPrompts:
+    """The same interface for any language model, by running the whole sequences again at each step."""
+
+    def __init__(
+        self, model: FairseqLanguageModel, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None
+    ):
+        self.model, self.beams, self.outputs, self.lengths = model, beams, outputs, lengths
+        self.prompts = prompts
+        self.text = prompts.new_empty(prompts.size(0), beams, 0)
+        self.first_logits = self._run(prompts, lengths)
+
+    def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
+        past = self.text.gather(1, parents[..., None].expand(-1, -1, self.text.size(2)))
+        self.text = torch.cat([past, tokens[..., None]], dim=2)  # (B, K, T)
+        steps = self.text.size(2)
+        rows = F.pad(self.prompts, (0, steps), value=self.model.decoder.dictionary.pad())
+        rows = rows.repeat_interleave(self.beams, dim=0)  # (B K, P + T)
+        lengths = self.lengths.repeat_interleave(self.beams)
+        slots = lengths[:, None] + torch.arange(steps, device=rows.device)
+        rows = rows.scatter(1, slots, self.text.flatten(0, 1))
+        return self._run(rows, lengths + steps).unflatten(0, (-1, self.beams))
+
+    def keep(self, rows: Tensor) -> None:
+        self.prompts, self.text, self.lengths = self.prompts[rows], self.text[rows], self.lengths[rows]
+
+    def _run(self, rows: Tensor, lengths: Tensor) -> Tensor:
+        """Log-probabilities, which serve as logits, after the last token of each row: (rows, V)."""
+        # finished rows may run past the end, which some models put at infinity
+        longest = int(min(int(lengths.max()), self.model.max_positions()))
+        lengths = lengths.clamp(max=longest)
+        dictionary = self.model.decoder.dictionary
+        # what stands behind a row does not reach it; as padding it would make fairseq build masks
+        rows = rows[:, :longest]
+        rows = rows.masked_fill(rows.eq(dictionary.pad()), dictionary.eos())
+        log_probs = self.model.get_normalized_probs(self.model(rows), log_probs=True, sample=None)
+        return log_probs[torch.arange(rows.size(0), device=rows.device), lengths - 1, : self.outputs]
+
+
+def start_cache(
+    model: FairseqLanguageModel, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None
+) -> Union[PromptCache, RecomputedPrompts]:
+    """A `PromptCache`, or `RecomputedPrompts` where the model is of another kind."""
+    kind = RecomputedPrompts if PromptCache.supports(model) else PromptCache
+    return kind(model, prompts, lengths, beams, outputs)
+
+
+def _overrides(module: nn.Module, base: type, method: str) -> bool:
+    """Whether a class computes something else than fairseq's; our own fast paths say that they don't."""
+    own = getattr(type(module), method)
+    return own is not getattr(base, method) and not getattr(own, "computes_as_stock", False)
+
+
+def _unsupported_layer(layer: nn.Module) -> Optional[str]:
+    """None, or what in the layer `PromptCache._layer` does not do."""
+    attention = getattr(layer, "self_attn", None)
+    if not isinstance(layer, TransformerDecoderLayerBase) or _overrides(layer, TransformerDecoderLayerBase, "forward"):
+        return f"a layer is {type(layer).__name__}, not fairseq's TransformerDecoderLayer"
+    if not isinstance(attention, MultiheadAttention) or _overrides(attention, MultiheadAttention, "forward"):
+        return f"self-attention is {type(attention).__name__}, not fairseq's MultiheadAttention"
+    if attention.bias_k is not None or attention.add_zero_attn or getattr(attention, "use_xformers", False):
+        return "extra keys in, or xformers', self-attention"
+    linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, layer.fc1, layer.fc2)
+    if not all(type(module) is nn.Linear for module in linear):
+        return "its linear layers are quantised"
+    return next((f"layers have {name}" for name in LACKING if getattr(layer, name, None) is not None), None)
+
+
+class _Products:
+    """The matrix products of a layer; queries, keys and values in one, queries scaled already."""
+
+    def __init__(self, layer: Any, rows: int):
+        attention = layer.self_attn
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        scales = (attention.scaling, 1.0, 1.0)
+        weight = torch.cat([p.weight * scale for p, scale in zip(projections, scales)])  # (3C, C)
+        biases = [p.weight.new_zeros(p.out_features) if p.bias is None else p.bias for p in projections]
+        bias = torch.cat([b * scale for b, scale in zip(biases, scales)])
+        self.qkv = FixedLinear(weight, bias, rows)
+        self.out, self.fc1, self.fc2 = (
+            FixedLinear(linear.weight, linear.bias, rows) for linear in (attention.out_proj, layer.fc1, layer.fc2)
+        )
+
+
+def _heads(x: Tensor, attention: MultiheadAttention) -> Tensor:
+    """(B, T, C) to (B, H, T, D)."""
+    return x.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """In float32 at least, as fairseq does."""
+    return torch.softmax(scores.float() if scores.dtype.itemsize < 4 else scores, dim=-1).to(scores.dtype)

@@ -1,0 +1,111 @@
+"""Audio -> unit manifest, directly: features exist only in memory, a window at a time."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterable, Iterator, Optional, Union
+
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.unit_sequences import assign_joined, deduplicate, provenance
+from sld_user_dir.features.front_end import FrontEnd
+from sld_user_dir.features.waveform import FloatArray, PathLike
+from sld_user_dir.files import atomic_path
+from sld_user_dir.manifests.audio_manifest import Recording
+from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
+from sld_user_dir.pipeline.audio_scan import Rejected, rejected_path, write_rejected
+from sld_user_dir.pipeline.stream import Framed, StreamConfig, speaker_stats, stream_frames
+
+logger = logging.getLogger(__name__)
+PROGRESS_EVERY = 1000  # recordings
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the recordings."""
+
+    written: int
+    rejected: int
+
+
+def extract_units(
+    recordings: list[Recording],
+    front_end: FrontEnd,
+    kmeans: KMeans,
+    out: PathLike,
+    *,
+    deduplicated: bool = False,
+    header: Optional[dict[str, object]] = None,
+    stream: Optional[StreamConfig] = None,
+    all_recordings: Optional[list[Recording]] = None,
+) -> Counts:
+    """Write the unit manifest `out`, and `out` with `.rejected.tsv` naming what is missing in it.
+
+    Args:
+        header: further header lines of the manifest (license, attribution, ...).
+        all_recordings: the corpus that these are a part of, for the statistics of speakers.
+
+    Raises:
+        KMeansError: the centroids belong to other features.
+    """
+    out, stream = Path(out), stream or StreamConfig()
+    made_by = provenance(front_end, kmeans, deduplicated)
+    stats = None
+    if front_end.wants_speakers:
+        speakers = {one.speaker for one in recordings}
+        corpus = all_recordings if all_recordings is not None else recordings
+        stats = speaker_stats((r for r in corpus if r.speaker in speakers), front_end, stream)
+    rejected: list[Rejected] = []
+    transcribed = _with_text(recordings, rejected)
+    framed = stream_frames(transcribed, front_end, stream, stats)
+    utterances = _utterances(kmeans, _keep(framed, rejected), deduplicated, front_end.on_gpu)
+    with atomic_path(out) as aside:
+        written = write_manifest(aside, _progress(utterances, len(recordings)), made_by, header)
+        place = {one.id: i for i, one in enumerate(recordings)}
+        rejected.sort(key=lambda one: place[one.id])
+        write_rejected(rejected_path(out), rejected)  # before the manifest appears
+    if rejected:
+        logger.warning("%d of %d recordings left out, named in %s", len(rejected), len(recordings), rejected_path(out))
+    return Counts(written, len(rejected))
+
+
+def _with_text(recordings: Iterable[Recording], rejected: list[Rejected]) -> Iterator[Recording]:
+    """A unit manifest holds transcribed speech only."""
+    for one in recordings:
+        if one.text.strip():
+            yield one
+        else:
+            rejected.append(Rejected(one.id, one.path, "no transcript"))
+
+
+def _keep(stream: Iterable[Union[Framed, Rejected]], rejected: list[Rejected]) -> Iterator[Framed]:
+    for one in stream:
+        if isinstance(one, Rejected):
+            rejected.append(one)
+        else:
+            yield one
+
+
+def _utterances(kmeans: KMeans, stream: Iterator[Framed], deduplicated: bool, on_gpu: bool) -> Iterator[Utterance]:
+    waiting: list[Recording] = []  # whose units are still in the block being filled
+
+    def frames() -> Iterator[FloatArray]:
+        for one in stream:
+            waiting.append(one.recording)
+            yield one.frames
+
+    for units in assign_joined(kmeans, frames(), on_gpu=on_gpu):
+        recording, durations = waiting.pop(0), None
+        if deduplicated:
+            units, durations = deduplicate(units)
+        fields = {"speaker": recording.speaker, "n_samples": str(recording.n_samples or "")}
+        fields.update(recording.fields)
+        yield Utterance(recording.id, units, recording.text, durations, fields)
+
+
+def _progress(utterances: Iterator[Utterance], total: int) -> Iterator[Utterance]:
+    for done, one in enumerate(utterances, 1):
+        if done % PROGRESS_EVERY == 0:
+            logger.info("%d of %d recordings have units", done, total)
+        yield one

@@ -1,0 +1,205 @@
+"""Audio -> k-means: a sample of frames within a memory bound, training, quality report."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Iterable, Optional
+
+import psutil
+
+from sld_user_dir.clustering.kmeans import TOLERANCE, KMeans
+from sld_user_dir.clustering.quality import fit_report
+from sld_user_dir.clustering.sample import (
+    MAX_FRAMES_A_UNIT,
+    FrameSample,
+    merge_file,
+    plan_memory,
+    save_sample,
+    stable_random,
+)
+from sld_user_dir.features.front_end import FeatureConfig, FrontEnd, build_front_end
+from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
+from sld_user_dir.pipeline.audio_scan import Rejected, read_rejected, rejected_path, write_rejected
+from sld_user_dir.pipeline.shards import Job, file_sha256, shard_of
+from sld_user_dir.pipeline.stream import StreamConfig, speaker_stats, stream_bytes, stream_frames
+
+logger = logging.getLogger(__name__)
+
+HELD_OUT_SHARE = 0.05  # of the recordings, at least one
+HELD_OUT_FRAMES = 20_000
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the centroids are learnt."""
+
+    num_units: int = 500
+    """K, the number of units"""
+    seed: int = 0
+    """decides the sample and the start"""
+    start: str = "kmeans++"
+    """`kmeans++`, `afk-mc2` (faster for thousands of units) or `random`"""
+    max_iterations: int = 100
+    """Lloyd iterations at most; it stops by itself when the fit no longer improves"""
+    tolerance: float = TOLERANCE
+    """stop when five iterations lower the inertia by less than this share"""
+    memory_gib: float = 4.0
+    """the process stays within this: the sample of frames is made as large as fits"""
+    max_frames: Optional[int] = None
+    """frames to learn from at most; by default 256 for each unit"""
+    oversample: float = 8.0
+    """frames computed for each that is sampled: recordings are drawn until there are so many"""
+    device: str = "auto"
+    """`cpu`, `gpu` (an error where there is none), `auto` (all GPUs where there are any)"""
+
+    @property
+    def wanted_frames(self) -> int:
+        return self.max_frames or MAX_FRAMES_A_UNIT * self.num_units
+
+
+@dataclass(frozen=True)
+class TrainJob(Job):
+    """Audio manifest -> k-means file. Shards hold samples of frames; merging them trains."""
+
+    audio: Path
+    features: FeatureConfig
+    train: TrainConfig = field(default_factory=TrainConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+
+    def inputs(self) -> dict[str, Any]:
+        return {
+            "stage": "k-means",
+            "audio": file_sha256(self.audio),
+            "features": self.features.to_dict(),
+            "train": asdict(self.train),
+            "stream": asdict(self.stream),
+        }
+
+    def write_shard(self, index: int, path: Path) -> None:
+        front_end = build_front_end(self.features, self.train.device, self.stream.batch_seconds)
+        recordings = read_audio_manifest(self.audio)
+        held_out, train = choose_recordings(recordings, front_end, self.train)
+        samples = self._empty_samples(front_end, recordings)
+        rejected: list[Rejected] = []
+        for name, chosen in (("held_out", held_out), ("train", train)):
+            mine = list(shard_of(chosen, index, self.n_shards))
+            rejected += sample_frames(mine, recordings, front_end, samples[name], self.stream)
+        write_rejected(rejected_path(path), rejected)  # before the shard appears
+        save_sample(path.with_suffix(".npz"), **samples)
+
+    def merge(self, paths: list[Path]) -> None:
+        front_end = build_front_end(self.features, self.train.device, self.stream.batch_seconds)
+        recordings = read_audio_manifest(self.audio)
+        samples = self._empty_samples(front_end, recordings)
+        for path in paths:
+            merge_file(path, **samples)
+        self._write_rejected(paths, recordings)
+        frames, held_out = samples["train"].finish()[1], samples["held_out"].finish()[1]
+        config = self.train
+        kmeans = KMeans.fit(
+            frames,
+            config.num_units,
+            seed=config.seed,
+            start=config.start,
+            max_iterations=config.max_iterations,
+            tolerance=config.tolerance,
+            device=config.device,
+        )
+        metadata = {
+            **kmeans.metadata,
+            "encoder": front_end.encoder,
+            "model_name": front_end.model_name,
+            "features": self.features.to_dict(),
+            "frame_rate_hz": front_end.frame_rate_hz,
+            "quality": fit_report(kmeans, held_out, front_end.frame_rate_hz),
+            "frames_seen": samples["train"].seen,
+        }
+        KMeans(kmeans.centroids, metadata).save(self.out)
+
+    def _write_rejected(self, paths: list[Path], recordings: list[Recording]) -> None:
+        """One table, in the manifest's order, so that it does not depend on the shards."""
+        rejected = [one for path in paths for one in read_rejected(rejected_path(path))]
+        place = {one.id: i for i, one in enumerate(recordings)}
+        table = rejected_path(self.out)
+        write_rejected(table, sorted(rejected, key=lambda one: place[one.id]))
+        if rejected:
+            logger.warning("%d recordings left out, named in %s", len(rejected), table)
+
+    def _empty_samples(self, front_end: FrontEnd, recordings: list[Recording]) -> dict[str, FrameSample]:
+        config, dim = self.train, front_end.dim
+        held_out = HELD_OUT_FRAMES * dim * 20  # float32, and float64 while it is judged
+        program = psutil.Process().memory_info().rss
+        streamed = stream_bytes(recordings, front_end, self.stream)
+        plan = plan_memory(
+            int(config.memory_gib * 2**30), dim, config.num_units, program + streamed + held_out, config.wanted_frames
+        )
+        logger.info("memory: %s (bound %g GiB)", plan, config.memory_gib)
+        return {
+            "train": FrameSample(plan.capacity, dim, config.seed),
+            "held_out": FrameSample(HELD_OUT_FRAMES, dim, config.seed),
+        }
+
+
+def choose_recordings(
+    recordings: list[Recording], front_end: FrontEnd, config: TrainConfig
+) -> tuple[list[Recording], list[Recording]]:
+    """Held-out recordings, and those to learn from: drawn by path, so that copies of a
+    recording at other speeds fall on the same side, until they hold `oversample` times the
+    wanted frames (all, where lengths are unknown).
+
+    Raises:
+        ValueError: fewer than two recordings.
+    """
+    draw = {one.path: stable_random(config.seed, str(one.path.name)).random() for one in recordings}
+    paths = sorted(draw, key=lambda path: (draw[path], str(path)))
+    if len(paths) < 2:
+        raise ValueError("at least two recordings are needed: one is held out for the quality report")
+    held = set(paths[: max(1, round(HELD_OUT_SHARE * len(paths)))])
+    ordered = sorted(recordings, key=lambda one: (draw[one.path], one.id))
+    held_out = _until(HELD_OUT_FRAMES, (o for o in ordered if o.path in held), front_end, config)
+    train = _until(config.wanted_frames, (o for o in ordered if o.path not in held), front_end, config)
+    return held_out, train
+
+
+def _until(wanted: int, ordered: Iterable[Recording], front_end: FrontEnd, config: TrainConfig) -> list[Recording]:
+    chosen, n_frames = [], 0.0
+    for one in ordered:
+        if n_frames >= wanted * config.oversample:
+            break
+        chosen.append(one)
+        n_frames += (one.seconds or 0.0) * front_end.frame_rate_hz
+    return chosen
+
+
+def sample_frames(
+    recordings: list[Recording], corpus: list[Recording], front_end: FrontEnd, sample: FrameSample, stream: StreamConfig
+) -> list[Rejected]:
+    """Offer the frames of `recordings` to `sample`; what could not be used.
+
+    Args:
+        corpus: whose recordings give the statistics of speakers.
+    """
+    stats = None
+    if front_end.wants_speakers:
+        speakers = {one.speaker for one in recordings}
+        stats = speaker_stats((o for o in corpus if o.speaker in speakers), front_end, stream)
+    rejected = []
+    for done, one in enumerate(stream_frames(recordings, front_end, stream, stats), 1):
+        if isinstance(one, Rejected):
+            rejected.append(one)
+        else:
+            sample.add(one.recording.id, one.frames)
+        if done % 1000 == 0:
+            logger.info("frames of %d of %d recordings, %d seen", done, len(recordings), sample.seen)
+    return rejected
+
+
+def peak_memory_bytes() -> Optional[int]:
+    """The most that this process has held, where /proc tells (`ru_maxrss` would survive exec)."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,79 @@
+"""Utterances that a model cannot hold: left out of a training set, or cut, and always listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Iterator, Optional
+
+from sld_user_dir.files import atomic_path
+from sld_user_dir.manifests.unit_manifest import Manifest, Utterance, read_manifest, write_manifest
+from sld_user_dir.vocabulary.joint import JointVocabulary
+
+CHOICES = ("skip", "truncate")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an utterance may be long; counts are tokens of the joint vocabulary."""
+
+    max_tokens: int = 1024
+    """units, separator and text together: the model's positions"""
+    max_text_tokens: Optional[int] = 150
+    """text tokens, without the end of the sentence; None: any number"""
+    too_long: str = "skip"
+    """`skip`: leave the utterance out; `truncate`: cut text, then units, as the authors' program does"""
+
+    def __post_init__(self) -> None:
+        if self.too_long not in CHOICES:
+            raise ValueError(f"too_long is one of {', '.join(CHOICES)}, not {self.too_long!r}")
+        if self.max_tokens < 3 or (self.max_text_tokens is not None and self.max_text_tokens < 1):
+            raise ValueError(f"limits of {self.max_tokens} tokens and {self.max_text_tokens} of text leave no room")
+
+
+@dataclass(frozen=True)
+class TooLong:
+    """One utterance that was too long, with its lengths."""
+
+    id: str
+    units: int
+    text_tokens: int
+
+
+def apply_limits(
+    manifest: Manifest, vocab: JointVocabulary, limits: Limits, too_long: list[TooLong]
+) -> Iterator[Utterance]:
+    """The utterances within the limits; those beyond are appended to `too_long`, and left out or cut."""
+    text_limit = limits.max_tokens if limits.max_text_tokens is None else limits.max_text_tokens
+    for one in manifest:
+        text = vocab.encode_text(one.text)
+        if len(text) <= text_limit and len(one.units) + 1 + len(text) <= limits.max_tokens:
+            yield one
+            continue
+        too_long.append(TooLong(one.id, len(one.units), len(text)))
+        if limits.too_long == "truncate":
+            yield cut(one, text, vocab, limits.max_tokens, text_limit)
+
+
+def cut(one: Utterance, text: list[int], vocab: JointVocabulary, max_tokens: int, max_text: int) -> Utterance:
+    """The first `max_text` text tokens, and as many units as fit with separator and end of sentence."""
+    text = text[: min(max_text, max_tokens - 3)]
+    room = max_tokens - 2 - len(text)
+    durations = None if one.durations is None else one.durations[:room]
+    return replace(one, units=one.units[:room], text=vocab.decode_text(text), durations=durations)
+
+
+def limit_manifest(source: Path, target: Path, vocab: JointVocabulary, limits: Limits) -> tuple[int, list[TooLong]]:
+    """Write the manifest `source` within `limits` as `target`, and `TARGET.too-long.tsv` beside it.
+
+    Returns:
+        utterances written; those that were too long.
+    """
+    manifest, too_long = read_manifest(source), list[TooLong]()
+    written = write_manifest(
+        target, apply_limits(manifest, vocab, limits, too_long), manifest.provenance, manifest.header
+    )
+    with atomic_path(target.with_suffix(".too-long.tsv")) as aside:
+        rows = [f"{one.id}\t{one.units}\t{one.text_tokens}\n" for one in too_long]
+        aside.write_text("id\tunits\ttext_tokens\n" + "".join(rows), encoding="utf-8")
+    return written, too_long

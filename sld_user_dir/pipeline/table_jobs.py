@@ -1,0 +1,109 @@
+"""The stages as sharded jobs: check recordings, extract units. They pickle small: paths, not data."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.unit_sequences import feature_config_of
+from sld_user_dir.features.front_end import build_front_end
+from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
+from sld_user_dir.pipeline.audio_scan import Limits, check, rejected_path, write_rejected
+from sld_user_dir.pipeline.extraction import extract_units
+from sld_user_dir.pipeline.shards import Job, file_sha256, join_tables, shard_of
+from sld_user_dir.pipeline.stream import StreamConfig
+
+logger = logging.getLogger(__name__)
+
+
+class _TableJob(Job):
+    """Shards and output are tables, each with a table of what was left out."""
+
+    def merge(self, paths: list[Path]) -> None:
+        join_tables([rejected_path(path) for path in paths], rejected_path(self.out))
+        join_tables(paths, self.out)
+
+
+@dataclass(frozen=True)
+class CheckJob(_TableJob):
+    """Draft audio manifest -> manifest of the usable recordings, with lengths and rates."""
+
+    draft: Path
+    root: Path
+    limits: Limits = field(default_factory=Limits)
+    workers: int = 4
+
+    def inputs(self) -> dict[str, Any]:
+        return {
+            "stage": "check",
+            "draft": file_sha256(self.draft),
+            "root": str(self.root),
+            "limits": asdict(self.limits),
+        }
+
+    def write_shard(self, index: int, path: Path) -> None:
+        recordings = read_audio_manifest(self.draft)
+        mine = list(shard_of(recordings, index, self.n_shards))
+        good, bad = check(mine, self.limits, self.workers)
+        write_rejected(rejected_path(path), bad)
+        columns = sorted({name for one in recordings for name in one.fields})
+        write_audio_manifest(path, good, self.root, columns)
+
+
+@dataclass(frozen=True)
+class ExtractJob(_TableJob):
+    """Audio manifest and k-means -> unit manifest."""
+
+    audio: Path
+    kmeans: Path
+    features: Optional[str] = None
+    """where the encoder lies now, if not where it lay when the k-means was trained"""
+    device: str = "auto"
+    deduplicated: bool = False
+    header: dict[str, Any] = field(default_factory=dict)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+
+    def inputs(self) -> dict[str, Any]:
+        return {
+            "stage": "extract",
+            "audio": file_sha256(self.audio),
+            "kmeans": file_sha256(self.kmeans),
+            "features": self.features,
+            "deduplicated": self.deduplicated,
+            "header": self.header,
+            "stream": asdict(self.stream),
+        }
+
+    def write_shard(self, index: int, path: Path) -> None:
+        kmeans = KMeans.load(self.kmeans)
+        front_end = build_front_end(feature_config_of(kmeans, self.features), self.device, self.stream.batch_seconds)
+        recordings = read_audio_manifest(self.audio)
+        mine = list(shard_of(recordings, index, self.n_shards))
+        extract_units(
+            mine,
+            front_end,
+            kmeans,
+            path,
+            deduplicated=self.deduplicated,
+            header=self.header,
+            stream=self.stream,
+            all_recordings=recordings,
+        )
+
+
+def parse_header(items: list[str]) -> dict[str, Any]:
+    """Options `license=CC BY-SA 4.0` to header entries; a value that is JSON is taken as JSON."""
+    header: dict[str, Any] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{item!r} is not KEY=VALUE")
+        try:
+            header[key] = json.loads(value)
+        except ValueError:
+            header[key] = value
+    return header

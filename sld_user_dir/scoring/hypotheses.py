@@ -1,0 +1,166 @@
+"""What fairseq-generate wrote, as records in the order of the data set.
+
+fairseq writes batches in order of length, one line a fact: `S-` source, `T-` target, `H-` score and
+tokens, `D-` score and detokenised text, `P-` scores of the positions (base 2), `H-`, `D-`, `P-` once
+for each of the n best. The number after the dash is the row in the data set.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+
+if TYPE_CHECKING:
+    from sld_user_dir.manifests.unit_manifest import Manifest
+
+PathLike = Union[str, Path]
+_LINE = re.compile(r"^([STHDP])-(\d+)(?:\t(.*))?$", re.DOTALL)
+
+
+class HypothesisError(ValueError):
+    """A file of hypotheses that cannot be read: names file, line and remedy."""
+
+
+@dataclass
+class Hypothesis:
+    """One transcript. `text` is the detokenised one (D-) where there is one, else the tokens (H-)."""
+
+    text: str
+    score: Optional[float] = None
+    """Length-normalised log-probability, base 2."""
+    tokens: str = ""
+    positional_scores: List[float] = field(default_factory=list)
+    """Log-probability of each token and of the end symbol, base 2."""
+
+
+@dataclass
+class Record:
+    """One utterance: its reference and its hypotheses, best first."""
+
+    row: int
+    id: str
+    reference: Optional[str] = None
+    source: Optional[str] = None
+    hypotheses: List[Hypothesis] = field(default_factory=list)
+    fields: Dict[str, str] = field(default_factory=dict)
+    """What breakdowns group by: `test_set` (from the file name) and the manifest's other columns."""
+
+    @property
+    def best(self) -> Hypothesis:
+        return self.hypotheses[0]
+
+
+def read_generate(
+    path: PathLike, manifest: "Optional[Manifest]" = None, missing_as_empty: bool = False
+) -> List[Record]:
+    """Records of a `generate-<subset>.txt` (or of fairseq-interactive's output), in order of row.
+
+    With a manifest, rows get their utterance ids, its text as reference (untouched by the dictionary's
+    `<unk>`) and its other columns as `fields`; rows without a hypothesis are an error, or empty hypotheses.
+
+    Raises:
+        HypothesisError: no or doubled hypothesis lines, a malformed line, or rows that the manifest lacks.
+    """
+    records: Dict[int, Record] = {}
+    test_set = re.sub(r"^generate-", "", Path(path).stem)
+    for number, kind, row, value in _generate_lines(path):
+        record = records.setdefault(row, Record(row, str(row), fields={"test_set": test_set}))
+        try:
+            _add_line(record, kind, value)
+        except (ValueError, IndexError) as error:
+            raise HypothesisError(
+                f"{path}:{number}: malformed {kind}-{row} line ({error}); generate the file again"
+            ) from error
+    records = {row: record for row, record in records.items() if record.hypotheses}
+    if not records:
+        raise HypothesisError(f"{path}:1: no H- line; expected fairseq-generate's output without --quiet")
+    if manifest is not None:
+        _join_manifest(path, records, manifest, missing_as_empty)
+    return [record for _, record in sorted(records.items())]
+
+
+def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -> List[Record]:
+    """Records of two text files: parallel lines, or (`keyed`) `id text` lines in any order.
+
+    Raises:
+        HypothesisError: unequal numbers of lines, a doubled id, or an id of one file only.
+    """
+    reference_texts = _read_texts(references, keyed)
+    hypothesis_texts = _read_texts(hypotheses, keyed)
+    if reference_texts.keys() != hypothesis_texts.keys():
+        only = sorted(reference_texts.keys() ^ hypothesis_texts.keys())
+        raise HypothesisError(
+            f"{hypotheses}:{len(hypothesis_texts)}: {len(hypothesis_texts)} hypotheses for {len(reference_texts)} "
+            f"references in {references}, first without a partner: {only[0]}; give both files the same utterances"
+        )
+    test_set = Path(hypotheses).stem
+    return [
+        Record(row, id_, text, hypotheses=[Hypothesis(hypothesis_texts[id_])], fields={"test_set": test_set})
+        for row, (id_, text) in enumerate(reference_texts.items())
+    ]
+
+
+def _generate_lines(path: PathLike) -> Iterator[Tuple[int, str, int, str]]:
+    """(line number, kind, row, rest) of the lines that state a fact; log lines are passed over."""
+    with open(path, encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            match = _LINE.match(line.rstrip("\r\n"))
+            if match:
+                yield number, match[1], int(match[2]), match[3] or ""
+
+
+def _add_line(record: Record, kind: str, value: str) -> None:
+    if kind == "S":
+        record.source = value
+    elif kind == "T":
+        if record.reference is not None:
+            raise ValueError("second reference: two outputs in one file?")
+        record.reference = value
+    elif kind == "H":
+        score, tokens = _score_and_text(value)
+        record.hypotheses.append(Hypothesis(tokens, score, tokens))
+    elif kind == "D":
+        record.hypotheses[-1].text = _score_and_text(value)[1]
+    else:
+        record.hypotheses[-1].positional_scores = [float(score) for score in value.split()]
+
+
+def _score_and_text(value: str) -> Tuple[float, str]:
+    score, _, text = value.partition("\t")
+    return float(score), text
+
+
+def _join_manifest(path: PathLike, records: Dict[int, Record], manifest: "Manifest", missing_as_empty: bool) -> None:
+    missing = [row for row in range(len(manifest)) if row not in records]
+    beyond = [row for row in records if row >= len(manifest)]
+    if beyond or (missing and not missing_as_empty):
+        what = f"row {beyond[0]} is not in" if beyond else f"no hypothesis for {len(missing)} rows ({missing[0]} …) of"
+        raise HypothesisError(
+            f"{path}:1: {what} {manifest.path} ({len(manifest)} rows); give the manifest that was decoded and all of "
+            "its output, or count what was left out as empty hypotheses"
+        )
+    test_set = next(iter(records.values())).fields
+    for row in missing:
+        records[row] = Record(row, "", hypotheses=[Hypothesis("")], fields=dict(test_set))
+    for row, record in records.items():
+        utterance = manifest[row]
+        record.id, record.reference = utterance.id, utterance.text
+        record.fields.update(utterance.fields)
+
+
+def _read_texts(path: PathLike, keyed: bool) -> Dict[str, str]:
+    texts: Dict[str, str] = {}
+    for number, line in enumerate(_text_lines(path), start=1):
+        id_, text = str(number), line
+        if keyed:
+            id_, _, text = line.replace("\t", " ", 1).partition(" ")
+        if id_ in texts:
+            raise HypothesisError(f"{path}:{number}: second text for {id_!r}; remove one")
+        texts[id_] = text
+    return texts
+
+
+def _text_lines(path: PathLike) -> Iterable[str]:
+    with open(path, encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            yield line.rstrip("\r\n")

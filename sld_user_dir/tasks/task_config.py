@@ -1,0 +1,129 @@
+"""Options of ``--task speech_unit_lm``."""
+
+# fairseq reads the field types of this dataclass: no postponed annotations here.
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from omegaconf import II
+
+from sld_user_dir.vocabulary.joint import TASKS
+
+MASKED = ChoiceEnum(["speech", "all"])
+
+
+@dataclass
+class SpeechUnitLMConfig(FairseqDataclass):
+    """Options of ``--task speech_unit_lm``."""
+
+    data: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "data directory with dict.txt, vocab.json and one unit manifest a split (train.tsv, valid.tsv, …)"
+        },
+    )
+    tokens_per_sample: int = field(
+        default=1024, metadata={"help": "longest utterance in tokens: units, separator and text together"}
+    )
+    max_target_positions: Optional[int] = field(
+        default=None, metadata={"help": "positions that the model has (default: --tokens-per-sample)"}
+    )
+    add_bos_token: bool = field(
+        default=False, metadata={"help": "start every sequence with <s>, so that the first unit is predicted too"}
+    )
+    skip_too_long: bool = field(
+        default=False,
+        metadata={
+            "help": "leave utterances out that are longer than the model's positions, counted and "
+            "named in the log, instead of stopping with an error; nothing is ever truncated"
+        },
+    )
+    pack_utterances: bool = field(
+        default=False,
+        metadata={
+            "help": "training batches without padding: all utterances of a batch in one row, each with "
+            "positions from 0 and attention to itself alone; same losses; --max-tokens then counts no "
+            "padding. Needs a joint_lm architecture"
+        },
+    )
+    mixed_lengths: bool = field(
+        default=False,
+        metadata={
+            "help": "training batches of utterances of any length, in random order, instead of similar "
+            "lengths: wasteful unless --pack-utterances removes the padding"
+        },
+    )
+    input_mask_prob: float = field(
+        default=0.0,
+        metadata={
+            "help": "probability of replacing an input token by <mask> in training (targets stay "
+            "as they are); the paper's 'time masking' uses 0.3"
+        },
+    )
+    input_mask_tokens: MASKED = field(  # type: ignore[valid-type]
+        default="speech",
+        metadata={"help": "which input tokens --input-mask-prob may hide: speech units, or all (the authors' program)"},
+    )
+    dedup_prob: float = field(
+        default=0.0,
+        metadata={
+            "help": "augmentation of training units: probability of collapsing runs of the same unit into one, "
+            "drawn anew in every epoch; see --dedup-level and docs/training.md"
+        },
+    )
+    dedup_level: ChoiceEnum(["utterance", "run"]) = field(  # type: ignore[valid-type]
+        default="utterance",
+        metadata={"help": "draw --dedup-prob once for all runs of an utterance, or for each run by itself"},
+    )
+    unit_substitution_prob: float = field(
+        default=0.0,
+        metadata={
+            "help": "augmentation of training units: probability of replacing a unit, as input and as target, by "
+            "another one drawn at random, anew in every epoch (Xie et al. 2017, arXiv 1703.02573)"
+        },
+    )
+    unit_substitution_kmeans: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "k-means .npz of the units: --unit-substitution-prob then draws among the nearest "
+            "centroids instead of all units"
+        },
+    )
+    unit_substitution_neighbours: int = field(
+        default=10, metadata={"help": "how many of the nearest centroids --unit-substitution-kmeans draws among"}
+    )
+    eval_wer: bool = field(
+        default=False,
+        metadata={
+            "help": "decode the validation set and log its word error rate as 'wer' (for --best-checkpoint-metric wer)"
+        },
+    )
+    eval_wer_beam: int = field(default=1, metadata={"help": "beam size of --eval-wer; 1 is greedy decoding"})
+    eval_wer_max_len: int = field(default=200, metadata={"help": "most transcript tokens that --eval-wer decodes"})
+    update_freq: List[int] = II("optimization.update_freq")  # noqa: RUF009
+    # where training goes on from: see checkpoint_check
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
+    continue_once: Optional[str] = II("checkpoint.continue_once")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    checkpoint_suffix: str = II("checkpoint.checkpoint_suffix")
+    seed: int = II("common.seed")
+    task_mix: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "train one model for several tasks, such as asr=1,tts=0.5,slm=0.2: the weights "
+            "are shares of the utterances, each of which gets one task an epoch (docs/mixture.md). "
+            "Needs scripts/build_vocab.py --tasks"
+        },
+    )
+    decode_task: ChoiceEnum(list(TASKS)) = field(  # type: ignore[valid-type]
+        default="asr",
+        metadata={
+            "help": "what a mixture's model is asked for: asr (units to text), tts (text to units), "
+            "slm (continue units), lm (continue text)"
+        },
+    )
+    prompt_fraction: float = field(
+        default=0.5,
+        metadata={"help": "leading fraction of an utterance that fairseq-generate gives to slm and lm as their prompt"},
+    )

@@ -1,0 +1,110 @@
+"""The vocabulary of a data directory, from its train manifest: dict.txt, vocab.json, text model."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Optional, Sequence
+
+from sld_user_dir.files import atomic_path
+from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
+from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
+from sld_user_dir.vocabulary.tokenizers import GPT2_DIR, KINDS, SENTENCEPIECE_FILE, build_text_tokenizer
+
+
+def build_vocabulary(
+    directory: Path,
+    kind: str = "char",
+    text_vocab_size: Optional[int] = None,
+    split: str = "train",
+    tasks: Sequence[str] = (),
+) -> JointVocabulary:
+    """Build and save the joint vocabulary of ``directory``; the same input gives the same bytes.
+
+    Args:
+        kind: text tokenizer: ``char``, ``word``, ``sentencepiece`` or ``gpt2``.
+        text_vocab_size: pieces of a SentencePiece model to train on the transcripts;
+            without it, the model that already lies in the directory is used.
+        split: manifest that the transcripts and the number of units are taken from.
+        tasks: of a mixture (``asr``, ``tts``, ``slm``, ``lm``); none for speech recognition alone.
+
+    Raises:
+        ManifestError: the train manifest is missing or invalid.
+        ValueError: unknown kind or task, a size that the transcripts do not allow, no text model.
+    """
+    check_tasks(tasks)
+    if kind not in KINDS:
+        raise ValueError(f"unknown text tokenizer {kind!r}; choose one of {', '.join(KINDS)}")
+    if text_vocab_size is not None and kind != "sentencepiece":
+        raise ValueError(f"--text-vocab-size belongs to sentencepiece; {kind} has no size to choose")
+    manifest = read_manifest(directory / f"{split}.tsv")
+    texts = _transcripts(manifest)
+    if text_vocab_size is not None:
+        train_sentencepiece(texts, text_vocab_size, directory / SENTENCEPIECE_FILE)
+    tokenizer = build_text_tokenizer(kind, directory)
+    listed = getattr(tokenizer, "vocabulary", None)
+    symbols = listed() if listed else None
+    vocab = JointVocabulary.build(texts, manifest.provenance.num_units, tokenizer, symbols, tasks)
+    vocab.save(directory)
+    return vocab
+
+
+def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
+    """Put the tokenizer of a Hugging Face GPT-2 (a directory, or a name on its hub) into a data directory.
+
+    Raises:
+        ValueError: there is none.
+    """
+    from transformers import GPT2TokenizerFast  # type: ignore[attr-defined]
+
+    try:
+        tokenizer = GPT2TokenizerFast.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{source}: no GPT-2 tokenizer can be loaded from there: {reason}") from error
+    tokenizer.save_pretrained(directory / GPT2_DIR)
+
+
+def train_sentencepiece(texts: Sequence[str], size: int, path: Path) -> None:
+    """Train a unigram model of ``size`` pieces on transcripts, deterministically.
+
+    One thread, every sentence in its order, no normalisation: what a model decodes is
+    what the transcripts spell.
+
+    Raises:
+        ValueError: too many pieces for these transcripts, or fewer than their characters.
+    """
+    import sentencepiece
+
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts), model_writer=model, vocab_size=size,
+            model_type="unigram", character_coverage=1.0, normalization_rule_name="identity",
+            num_threads=1, shuffle_input_sentence=False, input_sentence_size=0,
+            max_sentence_length=1 << 20, minloglevel=2,
+        )  # fmt: skip
+    except (RuntimeError, OSError) as error:
+        reason = str(error).rpartition("] ")[2].strip()  # before it: where in its sources
+        raise ValueError(
+            f"a SentencePiece model of {size} pieces cannot be trained on these {len(texts)} "
+            f"transcripts ({reason}); choose another --text-vocab-size"
+        ) from error
+    with atomic_path(path) as aside:
+        aside.write_bytes(model.getvalue())
+
+
+def _transcripts(manifest: Manifest) -> list[str]:
+    texts = manifest.column("text")
+    if not texts:
+        raise ValueError(f"{manifest.path}: no utterances; a vocabulary needs transcripts")
+    return texts
+
+
+def describe(vocab: JointVocabulary) -> str:
+    """One line on a vocabulary."""
+    tasks = f"tasks {', '.join(vocab.tasks)}, " if vocab.tasks else ""
+    return (
+        f"{len(vocab)} symbols: {vocab.text_end - vocab.text_start} of text ({vocab.tokenizer.name}), "
+        f"{vocab.num_units} units, {tasks}fingerprint {vocab.fingerprint}"
+    )

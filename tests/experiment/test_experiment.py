@@ -1,0 +1,108 @@
+"""The demo: commands, logs, resumption, table and report; the whole of it on a miniature."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from support.miniature import ROOT, make_data
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import demo
+import update_readme
+
+from sld_user_dir.experiment.fairseq_commands import Plan, System, option_list, shown, train_command
+from sld_user_dir.experiment.results import format_table
+from sld_user_dir.experiment.runner import ExperimentError, _prepare, _run
+from sld_user_dir.experiment.training_log import read_curves
+
+LOG = """\
+2026-01-01 00:00:00 | INFO | fairseq_cli.train | {'_name': None, 'common': {'no_progress_bar': False}}
+2026-01-01 00:00:00 | INFO | train_inner | {"epoch": 1, "update": 0.1, "text": "3.0", "num_updates": "50", "wall": "9"}
+2026-01-01 00:00:00 | INFO | valid | {"epoch": 1, "valid_text": "2.5", "valid_wer": "80.0", "valid_num_updates": "50"}
+2026-01-01 00:00:00 | INFO | train_inner | {"epoch": 1, "update": 1, "text": "2.0", "num_updates": "100", "wall": "19"}
+2026-01-01 00:00:00 | INFO | train_inner | {"epoch": 1, "update": 0.1, "text": "2.9", "num_updates": "50", "wall": "29"}
+2026-01-01 00:00:00 | INFO | valid | {"epoch": 1, "valid_text": "1.5", "valid_wer": "60.0", "valid_num_updates": "100"}
+a line cut off by a kill | INFO | valid | {"epoch": 1, "valid_te
+"""
+
+
+def test_options_become_arguments():
+    assert option_list({"lr": 0.1, "eval_wer": True, "bpe": None, "fp16": False}) == ["--lr", "0.1", "--eval-wer"]
+
+
+def test_curves_of_a_resumed_log(tmp_path):
+    path = tmp_path / "train.out"
+    path.write_text(LOG)
+    curves = read_curves(path)
+    assert [p["text"] for p in curves.train] == [2.9, 2.0]  # the resumed run's line counts
+    assert [p["wer"] for p in curves.valid] == [80.0, 60.0]
+    assert curves.updates == 100 and curves.best("wer") == 60.0 and curves.last("wall") == 19.0
+    assert read_curves(tmp_path / "none").updates == 0
+
+
+def test_a_changed_command_puts_the_earlier_run_aside(tmp_path):
+    run = tmp_path / "sld"
+    assert not _prepare(run, ["train", "--lr", "1"])
+    (run / "trained").write_text("")
+    (run / "checkpoint.pt").write_text("precious")
+    assert _prepare(run, ["train", "--lr", "1"])
+    assert not _prepare(run, ["train", "--lr", "2"])
+    assert not _prepare(run, ["train", "--lr", "3"])
+    assert (tmp_path / "sld.previous" / "checkpoint.pt").read_text() == "precious"
+    assert (tmp_path / "sld.previous2").exists()
+
+
+def test_a_failing_child_is_reported_with_its_last_lines(tmp_path):
+    code = "import sys; print('the reason'); sys.exit(3)"
+    with pytest.raises(ExperimentError, match=r"exit status 3(.|\n)*the reason"):
+        _run([("x", [sys.executable, "-c", code], tmp_path / "log")], 1, 1, lambda: "", lambda name, seconds: None)
+
+
+def test_commands_are_shown_as_typed(tmp_path):
+    plan = Plan(Path("manifests/digits"), tmp_path, ["test"], {"lr": 0.1}, {})
+    command = shown(train_command(plan, System("sld", "", {"criterion": "sld"})))
+    assert command.startswith("fairseq-train manifests/digits --user-dir")
+    assert command.endswith("--lr 0.1 --criterion sld")
+
+
+def test_a_long_name_widens_its_column():
+    row = {"criterion": "c" * 30, "test_set": "test", "wer": 1.0, "wer_interval_95": [0.5, 1.5], "cer": 1.0,
+           "utterances": 2, "seconds": 3.0}  # fmt: skip
+    title, rule, line = format_table([row]).splitlines()
+    assert line.split()[:2] == ["c" * 30, "test"] and title.index("test set") == line.index("test")
+    assert len(title) == len(rule) == len(line)
+
+
+def test_demo_on_a_miniature_and_again(tmp_path, monkeypatch, capsys):
+    data = make_data(tmp_path / "data", train=30, valid=7, test=11)
+    monkeypatch.setattr(demo, "BASE", {**demo.BASE, "decoder_layers": 1, "decoder_embed_dim": 16, "max_tokens": 200})
+    arguments = ["--data", str(data), "--out", str(tmp_path / "out"), "--test-sets", "test", "--max-update", "3"]
+    assert demo.main(arguments) == 0
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [row["criterion"] for row in rows] == ["masked_ce", "multimodal_ce", "sld"]
+    for row in rows:
+        assert row["test_set"] == "test" and row["utterances"] == 11 and row["seed"] == 1 and row["updates"] == 3
+        assert row["wer"] > 0 and row["cer"] > 0 and len(row["commands"]) == 2
+    printed = capsys.readouterr().out
+    assert format_table(rows) in printed
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "data:image/png;base64" in page and f"{rows[0]['wer']:.2f}" in page
+    assert demo.main(arguments) == 0
+    assert "$" not in capsys.readouterr().out  # nothing was run again
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
+    assert f"| `sld` | {rows[2]['wer']:.1f} (" in update_readme.demo_table(rows)
+
+
+def test_readme_has_the_markers():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "NEW" in update_readme.replace_block(text, "demo", "NEW")
+    with pytest.raises(ValueError, match="markers"):
+        update_readme.replace_block("no markers", "demo", "NEW")
+
+
+def test_demo_hands_the_mix_to_training(tmp_path):
+    plan = demo.build_plan(demo.DemoConfig(data=tmp_path, task_mix="asr=1,tts=1"), demo.SYSTEMS)
+    assert plan.train_options["task_mix"] == "asr=1,tts=1"
+    assert "task_mix" not in demo.build_plan(demo.DemoConfig(data=tmp_path), demo.SYSTEMS).train_options

@@ -1,0 +1,131 @@
+"""MFCC against a slow computation of our own, frame counts, normalisation."""
+
+import numpy as np
+import pytest
+
+from sld_user_dir.features.cmvn import CmvnStats, normalise
+from sld_user_dir.features.front_end import FeatureConfig, build_front_end
+from sld_user_dir.features.mfcc import MfccExtractor
+
+
+def noise(n_samples, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(n_samples)).astype(np.float32)
+
+
+def slow_mfcc(wave, rate):
+    """Kaldi's recipe written out: povey window, power spectrum, mel bins, DCT, lifter, log energy."""
+    shift, length = rate // 100, rate // 40
+    size = 1 << (length - 1).bit_length()
+    window = np.hanning(length) ** 0.85
+
+    def mel(hz):
+        return 1127 * np.log(1 + np.asarray(hz) / 700)
+
+    edges = np.linspace(mel(20), mel(rate / 2), 25)
+    bins = mel(np.arange(size // 2) * rate / size)
+    up = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    down = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
+    filters = np.clip(np.minimum(up, down), 0, None)
+    dct = np.sqrt(2 / 23) * np.cos(np.pi / 23 * np.arange(13)[:, None] * (np.arange(23) + 0.5))
+    lifter = 1 + 11 * np.sin(np.pi * np.arange(13) / 22)
+    frames = []
+    for start in range(0, len(wave) - length + 1, shift):
+        x = wave[start : start + length].astype(np.float64) * 32768
+        x -= x.mean()
+        energy = np.log(np.square(x).sum())
+        x = np.append(x[0] * 0.03, x[1:] - 0.97 * x[:-1]) * window
+        power = np.square(np.abs(np.fft.rfft(x, size)))[:-1]
+        cepstra = dct @ np.log(filters @ power) * lifter
+        cepstra[0] = energy
+        frames.append(cepstra)
+    return np.array(frames)
+
+
+def slow_deltas(frames):
+    """Regression slopes over two frames on either side; the second order by the filter twice."""
+    once = np.array([-2, -1, 0, 1, 2]) / 10
+
+    def filtered(kernel):
+        reach = len(kernel) // 2
+        rows = [
+            sum(k * frames[np.clip(t + j - reach, 0, len(frames) - 1)] for j, k in enumerate(kernel))
+            for t in range(len(frames))
+        ]
+        return np.array(rows)
+
+    return np.concatenate([frames, filtered(once), filtered(np.convolve(once, once))], axis=1)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_agrees_with_the_recipe_written_out(rate):
+    wave = noise(rate // 2)
+    expected = slow_deltas(slow_mfcc(wave, rate))
+    np.testing.assert_allclose(MfccExtractor(rate)(wave), expected, atol=2e-2)
+
+
+@pytest.mark.parametrize("n_samples, n_frames", [(0, 0), (199, 0), (200, 1), (279, 1), (280, 2), (8000, 98)])
+def test_frame_counts_at_8_khz(n_samples, n_frames):
+    extractor = MfccExtractor(8000)
+    assert extractor(noise(n_samples)).shape == (n_frames, 39)
+    assert extractor.n_frames(n_samples) == n_frames
+
+
+def test_same_audio_same_frames():
+    wave = noise(8000)
+    np.testing.assert_array_equal(MfccExtractor(8000)(wave), MfccExtractor(8000)(wave.copy()))
+
+
+def test_statistics_of_pieces_are_those_of_the_whole():
+    rng = np.random.default_rng(0)
+    frames = (1e4 + rng.standard_normal((1000, 3))).astype(np.float32)  # where sums of squares cancel
+    stats = CmvnStats(3)
+    for piece in np.split(frames, [10, 11, 500]):
+        stats.add(piece)
+    stats.add(frames[:0])
+    np.testing.assert_allclose(stats.mean, frames.mean(axis=0, dtype=np.float64), rtol=1e-9)
+    np.testing.assert_allclose(stats.std, frames.std(axis=0, dtype=np.float64), rtol=1e-6)
+
+
+def test_normalised_frames_have_mean_0_and_variance_1():
+    frames = np.random.default_rng(0).normal(5, 3, (200, 4)).astype(np.float32)
+    frames[:, 3] = 7  # digital silence must not explode
+    out = normalise(frames)
+    np.testing.assert_allclose(out.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(out.std(axis=0)[:3], 1, atol=1e-4)
+    assert np.abs(out[:, 3]).max() < 1
+
+
+def test_front_end_stacks_normalises_and_names_what_it_does():
+    config = FeatureConfig(sample_rate_hz=8000, normalise="utterance", stack=4)
+    front = build_front_end(config)
+    frames = front(noise(8000))
+    assert frames.shape == (front.n_frames(8000), front.dim) == (25, 156)
+    assert front.frame_rate_hz == 25
+    assert front.encoder == "mfcc-39:8000Hz:mel23+cmvn-utterance+stack4"
+    other = build_front_end(FeatureConfig(sample_rate_hz=8000, normalise="none", stack=4))
+    assert np.abs(other(noise(8000)) - frames).max() > 1
+
+
+def test_speaker_statistics_are_wanted_and_used():
+    front = build_front_end(FeatureConfig(sample_rate_hz=8000, normalise="speaker"))
+    with pytest.raises(ValueError, match="speaker's statistics"):
+        front(noise(4000))
+    stats = front.new_stats()
+    for seed in range(3):
+        front.add_speaker_stats(noise(4000, seed), stats)
+    together = np.concatenate([front(noise(4000, seed), stats) for seed in range(3)])
+    np.testing.assert_allclose(together.mean(axis=0), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"normalise": "all"}, "one of"),
+        ({"stack": 0}, "at least 1"),
+        ({"layer": 3}, "no layers"),
+        ({"features": "x"}, "which layer"),
+    ],
+)
+def test_impossible_descriptions_are_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureConfig(**options)

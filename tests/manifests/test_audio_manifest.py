@@ -1,0 +1,256 @@
+"""Audio manifests: both forms, folders, and a thousand files of which twenty are broken."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sld_user_dir.manifests.audio_manifest import (
+    AudioManifestError,
+    Recording,
+    draw_share,
+    read_audio_manifest,
+    with_speeds,
+    write_audio_manifest,
+    write_fairseq_tsv,
+)
+from sld_user_dir.manifests.unit_manifest import read_manifest
+from sld_user_dir.pipeline.audio_scan import Limits, add_pattern, add_transcript, check, find_recordings, read_table
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def write_noise(path, n_samples=2000, rate=8000, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = 0.1 * np.random.default_rng(seed).standard_normal(n_samples)
+    soundfile.write(path, wave.astype(np.float32), rate)
+
+
+def run_script(name, *arguments):
+    """The script's main(), in this process."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main(list(map(str, arguments)))
+
+
+def test_our_form_round_trips(tmp_path):
+    rows = [
+        Recording("a/1", tmp_path / "a/1.wav", 100, 8000, "one two", "ann", 1.0, {"take": "1"}),
+        Recording("2", Path("/elsewhere/2.wav"), None, None, "ünï", "", 0.9, {"take": ""}),
+    ]
+    write_audio_manifest(tmp_path / "m.tsv", rows, tmp_path)
+    assert read_audio_manifest(tmp_path / "m.tsv") == rows
+    assert "a/1\ta/1.wav\t100" in (tmp_path / "m.tsv").read_text()
+    assert rows[0].seconds == 100 / 8000
+
+
+@pytest.mark.parametrize("texts", ["wrd", "ltr"])
+def test_fairseq_form_round_trips(tmp_path, texts):
+    rows = [
+        Recording("a/1", tmp_path / "a/1.wav", 100, 16000, "ONE TWO"),
+        Recording("2", tmp_path / "2.wav", 50, 16000, "SIX"),
+    ]
+    write_fairseq_tsv(tmp_path / "m.tsv", rows, tmp_path)
+    assert (tmp_path / "m.tsv").read_text() == f"{tmp_path}\na/1.wav\t100\n2.wav\t50\n"
+    assert (tmp_path / "m.ltr").read_text() == "O N E | T W O |\nS I X |\n"
+    (tmp_path / f"m.{'ltr' if texts == 'wrd' else 'wrd'}").unlink()
+    assert read_audio_manifest(tmp_path / "m.tsv", sample_rate=16000) == rows
+
+
+def test_speeds_rename_recordings_and_voices():
+    (same, slow) = with_speeds([Recording("u", Path("u.wav"), 800, 8000, "x", "ann")], [1.0, 0.8])
+    assert (same.id, same.speaker, same.seconds) == ("u", "ann", 0.1)
+    assert (slow.id, slow.speaker, slow.speed, slow.seconds) == ("sp0.8-u", "sp0.8-ann", 0.8, 0.125)
+
+
+HEADER = '# format: "audio-manifest/1"\n'
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "empty"),
+        (HEADER, "no column names"),
+        (HEADER + "id\ttext\n", r":2: no column path"),
+        (HEADER + "id\tpath\ttext\tpath\na\tb\tc\td\n", r":2: a column twice among .*'path'.*; name each column once"),
+        (HEADER + "id\tpath\na\tb\tc\n", r":3: 3 columns, expected 2"),
+        (HEADER + "id\tpath\tn_samples\na\tb\tmany\n", r":3: .*n_samples"),
+        (HEADER + "id\tpath\na\tb\na\tc\n", "duplicate id 'a'"),
+        ("# format: nonsense\n", r":1: header line"),
+        ("/root\na.wav 300\n", r":2: not 'path<TAB>samples'"),
+    ],
+)
+def test_bad_manifests_name_file_line_and_remedy(tmp_path, text, message):
+    path = tmp_path / "bad.tsv"
+    path.write_text(text)
+    with pytest.raises(AudioManifestError, match=message) as error:
+        read_audio_manifest(path)
+    assert str(path) in str(error.value)
+
+
+def test_more_bad_manifests(tmp_path):
+    (tmp_path / "latin.tsv").write_bytes(HEADER.encode() + b"id\tpath\n\xff\tb\n")
+    with pytest.raises(AudioManifestError, match=r"latin\.tsv:3: not UTF-8"):
+        read_audio_manifest(tmp_path / "latin.tsv")
+    (tmp_path / "m.tsv").write_text("/root\na.wav\t3\n")
+    (tmp_path / "m.wrd").write_text("one\ntwo\n")
+    with pytest.raises(AudioManifestError, match=r"2 lines, m\.tsv lists 1"):
+        read_audio_manifest(tmp_path / "m.tsv")
+    with pytest.raises(AudioManifestError, match="check the path"):
+        read_audio_manifest(tmp_path / "gone.tsv")
+
+
+def test_librispeech_layout(tmp_path):
+    write_noise(tmp_path / "84/121/84-121-0000.flac")
+    (tmp_path / "84/121/84-121.trans.txt").write_text("84-121-0000 GO DO YOU HEAR\n")
+    (found,) = [add_transcript(one) for one in find_recordings(tmp_path)]
+    assert (found.id, found.text, found.speaker) == ("84/121/84-121-0000", "GO DO YOU HEAR", "84")
+
+
+def test_folders_below_the_root_and_lower_case(tmp_path, capsys):
+    for name in ("dev", "train", "test"):
+        write_noise(tmp_path / name / "1" / "1-2-0000.wav")
+        (tmp_path / name / "1" / "1-2.trans.txt").write_text("1-2-0000 HELLO YOU\n")
+    out = tmp_path / "out.tsv"
+    arguments = ["--root", tmp_path, "--out", out, "--lowercase", "--folders"]
+    assert run_script("make_audio_manifest", *arguments, "train", "dev") == 0
+    rows = read_audio_manifest(out)
+    assert [row.id for row in rows] == ["train/1/1-2-0000", "dev/1/1-2-0000"]
+    assert {row.text for row in rows} == {"hello you"}
+    assert run_script("make_audio_manifest", *arguments, "dev", "nowhere") == 1
+    assert "nowhere: no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("share", "count"), [(1.0, 50), (0.104, 6), (0.001, 1)])
+def test_a_share_is_drawn_at_random_and_always_the_same(share, count):
+    rows = [Recording(str(i), Path(f"{i}.wav")) for i in range(50)]
+    drawn = draw_share(rows, share)
+    assert len(drawn) == count and drawn == draw_share(rows, share)
+    assert drawn == sorted(drawn, key=rows.index)
+    assert share == 1.0 or drawn != rows[:count]
+    if share < 1:
+        assert drawn != draw_share(rows, share, seed=1)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_impossible_shares(share):
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        draw_share([], share)
+
+
+def test_text_beside_audio_pattern_and_table(tmp_path):
+    import re
+
+    write_noise(tmp_path / "7_ann_3.wav")
+    (found,) = list(find_recordings(tmp_path))
+    named = add_pattern(found, re.compile(r"(?P<text>\d)_(?P<speaker>\w+)_(?P<take>\d+)"))
+    assert (named.text, named.speaker, named.fields) == ("7", "ann", {"take": "3"})
+    (tmp_path / "7_ann_3.txt").write_text(" seven\n")
+    assert add_transcript(found).text == "seven"
+    (tmp_path / "t.csv").write_text('path,text,accent\n7_ann_3.wav,"seven, yes",north\n')
+    (row,) = read_table(tmp_path / "t.csv", tmp_path)
+    assert (row.id, row.text, row.fields) == ("7_ann_3", "seven, yes", {"accent": "north"})
+    (tmp_path / "t.tsv").write_text("file\ttext\nx\ty\n")
+    with pytest.raises(AudioManifestError, match="no column path"):
+        read_table(tmp_path / "t.tsv", tmp_path)
+    (tmp_path / "twice.csv").write_text("path,text,text\nx,y,z\n")
+    with pytest.raises(AudioManifestError, match=r"twice\.csv:1: a column twice"):
+        read_table(tmp_path / "twice.csv", tmp_path)
+
+
+def break_files(folder):
+    """Twenty unusable files, and a word of the reason for each."""
+    noise = (0.1 * np.random.default_rng(9).standard_normal(4000)).astype(np.float32)
+    soundfile.write(folder / "source.flac", noise, 8000)
+    flac = (folder / "source.flac").read_bytes()
+    (folder / "source.flac").unlink()
+    broken = {}
+    for i in range(3):
+        (folder / f"zero{i}.wav").touch()
+        broken[f"zero{i}"] = "zero bytes"
+        (folder / f"text{i}.wav").write_text("this is no audio " * 20)
+        broken[f"text{i}"] = "not readable"
+        (folder / f"cut{i}.flac").write_bytes(flac[: len(flac) // (i + 2)])
+        broken[f"cut{i}"] = ""
+        soundfile.write(folder / f"short{i}.wav", noise[:300], 8000)
+        broken[f"short{i}"] = "too short"
+        soundfile.write(folder / f"none{i}.wav", noise[:0], 8000)
+        broken[f"none{i}"] = "no samples"
+    soundfile.write(folder / "long.wav", np.tile(noise, 10), 8000)
+    soundfile.write(folder / "nan.wav", np.append(noise, np.nan), 8000, subtype="FLOAT")
+    (folder / "dangling.wav").symlink_to(folder / "gone.wav")
+    (folder / "folder.wav").mkdir()
+    soundfile.write(folder / "untranscribed.wav", noise, 8000)
+    broken.update(long="too long", nan="NaN", dangling="No such file", folder="is a folder")
+    broken["untranscribed"] = "no transcript"
+    return broken
+
+
+@pytest.mark.parametrize("n_good", [100, pytest.param(980, marks=pytest.mark.slow)])
+def test_of_all_files_twenty_broken_the_others_become_units(tmp_path, capsys, n_good):
+    audio = tmp_path / "audio"
+    for i in range(n_good):
+        write_noise(audio / f"u{i:03}.wav", seed=i)
+        (audio / f"u{i:03}.txt").write_text(f"text {i}")
+    broken = break_files(audio)
+    for name in set(broken) - {"untranscribed"}:
+        (audio / f"{name}.txt").write_text("text")
+    assert len(broken) == 20
+    manifest, units = tmp_path / "a.tsv", tmp_path / "units.tsv"
+    assert run_script("make_audio_manifest", "--root", audio, "--out", manifest, "--max-seconds", 4) == 0
+    said = capsys.readouterr().out
+    assert f"{n_good} recordings" in said and "20 left out" in said
+    rows = [line.split("\t") for line in (tmp_path / "a.rejected.tsv").read_text().splitlines()[1:]]
+    assert {row[0] for row in rows} == set(broken)
+    for name, path, reason in rows:
+        assert broken[name] in reason and reason and path.startswith(str(audio))
+    code = run_script(
+        "train_kmeans",
+        "--audio",
+        manifest,
+        "--out",
+        tmp_path / "km.npz",
+        "--num-units",
+        20,
+        "--sample-rate-hz",
+        8000,
+        "--stack",
+        4,
+        "--max-iterations",
+        5,
+        "--device",
+        "cpu",
+    )
+    assert code == 0
+    whole = tmp_path / "whole.tsv"
+    assert run_script("extract_units", "--audio", manifest, "--kmeans", tmp_path / "km.npz", "--out", whole) == 0
+    assert read_manifest(whole).column("id") == [f"u{i:03}" for i in range(n_good)]
+    (audio / "u007.wav").write_bytes(b"overwritten since")  # found when it is read
+    assert (tmp_path / "km.npz.rejected.tsv").read_text() == "id\tpath\treason\n"
+    options = ["--audio", manifest, "--kmeans", tmp_path / "km.npz", "--out", units]
+    assert run_script("extract_units", *options, "--header", "license=CC0") == 0
+    result = read_manifest(units)
+    assert result.column("id") == [f"u{i:03}" for i in range(n_good) if i != 7]
+    assert result.header["license"] == "CC0" and result.provenance.num_units == 20
+    assert "u007\t" in (tmp_path / "units.rejected.tsv").read_text()
+
+
+def test_headers_alone_miss_what_decoding_finds(tmp_path):
+    write_noise(tmp_path / "a.flac", 8000)
+    whole = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(whole[: len(whole) // 2])
+    recordings = list(find_recordings(tmp_path))
+    assert len(check(recordings, Limits(need_text=False, decode=False))[0]) == 1
+    assert len(check(recordings, Limits(need_text=False))[1]) == 1
+
+
+def test_scripts_fail_with_one_line(tmp_path, capsys):
+    assert run_script("make_audio_manifest", "--root", tmp_path, "--out", tmp_path / "a.tsv") == 1
+    assert "no recordings found" in capsys.readouterr().err
+    gone = ["--audio", tmp_path / "x", "--kmeans", tmp_path / "k", "--out", tmp_path / "o"]
+    assert run_script("extract_units", *gone) == 1
+    assert "x" in capsys.readouterr().err
+    assert run_script("train_kmeans", "--audio", tmp_path / "x", "--out", tmp_path / "k") == 1

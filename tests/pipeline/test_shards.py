@@ -1,0 +1,221 @@
+"""Shards: cut, killed, redone, merged to the same bytes; submitit's local executor; memory."""
+
+import functools
+import json
+import operator
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.features.front_end import FeatureConfig, build_front_end
+from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
+from sld_user_dir.pipeline.audio_scan import rejected_path
+from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
+from sld_user_dir.pipeline.kmeans_job import TrainConfig, TrainJob
+from sld_user_dir.pipeline.shards import ShardError, join_tables, shard_of
+from sld_user_dir.pipeline.table_jobs import ExtractJob
+
+ROOT = Path(__file__).parents[2]
+FEATURES = FeatureConfig(sample_rate_hz=8000, normalise="speaker", stack=2)
+
+
+def corpus(folder, n=23, n_samples=4000):
+    """An audio manifest of noise, one recording broken, one without text, three speakers."""
+    rows = []
+    for i in range(n):
+        path = folder / f"u{i:02}.wav"
+        soundfile.write(path, 0.1 * np.random.default_rng(i).standard_normal(n_samples + 97 * i), 8000)
+        rows.append(Recording(f"u{i:02}", path, n_samples + 97 * i, 8000, f"text {i}" if i != 8 else "", f"s{i % 3}"))
+    if n > 5:
+        (folder / "u05.wav").write_bytes(b"broken since")
+    write_audio_manifest(folder / "audio.tsv", rows, folder)
+    return folder / "audio.tsv"
+
+
+@pytest.fixture
+def job(tmp_path):
+    audio = corpus(tmp_path)
+    front = build_front_end(FEATURES)
+    centroids = np.random.default_rng(0).standard_normal((12, front.dim)).astype(np.float32)
+    KMeans(centroids, {"encoder": front.encoder, "features": FEATURES.to_dict()}).save(tmp_path / "k.npz")
+
+    def make(out, n_shards, **options):
+        return ExtractJob(tmp_path / out, n_shards, audio, tmp_path / "k.npz", device="cpu", **options)
+
+    return make
+
+
+@pytest.mark.parametrize("n_items, n", [(0, 3), (1, 3), (7, 3), (9, 3), (10, 1)])
+def test_shards_cover_everything_once(n_items, n):
+    items = list(range(n_items))
+    parts = [list(shard_of(items, i, n)) for i in range(n)]
+    assert functools.reduce(operator.iadd, parts, []) == items
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    with pytest.raises(ValueError, match="count from 0"):
+        shard_of(items, n, n)
+
+
+def test_any_number_of_shards_gives_the_same_bytes(job):
+    outputs = set()
+    for n in (1, 4, 30):  # 30: some are empty
+        one = job(f"units{n}.tsv", n)
+        assert run_job(one, ExecutorConfig(shards=n))
+        outputs.add(one.out.read_bytes() + one.out.with_suffix(".rejected.tsv").read_bytes())
+        assert not one.out.with_name(f"{one.out.name}.shards").exists()
+    assert len(outputs) == 1
+    rejected = one.out.with_suffix(".rejected.tsv").read_text().splitlines()[1:]
+    assert [line.split("\t")[0] for line in rejected] == ["u05", "u08"]
+
+
+def test_a_killed_shard_is_redone_and_the_others_are_not(job, tmp_path, monkeypatch):
+    whole = job("whole.tsv", 1)
+    run_job(whole, ExecutorConfig())
+    broken = job("units.tsv", 4)
+    real = ExtractJob.write_shard
+
+    def killed(self, index, path):
+        if index == 2:
+            path.with_name(".half.part").write_text("half a shard")
+            raise KeyboardInterrupt
+        real(self, index, path)
+
+    monkeypatch.setattr(ExtractJob, "write_shard", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(broken, ExecutorConfig(shards=4))
+    monkeypatch.setattr(ExtractJob, "write_shard", real)
+    assert broken.pending() == [2, 3]
+    with pytest.raises(ShardError, match=r"shards \[2, 3\] of 4 are missing"):
+        broken.finish()
+    before = {i: broken.shard_path(i).stat().st_mtime_ns for i in (0, 1)}
+    broken.run_shard(0)
+    broken.run_shard(2)
+    assert {i: broken.shard_path(i).stat().st_mtime_ns for i in (0, 1)} == before
+    assert run_job(broken, ExecutorConfig(shards=4))
+    assert broken.out.read_bytes() == whole.out.read_bytes()
+
+
+def test_finished_work_is_not_done_again_but_changed_work_is(job):
+    first = job("units.tsv", 2)
+    run_job(first, ExecutorConfig(shards=2))
+    stamp = first.out.stat().st_mtime_ns
+    assert job("units.tsv", 3).pending() == []
+    run_job(job("units.tsv", 3), ExecutorConfig(shards=3))
+    assert first.out.stat().st_mtime_ns == stamp
+    changed = job("units.tsv", 2, deduplicated=True)
+    assert changed.pending() == [0, 1]
+    run_job(changed, ExecutorConfig(shards=2))
+    assert b'"deduplicated": true' in changed.out.read_bytes()
+
+
+def test_one_shard_by_hand(job):
+    one = job("units.tsv", 2)
+    assert not run_job(one, ExecutorConfig(shards=2, shard=1))
+    assert one.pending() == [0]
+    with pytest.raises(ValueError, match="shard 2 of 2"):
+        run_job(one, ExecutorConfig(shards=2, shard=2))
+    with pytest.raises(ValueError, match="inline, local, slurm"):
+        run_job(one, ExecutorConfig(executor="cloud"))
+
+
+def test_tables_of_other_headers_do_not_join(tmp_path):
+    (tmp_path / "a").write_text("id\tx\n1\t2\n")
+    (tmp_path / "b").write_text("id\ty\n1\t2\n")
+    with pytest.raises(ShardError, match="another header"):
+        join_tables([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_kmeans_does_not_depend_on_shards(tmp_path):
+    audio = corpus(tmp_path)
+    config = TrainConfig(num_units=10, max_iterations=5, device="cpu", max_frames=300)
+    hashes = set()
+    for n in (1, 3):
+        job = TrainJob(tmp_path / f"k{n}.npz", n, audio, FEATURES, config)
+        run_job(job, ExecutorConfig(shards=n))
+        kmeans = KMeans.load(job.out)
+        table = rejected_path(job.out).read_text()
+        hashes.add((kmeans.sha256, table))
+    assert len(hashes) == 1
+    (rejected,) = table.splitlines()[1:]  # u05 is broken; that u08 has no text is no matter here
+    assert rejected.startswith("u05\t") and "not readable as audio" in rejected
+    assert kmeans.metadata["training"]["n_frames"] == 300
+    assert kmeans.metadata["quality"]["held_out_frames"] > 0
+    assert kmeans.metadata["encoder"] == build_front_end(FEATURES).encoder
+
+
+def test_submitit_local_executor(job, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    inline, local = job("inline.tsv", 1), job("local.tsv", 2)
+    run_job(inline, ExecutorConfig())
+    local.run_shard(0)  # is there already
+    run_job(local, ExecutorConfig(executor="local", shards=2, logs=str(tmp_path / "logs")))
+    assert local.out.read_bytes() == inline.out.read_bytes()
+    assert len(list((tmp_path / "logs").glob("*_submitted.pkl"))) == 1
+
+
+def test_submitit_names_the_shard_that_failed(job, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    bad = job("units.tsv", 2)
+    bad.run_shard(1)
+    bad.key  # noqa: B018  (the fingerprint is taken before the file goes)
+    (tmp_path / "k.npz").write_text("damaged")
+    with pytest.raises(ShardError, match=r"1 shards failed; .*shard 0: .*not a k-means file.*log: "):
+        run_job(bad, ExecutorConfig(executor="local", shards=2, logs=str(tmp_path / "logs")))
+    assert bad.pending() == [0]
+
+
+MEASURE = """
+import json, sys
+from pathlib import Path
+from sld_user_dir.features.front_end import FeatureConfig
+from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
+from sld_user_dir.pipeline.table_jobs import ExtractJob
+from sld_user_dir.pipeline.stream import StreamConfig
+from sld_user_dir.pipeline.kmeans_job import TrainConfig, TrainJob, peak_memory_bytes
+audio, out, stage, bound = sys.argv[1:]
+Path("/proc/self/clear_refs").write_text("5")
+stream = StreamConfig(window_seconds=30, max_seconds=30)
+if stage == "train":
+    config = TrainConfig(num_units=100, max_iterations=5, device="cpu", memory_gib=float(bound), max_frames=10**7)
+    features = FeatureConfig(sample_rate_hz=8000)
+    job = TrainJob(Path(out), 1, Path(audio), features, config, stream)
+else:
+    job = ExtractJob(Path(out), 1, Path(audio), Path(bound), device="cpu", stream=stream)
+run_job(job, ExecutorConfig())
+print(peak_memory_bytes())
+"""
+
+
+def peak_mib(audio, out, stage, bound):
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(audio), str(out), stage, str(bound)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[-1]) / 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no VmHWM on this system")
+def test_memory_stays_bounded_when_the_input_grows_tenfold(tmp_path):
+    figures = {}
+    for size, n in (("one", 100), ("ten", 1000)):
+        folder = tmp_path / size
+        folder.mkdir()
+        audio = corpus(folder, n, n_samples=80_000)
+        bound_gib = 0.75
+        figures[f"train {size}"] = peak_mib(audio, folder / "k.npz", "train", bound_gib)
+        figures[f"extract {size}"] = peak_mib(audio, folder / "u.tsv", "extract", folder / "k.npz")
+    print(json.dumps(figures))
+    assert figures["train ten"] <= bound_gib * 1024
+    assert figures["extract ten"] <= figures["extract one"] + 60
