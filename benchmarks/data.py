@@ -31,7 +31,8 @@ import train as training  # noqa: E402
 from _measure import note  # noqa: E402
 
 from sld_user_dir.manifests.memory_map import open_manifest  # noqa: E402
-from sld_user_dir.manifests.unit_manifest import FORMAT, UnitProvenance  # noqa: E402
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import FORMAT
 from sld_user_dir.sequences.dataset import UnitDataset, dataset_from_manifest  # noqa: E402
 from sld_user_dir.vocabulary.joint import JointVocabulary  # noqa: E402
 from sld_user_dir.vocabulary.tokenizers import WordTokenizer  # noqa: E402

@@ -7,11 +7,13 @@ import logging
 import faiss
 import numpy as np
 
+from sld_user_dir.errors import InputError
+
 logger = logging.getLogger(__name__)
 DEVICES = ("auto", "cpu", "gpu")
 
 
-class DeviceError(RuntimeError):
+class DeviceError(InputError):
     """A GPU was asked for and cannot be used; the message tells what to do."""
 
 
@@ -36,7 +38,7 @@ def resolve_gpus(device: str) -> int:
                 else "check nvidia-smi and CUDA_VISIBLE_DEVICES"
             )
             kind = "a CPU build" if not _is_gpu_build() else "a GPU build"
-            raise DeviceError(f"--device gpu: {build} {kind}; {remedy}, or take --device cpu")
+            raise DeviceError(None, f"--device gpu: {build} {kind}", f"{remedy}, or take --device cpu")
         logger.info("k-means runs on the CPU (faiss %s, %d threads)", faiss.__version__, faiss.omp_get_max_threads())
         return 0
     self_test(n_gpus)
@@ -61,12 +63,15 @@ def self_test(n_gpus: int) -> None:
             found, _ = index.search(points, 1)
         except RuntimeError as error:
             raise DeviceError(
-                f"GPU {gpu}: faiss {faiss.__version__} fails on it ({_last_line(error)}); "
-                "take --device cpu or a faiss-gpu wheel built for this card"
+                None,
+                f"GPU {gpu}: faiss {faiss.__version__} fails on it ({_last_line(error)})",
+                "take --device cpu or a faiss-gpu wheel built for this card",
             ) from error
         if not np.allclose(found, expected, rtol=1e-2, atol=1e-2):
             worst = float(np.abs(found - expected).max())
-            raise DeviceError(f"GPU {gpu}: distances differ from the CPU's by up to {worst:.3g}; take --device cpu")
+            raise DeviceError(
+                None, f"GPU {gpu}: distances differ from the CPU's by up to {worst:.3g}", "take --device cpu"
+            )
 
 
 def _is_gpu_build() -> bool:

@@ -26,6 +26,7 @@ from sld_user_dir.clustering.assign import CpuAssigner
 from sld_user_dir.clustering.faiss_device import resolve_gpus
 from sld_user_dir.clustering.kmeans_file import FORMAT, centroids_sha256
 from sld_user_dir.clustering.relocate import MAX_ROUNDS, SETTLE, relocate
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import FloatArray, PathLike
 from sld_user_dir.files import atomic_path
 
@@ -43,7 +44,7 @@ FEW = 3  # rounds of moving centroids on all frames
 COARSE_FRAMES = 24  # for each unit: enough to place the centroids roughly
 
 
-class KMeansError(ValueError):
+class KMeansError(InputError):
     """Frames that cannot be clustered, or a file that is no k-means of ours."""
 
 
@@ -59,9 +60,9 @@ class KMeans:
     def __post_init__(self) -> None:
         centroids = np.ascontiguousarray(self.centroids, dtype=np.float32)
         if centroids.ndim != 2 or not centroids.size:
-            raise KMeansError(f"centroids are a (K, D) array, not of shape {centroids.shape}")
+            raise KMeansError(None, f"centroids are a (K, D) array, not of shape {centroids.shape}")
         if not np.isfinite(centroids).all():
-            raise KMeansError("centroids hold NaN or infinite values")
+            raise KMeansError(None, "centroids hold NaN or infinite values")
         object.__setattr__(self, "centroids", centroids)
 
     @property
@@ -95,7 +96,7 @@ class KMeans:
 
     def _check(self, frames: FloatArray) -> FloatArray:
         if frames.ndim != 2 or frames.shape[1] != self.dim:
-            raise KMeansError(f"frames of shape {frames.shape} do not fit centroids of {self.dim} dimensions")
+            raise KMeansError(None, f"frames of shape {frames.shape} do not fit centroids of {self.dim} dimensions")
         return np.ascontiguousarray(frames, dtype=np.float32)
 
     def save(self, path: PathLike) -> None:
@@ -117,11 +118,11 @@ class KMeans:
                 centroids, text = arrays["centroids"], str(arrays["metadata"])
             metadata = json.loads(text)
         except FileNotFoundError:
-            raise KMeansError(f"{path}: no such file; {remedy}") from None
+            raise KMeansError(path, "no such file", remedy) from None
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AttributeError) as error:
-            raise KMeansError(f"{path}: not a k-means file ({error}); {remedy}") from error
+            raise KMeansError(path, f"not a k-means file ({error})", remedy) from error
         if metadata.pop("format", None) != FORMAT:
-            raise KMeansError(f"{path}: metadata is not of format {FORMAT!r}; {remedy}")
+            raise KMeansError(path, f"metadata is not of format {FORMAT!r}", remedy)
         return cls(centroids, metadata)
 
     @classmethod
@@ -248,8 +249,9 @@ class _Trainer:
             self.round(1)
         distinct = len({row.tobytes() for row in self._frames})
         raise KMeansError(
-            f"{len(empty)} of {self._k} clusters stay empty: {len(self._frames)} frames, {distinct} "
-            "of them distinct; take fewer units or more varied speech"
+            None,
+            f"{len(empty)} of {self._k} clusters stay empty: {len(self._frames)} frames, {distinct} of them distinct",
+            "take fewer units or more varied speech",
         )
 
 
@@ -270,10 +272,12 @@ def _distinct_rows(frames: FloatArray, order: npt.NDArray[np.int64], wanted: int
 
 def _check_frames(frames: FloatArray, num_units: int) -> None:
     if frames.ndim != 2:
-        raise KMeansError(f"frames are a (n, D) array, not of shape {frames.shape}")
+        raise KMeansError(None, f"frames are a (n, D) array, not of shape {frames.shape}")
     if num_units < 1:
-        raise KMeansError(f"at least 1 unit, not {num_units}")
+        raise KMeansError(None, f"at least 1 unit, not {num_units}")
     if len(frames) < num_units:
-        raise KMeansError(f"{len(frames)} frames cannot make {num_units} units; take fewer units or more speech")
+        raise KMeansError(
+            None, f"{len(frames)} frames cannot make {num_units} units", "take fewer units or more speech"
+        )
     if not all(np.isfinite(block).all() for block in np.array_split(frames, len(frames) // 4096 + 1)):
-        raise KMeansError("frames hold NaN or infinite values")
+        raise KMeansError(None, "frames hold NaN or infinite values")

@@ -17,13 +17,14 @@ from typing import Union
 import numpy as np
 import numpy.typing as npt
 
-from sld_user_dir.manifests.unit_manifest import UnitProvenance
+from sld_user_dir.errors import InputError
+from sld_user_dir.manifests.provenance import UnitProvenance
 
 FORMAT = "speech-unit-kmeans/1"
 BLOCK = 2**22  # distances that are held at a time
 
 
-class CentroidsError(ValueError):
+class CentroidsError(InputError):
     """No k-means file, or not that of the units."""
 
 
@@ -54,11 +55,11 @@ class Centroids:
                 values, metadata = arrays["centroids"], json.loads(str(arrays["metadata"]))
             known = metadata["format"] == FORMAT and values.ndim == 2 and values.size and np.isfinite(values).all()
         except FileNotFoundError:
-            raise CentroidsError(f"{path}: no such file; {remedy}") from None
+            raise CentroidsError(path, "no such file", remedy) from None
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AttributeError) as error:
-            raise CentroidsError(f"{path}: not a k-means file ({error}); {remedy}") from error
+            raise CentroidsError(path, f"not a k-means file ({error})", remedy) from error
         if not known:
-            raise CentroidsError(f"{path}: not finite (K, D) centroids of format {FORMAT!r}; {remedy}")
+            raise CentroidsError(path, f"not finite (K, D) centroids of format {FORMAT!r}", remedy)
         return cls(np.ascontiguousarray(values, dtype=np.float32), str(path))
 
     @property
@@ -79,17 +80,19 @@ class Centroids:
         remedy = "give the k-means file that made them, or extract the units again with this one"
         if units.subword is not None:
             raise CentroidsError(
-                f"{manifest}: its units are subwords ({units.subword[:19]}), which have no centroids; "
-                "leave the option out that needs them"
+                manifest,
+                f"its units are subwords ({units.subword[:19]}), which have no centroids",
+                "leave the option out that needs them",
             )
         if units.num_units != self.num_units:
             raise CentroidsError(
-                f"{self.path} has {self.num_units} centroids, but {manifest} has {units.num_units} units; {remedy}"
+                None, f"{self.path} has {self.num_units} centroids, but {manifest} has {units.num_units} units", remedy
             )
         if units.kmeans.startswith("sha256:") and units.kmeans != self.sha256:
             raise CentroidsError(
-                f"{self.path} is k-means {self.sha256[:19]}, but the units of {manifest} are of {units.kmeans[:19]}; "
-                f"{remedy}"
+                None,
+                f"{self.path} is k-means {self.sha256[:19]}, but the units of {manifest} are of {units.kmeans[:19]}",
+                remedy,
             )
 
     def nearest(self, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import FloatArray, PathLike
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -94,7 +95,7 @@ def read_ctm(path: PathLike) -> Segments:
         try:
             start, duration, label = float(parts[2]), float(parts[3]), parts[4]
         except (IndexError, ValueError):
-            raise ValueError(f"{path}:{number}: not 'id channel start duration label'; see docs/units.md") from None
+            raise InputError(f"{path}:{number}", "not 'id channel start duration label'", "see docs/units.md") from None
         segments.setdefault(parts[0], []).append((start, start + duration, label))
     return segments
 

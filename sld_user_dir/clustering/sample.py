@@ -15,6 +15,7 @@ from typing import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import FloatArray, PathLike
 from sld_user_dir.files import atomic_path
 
@@ -151,9 +152,9 @@ def plan_memory(bound_bytes: int, dim: int, num_units: int, other_bytes: int, ma
     other = other_bytes + search
     capacity = min(int((bound_bytes - other) / spilled), max_frames)
     if capacity < min(10 * num_units, max_frames):
-        raise ValueError(
-            f"{bound_bytes / 2**30:.2f} GiB hold {max(capacity, 0)} frames of {dim} values for "
-            f"{num_units} units, beside {other / 2**30:.2f} GiB for all else; raise --memory-gib "
-            "or take fewer units"
+        raise InputError(
+            None,
+            f"{bound_bytes / 2**30:.2f} GiB hold {max(capacity, 0)} frames of {dim} values for {num_units} units, beside {other / 2**30:.2f} GiB for all else",
+            "raise --memory-gib or take fewer units",
         )
     return MemoryPlan(capacity, int(capacity * spilled), other)

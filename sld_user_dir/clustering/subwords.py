@@ -17,15 +17,17 @@ import numpy.typing as npt
 import sentencepiece
 
 from sld_user_dir.clustering.assign import UnitArray
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import PathLike
 from sld_user_dir.files import atomic_path
-from sld_user_dir.manifests.unit_manifest import Manifest, UnitProvenance, Utterance
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import Manifest, Utterance
 
 FIRST = 256
 MAX_UNITS = 0x1680 - FIRST  # there Unicode has a space, which SentencePiece would treat as one
 
 
-class SubwordError(ValueError):
+class SubwordError(InputError):
     """Units that cannot be written as subwords; the message tells why."""
 
 
@@ -65,7 +67,7 @@ class UnitSubwords:
         if (pieces == self._processor.unk_id()).any():
             known = {c for i in range(self.num_pieces) for c in self._processor.id_to_piece(i)}
             unknown = sorted({int(u) for u in units if chr(int(u) + FIRST) not in known})
-            raise SubwordError(f"units {unknown} are not in the subword model; it belongs to another k-means")
+            raise SubwordError(None, f"units {unknown} are not in the subword model", "it belongs to another k-means")
         return pieces
 
     def decode(self, pieces: UnitArray) -> UnitArray:
@@ -92,9 +94,9 @@ class UnitSubwords:
             SubwordError: too many units, or too few pieces or too little speech for that many.
         """
         if num_units > MAX_UNITS:
-            raise SubwordError(f"{num_units} units: characters from chr(256) on hold {MAX_UNITS} at most")
+            raise SubwordError(None, f"{num_units} units: characters from chr(256) on hold {MAX_UNITS} at most")
         if num_pieces <= num_units:
-            raise SubwordError(f"{num_pieces} pieces must be more than the {num_units} units, and <unk>")
+            raise SubwordError(None, f"{num_pieces} pieces must be more than the {num_units} units, and <unk>")
         every_unit = np.arange(num_units, dtype=np.int32)[:, None]  # each a line: test sets may hold any
         out = io.BytesIO()
         try:
@@ -119,7 +121,7 @@ class UnitSubwords:
                 minloglevel=2,
             )
         except RuntimeError as error:
-            raise SubwordError(f"SentencePiece: {str(error).strip().splitlines()[-1]}") from error
+            raise SubwordError(None, f"SentencePiece: {str(error).strip().splitlines()[-1]}") from error
         return cls(out.getvalue())
 
 

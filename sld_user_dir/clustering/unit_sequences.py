@@ -11,7 +11,7 @@ from sld_user_dir.clustering.assign import Assigner, CpuAssigner, TorchAssigner,
 from sld_user_dir.clustering.kmeans import KMeans, KMeansError
 from sld_user_dir.features.front_end import FeatureConfig, FrontEnd
 from sld_user_dir.features.waveform import FloatArray
-from sld_user_dir.manifests.unit_manifest import UnitProvenance
+from sld_user_dir.manifests.provenance import UnitProvenance
 
 BLOCK_FRAMES = 8192  # enough for efficient matrix products, little enough to hold
 
@@ -58,8 +58,9 @@ def provenance(front_end: FrontEnd, kmeans: KMeans, deduplicated: bool = False) 
     trained_on = kmeans.metadata.get("encoder")
     if trained_on not in (None, front_end.encoder) or kmeans.dim != front_end.dim:
         raise KMeansError(
-            f"the k-means was trained on {trained_on} ({kmeans.dim} dimensions), the features are "
-            f"{front_end.encoder} ({front_end.dim}); extract with the features of the k-means file"
+            None,
+            f"the k-means was trained on {trained_on} ({kmeans.dim} dimensions), the features are {front_end.encoder} ({front_end.dim})",
+            "extract with the features of the k-means file",
         )
     return UnitProvenance(
         encoder=front_end.encoder,
@@ -82,5 +83,5 @@ def feature_config_of(kmeans: KMeans, features: Optional[str] = None) -> Feature
     """
     stored = kmeans.metadata.get("features")
     if not stored:
-        raise KMeansError("the k-means file does not tell its features; state them by options")
+        raise KMeansError(None, "the k-means file does not tell its features", "state them by options")
     return FeatureConfig(**{**stored, **({"features": features} if features else {})})

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
 
 PACKAGES = ("asterisk-core-sounds-en-wav", "asterisk-core-sounds-en")
@@ -29,7 +30,7 @@ OTHERWISE = "or name a folder of recordings: make demo-audio AUDIO=folder"
 _REMARK = re.compile(r"\[[^]]*\]|<[^>]*>|\([^)]*\)")
 
 
-class CorpusError(RuntimeError):
+class CorpusError(InputError):
     """The prompts cannot be had or read; the message tells the remedy."""
 
 
@@ -62,7 +63,9 @@ def fetch(folder: Path) -> Path:
         return tree
     for program in ("apt-get", "dpkg"):
         if shutil.which(program) is None:
-            raise CorpusError(f"the prompts come by {program}, which this machine lacks: take a Debian, {OTHERWISE}")
+            raise CorpusError(
+                None, f"the prompts come by {program}, which this machine lacks: take a Debian, {OTHERWISE}"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     _download(folder)
     aside = folder / f".unpacked.{os.getpid()}"
@@ -90,8 +93,8 @@ def _run(command: Sequence[str], folder: Path) -> None:
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise CorpusError(
-            f"{' '.join(command)} failed ({said}): check the network, bring apt's lists up to date "
-            f"(apt-get update, as root), {OTHERWISE}"
+            None,
+            f"{' '.join(command)} failed ({said}): check the network, bring apt's lists up to date (apt-get update, as root), {OTHERWISE}",
         )
 
 
@@ -106,7 +109,7 @@ def read_prompts(tree: Path) -> Prompts:
     """
     listings = sorted(tree.rglob(TRANSCRIPTS))
     if not listings:
-        raise CorpusError(f"{tree}: no {TRANSCRIPTS} below it; remove the folder and fetch again")
+        raise CorpusError(tree, f"no {TRANSCRIPTS} below it", "remove the folder and fetch again")
     texts = _texts(listings[0])
     root = _sounds(tree, texts)
     files = {str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.wav")}
@@ -135,7 +138,7 @@ def _texts(path: Path) -> dict[str, str]:
                 continue
             name, colon, text = line.partition(":")
             if not colon or not name.strip():
-                raise CorpusError(f"{path}:{number}: not 'name: text'; remove the folder and fetch again")
+                raise CorpusError(f"{path}:{number}", "not 'name: text'", "remove the folder and fetch again")
             texts[name.strip()] = " ".join(text.split())
     return texts
 
@@ -148,5 +151,5 @@ def _sounds(tree: Path, texts: dict[str, str]) -> Path:
     """The folder that the names count from: the one below which most of them are."""
     candidates = {path.parent for path in tree.rglob("*.wav")}
     if not candidates:
-        raise CorpusError(f"{tree}: no .wav below it; remove the folder and fetch again")
+        raise CorpusError(tree, "no .wav below it", "remove the folder and fetch again")
     return max(sorted(candidates), key=lambda folder: sum((folder / f"{name}.wav").exists() for name in texts))

@@ -22,6 +22,7 @@ from typing import Dict, Iterator, List, Sequence
 import numpy as np
 import soundfile
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -131,5 +132,5 @@ def write_strings(digits: Sequence[Digit], sizes: Dict[str, SubsetSize], out: Pa
 def _read(path: Path) -> np.ndarray:
     wave, rate = soundfile.read(path, dtype="float32")
     if rate != SAMPLE_RATE_HZ or wave.ndim != 1:
-        raise ValueError(f"{path}: {rate} Hz, {wave.ndim} channels; FSDD is {SAMPLE_RATE_HZ} Hz mono")
+        raise InputError(path, f"{rate} Hz, {wave.ndim} channels", f"FSDD is {SAMPLE_RATE_HZ} Hz mono")
     return wave

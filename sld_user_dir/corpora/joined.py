@@ -10,6 +10,7 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.unit_manifest import Utterance
 
 MOST = 5  # utterances to a string
@@ -32,7 +33,7 @@ def join_utterances(
         groups.setdefault(one.fields.get(group_by, ""), []).append(one)
     names = [name for name in sorted(groups) if _two_fit(groups[name], longest)]
     if count and not names:
-        raise ValueError(f"no two utterances fit into {longest} units; join fewer, or allow longer strings")
+        raise InputError(None, f"no two utterances fit into {longest} units", "join fewer, or allow longer strings")
     made = 0
     while made < count:
         string = _draw(groups[names[made % len(names)]], longest, rng)

@@ -11,6 +11,7 @@ import unicodedata
 from dataclasses import replace
 from typing import Callable, Sequence
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import Recording
 
 SHARES = {"test": 0.1, "valid": 0.1}  # the rest is training
@@ -21,7 +22,7 @@ KEYS: dict[str, Callable[[Recording], str]] = {
 }
 
 
-class SplitError(ValueError):
+class SplitError(InputError):
     """A corpus that cannot be split as asked; the message tells the remedy."""
 
 
@@ -52,21 +53,22 @@ def split_recordings(recordings: Sequence[Recording], by: str = "text") -> dict[
         SplitError: unknown `by`, a speaker is missing, or a set comes out empty.
     """
     if by not in KEYS:
-        raise SplitError(f"split by one of {', '.join(KEYS)}, not {by!r}")
+        raise SplitError(None, f"split by one of {', '.join(KEYS)}, not {by!r}")
     sets: dict[str, list[Recording]] = {"train": [], "valid": [], "test": []}
     for one in (replace(r, text=plain_text(r.text)) for r in recordings):
         if not one.text:
             continue
         key = KEYS[by](one)
         if not key:
-            raise SplitError(f"{one.id}: no {by} to split by; split by {' or '.join(k for k in KEYS if k != by)}")
+            raise SplitError(one.id, f"no {by} to split by", f"split by {' or '.join((k for k in KEYS if k != by))}")
         sets[subset_of(key)].append(one)
     empty = [name for name, members in sets.items() if not members]
     if empty:
         kinds = len({KEYS[by](one) for members in sets.values() for one in members})
         raise SplitError(
-            f"no recording falls into {' and '.join(empty)}: {kinds} different values to split by ({by}) are "
-            f"too few; split by {' or '.join(k for k in KEYS if k != by)}, or give more recordings"
+            None,
+            f"no recording falls into {' and '.join(empty)}: {kinds} different values to split by ({by}) are too few",
+            f"split by {' or '.join((k for k in KEYS if k != by))}, or give more recordings",
         )
     return sets
 

@@ -1,31 +1,22 @@
-"""Options of the criteria `sld` and `masked_ce`. Each help text says what it does to the objective of `losses.py`."""
+"""The options of `sld` and `masked_ce`, put together from those of the loss terms."""
 
-from dataclasses import dataclass, field
-from typing import Optional
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, get_type_hints
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
-# 0.008 was tuned by the authors for a sum over the utterance; 3.2 = 0.008 * 400 pulls equally
-# hard on an utterance of 400 positions.
-DEFAULT_KL_WEIGHT = {"sentence": 0.008, "token": 3.2}
+from sld_user_dir.losses.term import Term, term_classes
+from sld_user_dir.losses.terms.cross_entropy import AnswerCrossEntropy, TextCrossEntropy
+from sld_user_dir.losses.terms.ctc import CTC
+
+MASKED_TERMS: Tuple[Type[Term], ...] = (TextCrossEntropy, AnswerCrossEntropy, CTC)
+"""What Loss Masking trains on: text, and answers in speech."""
 
 
 @dataclass
 class LossFormConfig(FairseqDataclass):
-    text_label_smoothing: float = field(
-        default=0.0,
-        metadata={
-            "help": "lambda in CE_text: the target becomes (1-lambda) one-hot + lambda uniform "
-            "over everything that is no speech unit"
-        },
-    )
-    ctc_weight: float = field(
-        default=0.0,
-        metadata={
-            "help": "w_ctc, factor of a CTC loss on the speech positions (blank <s>, no parameters of its own), "
-            "divided by the number of text tokens as CE_text is (Watanabe et al. 2017; docs/losses.md)"
-        },
-    )
+    """How the loss is computed; no option here changes the objective."""
+
     loss_form: ChoiceEnum(["auto", "fused", "plain"]) = field(  # type: ignore[valid-type]
         default="auto",
         metadata={
@@ -41,81 +32,46 @@ class LossFormConfig(FairseqDataclass):
             "effect on the objective (default: 384 on a CPU, 2048 elsewhere)"
         },
     )
-    speech_target_weight: float = field(
-        default=1.0,
-        metadata={
-            "help": "in a mixture of tasks (--task-mix), factor of the cross-entropy on answers in "
-            "speech, those of tts and slm (mean over their tokens)"
-        },
-    )
 
 
-@dataclass
-class SldCriterionConfig(LossFormConfig):
-    text_weight: float = field(default=1.0, metadata={"help": "w_text, factor of CE_text (mean over text tokens)"})
-    speech_weight: float = field(
-        default=1.0,
-        metadata={
-            "help": "w_speech, factor of CE_speech (mean over speech tokens, softmax over the "
-            "whole vocabulary); 0 with --kl-weight 0 is Loss Masking"
-        },
-    )
-    kl_weight: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "alpha, factor of the KL divergence from the smoothed target to the softmax "
-            "over the speech units; 0: plain multimodal cross-entropy (default: 0.008 with "
-            "--kl-denominator sentence, 3.2 with token)"
-        },
-    )
-    kl_variant: ChoiceEnum(["paper", "official", "centroid"]) = field(  # type: ignore[valid-type]
-        default="paper",
-        metadata={
-            "help": "'paper': target (1-eps) one-hot + eps/K, on speech targets. 'official', as "
-            "the authors' program: that vector goes through a second softmax, which leaves it "
-            "nearly uniform; on every position (unit 0 as the target of text); and the separator "
-            "counts in CE_speech. 'centroid', as 'paper' but for its target, which falls off with the "
-            "distance between the units' centroids (docs/losses.md)"
-        },
-    )
-    kl_centroids: Optional[str] = field(
-        default=None, metadata={"help": "k-means .npz that made the units, for --kl-variant centroid"}
-    )
-    kl_neighbours: int = field(
-        default=10, metadata={"help": "nearest units, itself included, that a target of --kl-variant centroid lies on"}
-    )
-    kl_centroid_width: float = field(
-        default=0.5,
-        metadata={
-            "help": "tau of --kl-variant centroid, q_k ~ exp(-distance^2 / (2 tau^2)), as a multiple of the "
-            "root mean square distance from a centroid to its nearest one; small: one-hot"
-        },
-    )
-    kl_denominator: ChoiceEnum(["sentence", "token"]) = field(  # type: ignore[valid-type]
-        default="sentence",
-        metadata={
-            "help": "what the KL's sum over tokens is divided by: the number of sentences (the "
-            "authors' choice; long utterances are then pulled harder) or of the KL's tokens"
-        },
-    )
-    kl_temperature: float = field(
-        default=1.0, metadata={"help": "T: the KL compares with softmax(z/T) and is multiplied by T^2"}
-    )
-    kl_smoothing: float = field(
-        default=0.1, metadata={"help": "eps: mass of the KL's target that is spread over all units (not of 'centroid')"}
-    )
-    speech_label_smoothing: float = field(
-        default=0.0,
-        metadata={
-            "help": "lambda in CE_speech, an alternative to the KL: the target becomes "
-            "(1-lambda) one-hot + lambda uniform over the speech units"
-        },
-    )
-    speech_within_units: bool = field(
-        default=False,
-        metadata={
-            "help": "normalise CE_speech over the speech units only instead of the whole "
-            "vocabulary: speech positions are then projected to the units alone, which is "
-            "several times cheaper; nothing teaches the model not to emit text there"
-        },
-    )
+def config_of(name: str, classes: Sequence[Type[Term]], without: Sequence[str] = ()) -> Type[FairseqDataclass]:
+    """A fairseq configuration with the options of these terms; `--NAME-variant` where a name has siblings.
+
+    Args:
+        without: options that are left out.
+    """
+    options: Dict[str, Any] = {}
+    for cls in classes:
+        hints = get_type_hints(cls.Options)  # the terms' modules postpone annotations, which fairseq can't read
+        for one in fields(cls.Options):
+            if one.name not in without:
+                options.setdefault(one.name, (one.name, _type_of(one, hints[one.name]), _copy(one)))
+    for term_name in {cls.name for cls in classes if cls.variant is not None}:
+        siblings = [cls for cls in classes if cls.name == term_name]
+        options[f"{term_name}_variant"] = _variant_option(term_name, siblings)
+    made = make_dataclass(name, list(options.values()), bases=(LossFormConfig,))
+    made.__module__ = __name__
+    return made
+
+
+def _type_of(one: Any, hint: Any) -> Any:
+    """The type as fairseq reads it: choices are an enumeration there."""
+    choices = one.metadata.get("choices")
+    return ChoiceEnum(list(choices)) if choices else hint
+
+
+def _copy(one: Any) -> Any:
+    if one.default is MISSING:
+        raise TypeError(f"option {one.name} of a loss term has no default")
+    return field(default=one.default, metadata=dict(one.metadata))
+
+
+def _variant_option(name: str, siblings: List[Type[Term]]) -> Tuple[str, Any, Any]:
+    names = sorted((str(cls.variant) for cls in siblings), key=lambda v: (v != "paper", v != "official", v))
+    texts = {str(cls.variant): cls.variant_help for cls in siblings}
+    text = ". ".join(f"'{variant}': {texts[variant]}" for variant in names)
+    return f"{name}_variant", ChoiceEnum(names), field(default=names[0], metadata={"help": text})
+
+
+SldCriterionConfig = config_of("SldCriterionConfig", term_classes())
+MaskedCeConfig = config_of("MaskedCeConfig", MASKED_TERMS, without=("text_weight",))

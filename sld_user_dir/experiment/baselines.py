@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Sequence
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.scoring.edits import ErrorCounts, error_counts
 from sld_user_dir.scoring.hypotheses import Record
 
@@ -27,5 +28,5 @@ def dealt_out_wer(records: Sequence[Record], seed: int = 0, deals: int = DEALS) 
         rng.shuffle(hypotheses)
         total = sum((error_counts(r, h) for r, h in zip(references, hypotheses)), total)
     if total.rate is None:
-        raise ValueError("the references hold no words; is this the right manifest?")
+        raise InputError(None, "the references hold no words", "is this the right manifest?")
     return total.rate

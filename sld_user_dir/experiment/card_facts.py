@@ -11,7 +11,9 @@ from typing import Any, Optional, Sequence
 
 import torch
 
-from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, UnitProvenance, format_units, read_manifest
+from sld_user_dir.errors import InputError
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, format_units, read_manifest
 from sld_user_dir.scoring.hypotheses import HypothesisError, Record, read_generate
 from sld_user_dir.scoring.rates import Report, score
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -87,9 +89,10 @@ def gather(checkpoint: Path, data: Path, results: Sequence[Path] = ()) -> Facts:
     """
     model, vocab = read_checkpoint(checkpoint), JointVocabulary.load(data)
     if model.vocabulary != vocab.fingerprint:
-        raise ValueError(
-            f"{checkpoint}: its vocabulary is {model.vocabulary}, but that of {data} is {vocab.fingerprint}; name the "
-            "data directory that it was trained with"
+        raise InputError(
+            checkpoint,
+            f"its vocabulary is {model.vocabulary}, but that of {data} is {vocab.fingerprint}",
+            "name the data directory that it was trained with",
         )
     subsets = model.cfg["dataset"]
     roles = dict.fromkeys(subsets["valid_subset"].split(","), "validation")
@@ -97,7 +100,7 @@ def gather(checkpoint: Path, data: Path, results: Sequence[Path] = ()) -> Facts:
     missing = [name for name in roles if not (data / f"{name}.tsv").is_file()]
     tests = {_test_set(path): path for path in results}
     if len(tests) < len(results):
-        raise ValueError(f"{results[-1]}: two results of one test set; give one for each")
+        raise InputError(f"{results[-1]}", "two results of one test set", "give one for each")
     roles.update(dict.fromkeys(tests, "test"))
     found = {name: _manifest(data / f"{name}.tsv", model) for name in roles if name not in missing}
     splits = [_split(manifest, name, roles[name]) for name, manifest in found.items()]
@@ -116,7 +119,7 @@ def read_checkpoint(path: Path) -> Trained:
         raise ValueError(f"{path}: no checkpoint that torch reads ({str(error).splitlines()[0]})") from None
     cfg, remembered = state.get("cfg") or {}, state.get("task_state") or {}
     if (cfg.get("task") or {}).get("_name") != "speech_unit_lm":
-        raise ValueError(f"{path}: no checkpoint that fairseq-train wrote for --task speech_unit_lm; name one")
+        raise InputError(path, "no checkpoint that fairseq-train wrote for --task speech_unit_lm", "name one")
     provenance = remembered.get("unit_provenance")
     tensors = {t.data_ptr(): t.numel() for name, t in state["model"].items() if not name.endswith(_NO_PARAMETERS)}
     return Trained(
@@ -135,7 +138,6 @@ def _manifest(path: Path, model: Trained) -> Manifest:
     if model.provenance is not None and manifest.provenance.fingerprint != model.provenance.fingerprint:
         raise ManifestError(
             path,
-            None,
             f"its units are {manifest.provenance.describe()}, but {model.file} was trained on "
             f"{model.provenance.describe()}",
             "name the data directory of the training",
@@ -186,8 +188,9 @@ def _check_sources(path: Path, records: Sequence[Record], manifest: Manifest) ->
     for record in records:
         if record.source is not None and record.source != format_units(manifest.units_of(record.row)):
             raise HypothesisError(
-                f"{path}: S-{record.row} are other units than those of {record.id!r} at {manifest.path}:"
-                f"{manifest.line(record.row)}; decode this manifest, or name the one that was decoded"
+                path,
+                f"S-{record.row} are other units than those of {record.id!r} at {manifest.path}:{manifest.line(record.row)}",
+                "decode this manifest, or name the one that was decoded",
             )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
-from sld_user_dir.criterions.loss_options import DEFAULT_KL_WEIGHT
+from sld_user_dir.losses.divisors import DEFAULT_KL_WEIGHT
 from sld_user_dir.experiment.card_facts import Facts, Split
 from sld_user_dir.hub.continuation import predicts_units
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from sld_user_dir.errors import InputError
+
 PACKAGE = Path(__file__).resolve().parents[1]
 LOG_FILE = "train.out"
 
@@ -48,7 +50,7 @@ def choose(systems: Sequence[System], names: str) -> list[System]:
     known = {system.name: system for system in systems}
     unknown = [name for name in names.split(",") if name not in known]
     if unknown:
-        raise ValueError(f"no criterion {unknown[0]!r}; choose among {', '.join(known)}")
+        raise InputError(None, f"no criterion {unknown[0]!r}", f"choose among {', '.join(known)}")
     return [known[name] for name in names.split(",")]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.experiment import card_sections as sections
 from sld_user_dir.experiment.card_facts import Evaluated, Facts
 from sld_user_dir.experiment.card_sections import CardOptions
@@ -27,7 +28,7 @@ def write_card(path: Path, text: str) -> None:
         ValueError: a file of that name was written by hand.
     """
     if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
-        raise ValueError(f"{path}: was not written by this command; move it, or name another file")
+        raise InputError(path, "was not written by this command", "move it, or name another file")
     with atomic_path(path) as aside:
         aside.write_text(text, encoding="utf-8")
 

@@ -10,6 +10,7 @@ from collections import deque
 from pathlib import Path
 from typing import Callable, Sequence
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.experiment.fairseq_commands import (
     LOG_FILE,
     Plan,
@@ -26,7 +27,7 @@ TERMINAL_EVERY_S = 2.0
 FILE_EVERY_S = 30.0
 
 
-class ExperimentError(RuntimeError):
+class ExperimentError(InputError):
     """A child failed; the message names its log and shows its last lines."""
 
 

@@ -24,13 +24,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.front_end import FeatureConfig
 from sld_user_dir.features.waveform import FloatArray
 
 logger = logging.getLogger(__name__)
 
 
-class SslError(ValueError):
+class SslError(InputError):
     """A model that cannot be loaded or used; the message tells why and what to do."""
 
 
@@ -170,10 +171,10 @@ def load_ssl_encoder(config: FeatureConfig, device: str = "auto", batch_seconds:
     """
     where = torch_device(device)
     if config.fp16 and where.type == "cpu":
-        raise SslError("fp16 is for GPUs: take --nofp16 or --device gpu")
+        raise SslError(None, "fp16 is for GPUs: take --nofp16 or --device gpu")
     assert config.layer is not None
     if config.layer < 0:
-        raise SslError(f"layers count from 0 (the first block's input), not {config.layer}")
+        raise SslError(None, f"layers count from 0 (the first block's input), not {config.layer}")
     if config.features.endswith(".pt"):
         from sld_user_dir.models.fairseq_encoders import FairseqBackend
 
@@ -184,7 +185,7 @@ def load_ssl_encoder(config: FeatureConfig, device: str = "auto", batch_seconds:
         backend = TransformersBackend(config.features, config.layer)
     rate = backend.geometry.sample_rate_hz
     if config.sample_rate_hz != rate:
-        raise SslError(f"{config.features} wants {rate} Hz; take --sample-rate-hz {rate} (audio is resampled)")
+        raise SslError(None, f"{config.features} wants {rate} Hz", f"take --sample-rate-hz {rate} (audio is resampled)")
     logger.info("%s, layer %d, on %s", config.features, config.layer, where)
     return SslEncoder(backend, config, where, batch_seconds)
 
@@ -198,14 +199,16 @@ def torch_device(device: str) -> torch.device:
     if device not in ("auto", "cpu", "gpu"):
         raise ValueError(f"device is one of auto, cpu, gpu, not {device!r}")
     if device == "gpu" and not torch.cuda.is_available():
-        raise SslError("--device gpu: torch sees no GPU; check nvidia-smi and torch's build, or take --device cpu")
+        raise SslError(
+            None, "--device gpu: torch sees no GPU", "check nvidia-smi and torch's build, or take --device cpu"
+        )
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def check_layer(name: str, layer: int, n_layers: int) -> None:
     """Raise SslError where the model has no such layer."""
     if layer > n_layers:
-        raise SslError(f"{name} has layers 0 to {n_layers}, not {layer}")
+        raise SslError(None, f"{name} has layers 0 to {n_layers}, not {layer}")
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -26,11 +26,11 @@ class TransformersBackend:
             model = AutoModel.from_pretrained(name)
         except (OSError, KeyError, ValueError, ImportError) as error:
             raise SslError(
-                f"{name}: transformers cannot load it ({_first_line(error)}); give a local directory or a hub name"
+                name, f"transformers cannot load it ({_first_line(error)})", "give a local directory or a hub name"
             ) from error
         parts = ("feature_extractor", "feature_projection", "encoder")
         if not all(hasattr(model, part) for part in parts) or not hasattr(model.encoder, "layers"):
-            raise SslError(f"{name}: {config.model_type} is not of the wav2vec 2.0 family")
+            raise SslError(name, f"{config.model_type} is not of the wav2vec 2.0 family")
         check_layer(name, layer, len(model.encoder.layers))
         model.encoder.layers = model.encoder.layers[:layer]
         if getattr(config, "do_stable_layer_norm", False):

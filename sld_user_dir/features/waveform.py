@@ -14,6 +14,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from sld_user_dir.errors import InputError
+
 FloatArray = npt.NDArray[np.float32]
 PathLike = Union[str, Path]
 
@@ -21,7 +23,7 @@ EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", 
 RESAMPLER_QUALITY = "HQ"  # soxr's 20-bit recipe; part of what makes features reproducible
 
 
-class AudioError(ValueError):
+class AudioError(InputError):
     """A file that cannot be used as speech; the message names it and tells why."""
 
 
@@ -48,7 +50,7 @@ def probe(path: PathLike) -> AudioInfo:
     try:
         info = soundfile.info(str(path))
     except (soundfile.SoundFileError, RuntimeError) as error:
-        raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error
+        raise AudioError(path, f"not readable as audio ({_reason(error)})") from error
     return AudioInfo(int(info.frames), int(info.samplerate))
 
 
@@ -68,14 +70,14 @@ def read_audio(path: PathLike) -> tuple[FloatArray, int]:
             expected, rate = handle.frames, int(handle.samplerate)
             samples = handle.read(dtype="float32", always_2d=True)  # (n_samples, channels)
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
-        raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error
+        raise AudioError(path, f"not readable as audio ({_reason(error)})") from error
     if len(samples) == 0:
-        raise AudioError(f"{path}: no samples")
+        raise AudioError(path, "no samples")
     if len(samples) < expected:
-        raise AudioError(f"{path}: truncated, {len(samples)} of {expected} samples")
+        raise AudioError(path, f"truncated, {len(samples)} of {expected} samples")
     wave = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if not np.isfinite(wave).all():
-        raise AudioError(f"{path}: holds NaN or infinite samples")
+        raise AudioError(path, "holds NaN or infinite samples")
     return np.ascontiguousarray(wave, dtype=np.float32), rate
 
 
@@ -119,11 +121,11 @@ def _check_regular(path: Path) -> None:
     """libsndfile's own words for these cases ("System error") tell a user nothing."""
     try:
         if path.is_dir():
-            raise AudioError(f"{path}: is a folder")
+            raise AudioError(path, "is a folder")
         if path.stat().st_size == 0:
-            raise AudioError(f"{path}: zero bytes")
+            raise AudioError(path, "zero bytes")
     except OSError as error:
-        raise AudioError(f"{path}: {error.strerror or error}") from error
+        raise AudioError(path, f"{error.strerror or error}") from error
 
 
 def _reason(error: BaseException) -> str:

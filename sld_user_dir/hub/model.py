@@ -18,9 +18,10 @@ import torch
 from fairseq import checkpoint_utils, utils
 from fairseq.dataclass.configs import GenerationConfig
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.hub.continuation import build_speech_generator, predicts_units
-from sld_user_dir.manifests.unit_manifest import UnitProvenance
-from sld_user_dir.sequences.mixture import require_task
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.sequences.sequence_format import format_of
 
 Units = Sequence[int]
 PathLike = Union[str, Path]
@@ -146,11 +147,11 @@ class Model:
         (sample,) = self._batches([units])
         best = self.task.inference_step(generator, self.models, sample, prefix_tokens=forced)[0][0]
         if best["tokens"].tolist() != forced[0].tolist():
-            raise ValueError(
-                f"{len(units)} units and {len(ids)} tokens of text exceed the model's positions; shorten them"
+            raise InputError(
+                None, f"{len(units)} units and {len(ids)} tokens of text exceed the model's positions", "shorten them"
             )
         log_probs = best["positional_scores"].tolist()
-        return Score(sum(log_probs), [self.vocab.dictionary[i] for i in forced[0].tolist()], log_probs)
+        return Score(sum(log_probs), [self.vocab.table[i] for i in forced[0].tolist()], log_probs)
 
     # -- audio to text --------------------------------------------------------------------
     @overload
@@ -199,9 +200,10 @@ class Model:
         """
         self._require("slm")
         if not self.vocab.tasks and not predicts_units(self.cfg.criterion):
-            raise ValueError(
-                "this model was trained with a loss on text only and does not predict units; take one that was "
-                "trained with --criterion sld or cross_entropy"
+            raise InputError(
+                None,
+                "this model was trained with a loss on text only and does not predict units",
+                "take one that was trained with --criterion sld or cross_entropy",
             )
         prompt = self._prompt(units)
         return self._speak(prompt, seed, samples=samples, max_units=max_units, **sampling)
@@ -234,9 +236,10 @@ class Model:
     def _require(self, task: str) -> None:
         """Refuse what a mixture's model was not trained for."""
         if self.vocab.tasks and task not in self.task.mix:
-            raise ValueError(
-                f"this model was trained for {', '.join(self.task.mix)}, not for {task}; train one with {task} in "
-                "--task-mix"
+            raise InputError(
+                None,
+                f"this model was trained for {', '.join(self.task.mix)}, not for {task}",
+                f"train one with {task} in --task-mix",
             )
 
     # -- text to units and to text: models for a mixture of tasks ----------------------------
@@ -269,7 +272,7 @@ class Model:
         return [self.vocab.decode_text(h["tokens"].tolist()) for h in found]
 
     def _text_prompt(self, task: str, text: str) -> list[int]:
-        require_task(task, self.vocab)
+        format_of(task, self.vocab)
         self._require(task)
         return [*self._head(task), *self._encode(text, "read")]
 
@@ -277,8 +280,8 @@ class Model:
         ids = self.vocab.encode_text(text)
         unknown = [s for s, i in zip(self.vocab.tokenizer.encode(text), ids) if i == self.vocab.unk]
         if unknown:
-            raise ValueError(
-                f"{unknown[0]!r} is not in the vocabulary of {self.task.cfg.data}; the model cannot {use} it"
+            raise InputError(
+                None, f"{unknown[0]!r} is not in the vocabulary of {self.task.cfg.data}", f"the model cannot {use} it"
             )
         return ids
 
@@ -305,13 +308,13 @@ class Model:
 
     def _check_units(self, units: Units) -> None:
         if not len(units):
-            raise ValueError("no units; give at least one")
+            raise InputError(None, "no units", "give at least one")
         array = np.asarray(units)
         if array.dtype.kind not in "iu" or array.ndim != 1:
-            raise ValueError(f"{str(units)[:40]!r} is no list of raw units; give numbers such as [71, 12, 57]")
+            raise InputError(None, f"{str(units)[:40]!r} is no list of raw units", "give numbers such as [71, 12, 57]")
         if self.provenance and self.provenance.collapsed and bool((array[1:] == array[:-1]).any()):
-            raise ValueError(
-                "units follow themselves, but the model was trained on de-duplicated ones; collapse the runs"
+            raise InputError(
+                None, "units follow themselves, but the model was trained on de-duplicated ones", "collapse the runs"
             )
 
     def _hypothesis(self, found: dict[str, Any]) -> Hypothesis:

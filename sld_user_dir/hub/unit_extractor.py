@@ -10,10 +10,11 @@ import torch
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined, deduplicate, feature_config_of, provenance
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.front_end import FrontEnd, build_front_end
 from sld_user_dir.features.waveform import AudioError, FloatArray
 from sld_user_dir.manifests.audio_manifest import Recording
-from sld_user_dir.manifests.unit_manifest import UnitProvenance
+from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.pipeline.audio_scan import Rejected
 from sld_user_dir.pipeline.stream import StreamConfig, speaker_stats, stream_frames
 
@@ -34,17 +35,20 @@ class UnitExtractor:
             ValueError: no k-means file, or the units of another one.
         """
         if not kmeans.is_file():
-            raise ValueError(f"{kmeans}: no k-means file, which units of audio need; name it by hub.load(…, kmeans=…)")
+            raise InputError(kmeans, "no k-means file, which units of audio need", "name it by hub.load(…, kmeans=…)")
         loaded = KMeans.load(kmeans)
         front_end = build_front_end(feature_config_of(loaded), "gpu" if device.type == "cuda" else "cpu")
         if trained_on is not None and trained_on.subword is not None:
-            raise ValueError("the model reads subwords of units; encode them yourself and call transcribe_units")
+            raise InputError(
+                None, "the model reads subwords of units", "encode them yourself and call transcribe_units"
+            )
         collapsed = trained_on is not None and trained_on.deduplicated
         made = provenance(front_end, loaded, collapsed)
         if trained_on is not None and made.fingerprint != trained_on.fingerprint:
-            raise ValueError(
-                f"{kmeans} makes units {made.describe()}, but the model was trained on {trained_on.describe()}; "
-                "name its k-means file by hub.load(…, kmeans=…)"
+            raise InputError(
+                None,
+                f"{kmeans} makes units {made.describe()}, but the model was trained on {trained_on.describe()}",
+                "name its k-means file by hub.load(…, kmeans=…)",
             )
         return cls(front_end, loaded, collapsed)
 
@@ -55,7 +59,7 @@ class UnitExtractor:
         frames: list[FloatArray] = []
         for one in stream_frames(recordings, self.front_end, config, stats):
             if isinstance(one, Rejected):
-                raise AudioError(f"{one.path}: {one.reason}")
+                raise AudioError(one.path, one.reason)
             frames.append(one.frames)
         units = assign_joined(self.kmeans, frames)
         return [(deduplicate(u)[0] if self.deduplicated else u).tolist() for u in units]

@@ -42,15 +42,15 @@ def export_units(manifest_path: Path, out: Path, format_name: str, audio: Option
         InteropError: no such format, an utterance that the audio manifest lacks, or ids and units that it cannot hold.
     """
     if format_name not in FORMATS:
-        raise InteropError(f"no format {format_name!r}; choose one of: {', '.join(FORMATS)}")
+        raise InteropError(None, f"no format {format_name!r}", f"choose one of: {', '.join(FORMATS)}")
     kind = FORMATS[format_name]
     manifest = read_manifest(manifest_path)
     if not len(manifest):
-        raise InteropError(f"{manifest_path}: no utterances; nothing to export")
+        raise InteropError(manifest_path, "no utterances", "nothing to export")
     if kind.deduplicated not in (None, manifest.provenance.deduplicated):
         is_, wants = ("", "raw") if manifest.provenance.deduplicated else ("not ", "de-duplicated")
         raise InteropError(
-            f"{manifest_path}: units are {is_}de-duplicated, but {format_name} wants them {wants}; extract them again"
+            manifest_path, f"units are {is_}de-duplicated, but {format_name} wants them {wants}", "extract them again"
         )
     records = records_of(manifest) if audio is None else _with_audio(records_of(manifest), audio)
     out = out if out.suffix == kind.suffix or not kind.suffix else out.with_name(out.name + kind.suffix)
@@ -72,6 +72,6 @@ def _with_audio(records: list[Record], audio: Path) -> list[Record]:
     for record in records:
         row = table.find(record)
         if row is None:
-            raise InteropError(f"{record.where}: {record.id!r} is not in {audio}; add its recording there")
+            raise InteropError(record.where, f"{record.id!r} is not in {audio}", "add its recording there")
         found.append(replace(record, fields={**record.fields, **row.fields}))
     return found

@@ -117,7 +117,7 @@ FORMATS = {
 
 
 def _no_units(path: Path, *_: Any) -> Any:
-    raise InteropError(f"{path}: dumped features hold frames and no units; they are only read, with a k-means file")
+    raise InteropError(path, "dumped features hold frames and no units", "they are only read, with a k-means file")
 
 
 FEATURES = Format(
@@ -137,14 +137,14 @@ def detect(path: Path) -> Format:
         return FEATURES
     lines = [line for _, line in islice(read_lines(path), HEAD_LINES)]
     if lines and lines[0].startswith("# format:"):
-        raise InteropError(f"{path}: a manifest of this program already; nothing to import")
+        raise InteropError(path, "a manifest of this program already", "nothing to import")
     found = [f for f in FORMATS.values() if f.looks_like(path, lines)]
     if len(found) == 1:
         return found[0]
     start = f"it begins {lines[0][:60]!r}" if lines else "it is empty"
     names = ", ".join(f.name for f in found or FORMATS.values())
     what = f"could be {names}" if found else "is in no format that is known"
-    raise InteropError(f"{path}: {what} ({start}); name its format by --format, one of: {names}")
+    raise InteropError(path, f"{what} ({start})", f"name its format by --format, one of: {names}")
 
 
 def format_named(name: Optional[str], path: Path) -> Format:
@@ -156,5 +156,5 @@ def format_named(name: Optional[str], path: Path) -> Format:
     if name is None:
         return detect(path)
     if name not in (*FORMATS, FEATURES.name):
-        raise InteropError(f"no format {name!r}; choose one of: {', '.join(FORMATS)}, {FEATURES.name}")
+        raise InteropError(None, f"no format {name!r}", f"choose one of: {', '.join(FORMATS)}, {FEATURES.name}")
     return FEATURES if name == FEATURES.name else FORMATS[name]

@@ -10,14 +10,8 @@ from typing import Any, Optional, Sequence
 from sld_user_dir.interop.formats import FEATURES, Format, format_named
 from sld_user_dir.interop.join import Joined, Table, audio_table, join, text_table
 from sld_user_dir.interop.records import InteropError, Record, UnitFile, beside
-from sld_user_dir.manifests.unit_manifest import (
-    REQUIRED,
-    UNKNOWN,
-    UnitProvenance,
-    Utterance,
-    read_manifest,
-    write_manifest,
-)
+from sld_user_dir.manifests.provenance import UNKNOWN, UnitProvenance
+from sld_user_dir.manifests.unit_manifest import REQUIRED, Utterance, read_manifest, write_manifest
 
 
 @dataclass
@@ -95,22 +89,23 @@ def import_units(
 
 def _read_all(paths: Sequence[Path], name: Optional[str], statement: Statement) -> tuple[UnitFile, Format]:
     if not paths:
-        raise InteropError("no unit files; name at least one")
+        raise InteropError(None, "no unit files", "name at least one")
     kinds = [format_named(name, path) for path in paths]
     for kind, path in zip(kinds, paths):
         if kind is not kinds[0]:
-            raise InteropError(f"{path} is {kind.name}, {paths[0]} is {kinds[0].name}; import them one by one")
+            raise InteropError(None, f"{path} is {kind.name}, {paths[0]} is {kinds[0].name}", "import them one by one")
     files = [_read(kind, path, statement) for kind, path in zip(kinds, paths)]
     for one, path in zip(files, paths):
         for what in ("num_units", "deduplicated", "header"):
             if getattr(one, what) != getattr(files[0], what):
                 raise InteropError(
-                    f"{path}: {what} {getattr(one, what)}, but {getattr(files[0], what)} in {paths[0]}; such units "
-                    "do not mix: import them one by one"
+                    path,
+                    f"{what} {getattr(one, what)}, but {getattr(files[0], what)} in {paths[0]}",
+                    "such units do not mix: import them one by one",
                 )
     records = [r for one in files for r in one.records]
     if not records:
-        raise InteropError(f"{paths[0]}: no utterances; check the path")
+        raise InteropError(f"{paths[0]}", "no utterances", "check the path")
     return UnitFile(records, files[0].num_units, files[0].deduplicated, files[0].header), kinds[0]
 
 
@@ -132,20 +127,20 @@ def _check(records: list[Record], source: Optional[Path]) -> None:
     seen: dict[str, str] = {}
     for r in records:
         if not r.id:
-            raise InteropError(f"{r.where}: empty id; give every utterance one of its own")
+            raise InteropError(r.where, "empty id", "give every utterance one of its own")
         if r.id in seen:
-            raise InteropError(f"{r.where}: {r.id!r} again, first at {seen[r.id]}; rename or remove one")
+            raise InteropError(r.where, f"{r.id!r} again, first at {seen[r.id]}", "rename or remove one")
         seen[r.id] = r.where
         if not (r.text or "").strip():
             remedy = f"{source} has none either" if source else "give transcripts by --text or --audio"
-            raise InteropError(f"{r.where}: no transcript of {r.id!r}; {remedy}")
+            raise InteropError(r.where, f"no transcript of {r.id!r}", remedy)
 
 
 def _utterances(records: list[Record]) -> list[Utterance]:
     columns = {name: None for r in records for name in r.fields}
     taken = [name for name in columns if name in (*REQUIRED, "durations") or "\t" in name]
     if taken:
-        raise InteropError(f"{records[0].where}: a column {taken[0]!r} cannot be kept beside ours; rename it")
+        raise InteropError(f"{records[0].where}", f"a column {taken[0]!r} cannot be kept beside ours", "rename it")
     timed = all(r.durations is not None for r in records)
     return [
         Utterance(
@@ -175,12 +170,14 @@ def state(statement: Statement, read: UnitFile, records: list[Record]) -> UnitPr
 
         loaded = KMeans.load(kmeans)
         if k not in (None, loaded.num_units):
-            raise InteropError(f"{kmeans}: {loaded.num_units} units, --num-units says {k}; drop one of the two")
+            raise InteropError(kmeans, f"{loaded.num_units} units, --num-units says {k}", "drop one of the two")
         k, kmeans = loaded.num_units, loaded.sha256
     k = k or read.num_units
     if k is None:
         top = max(int(r.units.max()) for r in records)
-        raise InteropError(f"the format does not tell the number of units (the largest is {top}); state --num-units")
+        raise InteropError(
+            None, f"the format does not tell the number of units (the largest is {top})", "state --num-units"
+        )
     made_by = UnitProvenance(
         statement.encoder or UNKNOWN, statement.layer, statement.frame_rate_hz or 0.0, kmeans or UNKNOWN, k,
         looks_deduplicated(read, records) if statement.deduplicated is None else statement.deduplicated,
@@ -195,7 +192,7 @@ def load_provenance(path: Path) -> UnitProvenance:
     try:
         return UnitProvenance(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise InteropError(f"{path}: no provenance ({error}); name a unit manifest or an export's file") from None
+        raise InteropError(path, f"no provenance ({error})", "name a unit manifest or an export's file") from None
 
 
 def _provenance_of(statement: Statement, name: str) -> Optional[float]:
@@ -208,11 +205,11 @@ def _agree(made_by: UnitProvenance, read: UnitFile, records: list[Record]) -> Un
     first = records[0].where
     if read.num_units not in (None, made_by.num_units):
         raise InteropError(
-            f"{first}: units of K={read.num_units}, stated is K={made_by.num_units}; correct --num-units"
+            first, f"units of K={read.num_units}, stated is K={made_by.num_units}", "correct --num-units"
         )
     if read.deduplicated not in (None, made_by.deduplicated):
         said = "de-duplicated" if read.deduplicated else "not de-duplicated"
-        raise InteropError(f"{first}: this format is {said}; correct --deduplicated")
+        raise InteropError(first, f"this format is {said}", "correct --deduplicated")
     return made_by
 
 
@@ -235,13 +232,15 @@ def _check_units(records: list[Record], made_by: UnitProvenance) -> None:
     for r in records:
         if r.units.max() >= made_by.num_units:
             raise InteropError(
-                f"{r.where}: unit {r.units.max()} of {r.id!r} is outside 0 … {made_by.num_units - 1}; bos, eos and "
-                "padding do not belong here, nor units of another k-means: correct --num-units or the units"
+                r.where,
+                f"unit {r.units.max()} of {r.id!r} is outside 0 … {made_by.num_units - 1}",
+                "bos, eos and padding do not belong here, nor units of another k-means: correct --num-units or the units",
             )
         at = repeat(r)
         if at is not None and (made_by.deduplicated or collapsed is not None):
             other = f"those at {collapsed.where}" if collapsed else "these units, as stated or by their format,"
             raise InteropError(
-                f"{r.where}: unit {r.units[at]} of {r.id!r} follows itself, but {other} are de-duplicated; such units "
-                "do not mix: de-duplicate all or none"
+                r.where,
+                f"unit {r.units[at]} of {r.id!r} follows itself, but {other} are de-duplicated",
+                "such units do not mix: de-duplicate all or none",
             )

@@ -29,7 +29,7 @@ class Table:
         self.rows: dict[str, Row] = {}
         for row in rows:
             if row.id in self.rows:
-                raise InteropError(f"{row.where}: {row.id!r} again, first at {self.rows[row.id].where}; remove one")
+                raise InteropError(row.where, f"{row.id!r} again, first at {self.rows[row.id].where}", "remove one")
             self.rows[row.id] = row
         self._short: dict[str, list[Row]] = {}
         for row in self.rows.values():
@@ -47,8 +47,9 @@ class Table:
         found = self._short.get(record.id.rpartition("/")[2], [])
         if len(found) > 1:
             raise InteropError(
-                f"{record.where}: {record.id!r} could be {found[0].id!r} ({found[0].where}) or "
-                f"{found[1].id!r} ({found[1].where}); give the units the whole ids"
+                record.where,
+                f"{record.id!r} could be {found[0].id!r} ({found[0].where}) or {found[1].id!r} ({found[1].where})",
+                "give the units the whole ids",
             )
         return found[0] if found else None
 
@@ -68,7 +69,7 @@ def text_table(path: Path, repair: bool = False) -> Table:
             if not tab:
                 name, _, text = line.partition(" ")
             if not name or not text.strip():
-                raise InteropError(f"{where}: no id and transcript in {line[:40]!r}; write them as: id<TAB>text")
+                raise InteropError(where, f"no id and transcript in {line[:40]!r}", "write them as: id<TAB>text")
             yield Row(name, where, text.strip())
 
     return Table(path, rows(), repair)
@@ -129,8 +130,9 @@ def join(records: list[Record], table: Table, allow_missing: bool = False, rate_
             continue
         if row.id in taken:
             raise InteropError(
-                f"{record.where}: {record.id!r} belongs to {row.id!r} ({row.where}), as do the units at "
-                f"{taken[row.id].where}; remove one"
+                record.where,
+                f"{record.id!r} belongs to {row.id!r} ({row.where}), as do the units at {taken[row.id].where}",
+                "remove one",
             )
         taken[row.id] = record
         check_length(record, row, rate_hz)
@@ -139,14 +141,16 @@ def join(records: list[Record], table: Table, allow_missing: bool = False, rate_
     unused = [row for row in table.rows.values() if row.id not in taken]
     if lost and not allow_missing:
         raise InteropError(
-            f"{lost[0].where}: {lost[0].id!r} is not in {table.path} ({len(lost)} such); add it, or leave out what "
-            "only one file has with --allow-missing"
+            f"{lost[0].where}",
+            f"{lost[0].id!r} is not in {table.path} ({len(lost)} such)",
+            "add it, or leave out what only one file has with --allow-missing",
         )
     if unused and not allow_missing:
         file = records[0].where.rpartition(":")[0] if records else "the units"
         raise InteropError(
-            f"{unused[0].where}: {unused[0].id!r} has no units in {file} ({len(unused)} such); make them, or leave "
-            "out what only one file has with --allow-missing"
+            f"{unused[0].where}",
+            f"{unused[0].id!r} has no units in {file} ({len(unused)} such)",
+            "make them, or leave out what only one file has with --allow-missing",
         )
     return Joined(joined, [row.id for row in unused], [r.id for r in lost])
 
@@ -164,6 +168,7 @@ def check_length(record: Record, row: Row, rate_hz: Optional[float]) -> None:
     collapsed = record.durations is None and not bool((record.units[1:] == record.units[:-1]).any())
     if n > expected + 1 or (n < least and not collapsed):
         raise InteropError(
-            f"{record.where}: {n} frames of units, but {row.id!r} at {row.where} has {row.seconds:.2f} s, which make "
-            f"{expected:.0f} at {rate_hz:g} Hz; are these units of another recording or another rate?"
+            record.where,
+            f"{n} frames of units, but {row.id!r} at {row.where} has {row.seconds:.2f} s, which make {expected:.0f} at {rate_hz:g} Hz",
+            "are these units of another recording or another rate?",
         )

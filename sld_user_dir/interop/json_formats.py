@@ -34,9 +34,9 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
         try:
             value = ast.literal_eval(line)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
-            raise InteropError(f"{where}: neither a JSON object nor a Python dict; correct the line") from None
+            raise InteropError(where, "neither a JSON object nor a Python dict", "correct the line") from None
     if not isinstance(value, dict):
-        raise InteropError(f"{where}: a {type(value).__name__}, expected an object with keys; correct the line")
+        raise InteropError(where, f"a {type(value).__name__}, expected an object with keys", "correct the line")
     return value
 
 
@@ -62,7 +62,7 @@ def _durations(value: object, units: IntArray, where: str) -> Optional[IntArray]
         return None
     durations = unit_list(value, where, "durations")
     if len(durations) != len(units):
-        raise InteropError(f"{where}: {len(units)} units but {len(durations)} durations; make the line again")
+        raise InteropError(where, f"{len(units)} units but {len(durations)} durations", "make the line again")
     return durations
 
 
@@ -79,12 +79,13 @@ def read_dicts(path: Path) -> UnitFile:
         item = parse_object(line, where)
         key = unit_key(item)
         if key is None or "audio" not in item:
-            raise InteropError(f"{where}: wanted `audio` and one of {', '.join(UNIT_KEYS)} or …_km100 among its keys")
+            raise InteropError(where, f"wanted `audio` and one of {', '.join(UNIT_KEYS)} or …_km100 among its keys")
         first = first or (key, where)
         if key != first[0]:
             raise InteropError(
-                f"{where}: units of {key}, but of {first[0]} at {first[1]}; units of two encoders do not mix: "
-                "split the file"
+                where,
+                f"units of {key}, but of {first[0]} at {first[1]}",
+                "units of two encoders do not mix: split the file",
             )
         units = unit_list(item[key], where)
         stream = "durations" if "durations" in item else "duration"
@@ -131,7 +132,7 @@ def read_authors(path: Path) -> UnitFile:
     for number, (where, line) in enumerate(read_lines(path), 1):
         item = parse_object(line, where)
         if "idx" not in item or not isinstance(item.get("text"), str):
-            raise InteropError(f"{where}: wanted keys `text` and `idx`, found {sorted(item)}")
+            raise InteropError(where, f"wanted keys `text` and `idx`, found {sorted(item)}")
         units = unit_list(item["idx"], where)
         _check_subword(item, units, where)
         name = str(item.get("id", f"{path.stem}-{number:06d}"))
@@ -148,8 +149,9 @@ def _check_subword(item: dict[str, Any], units: IntArray, where: str) -> None:
     spelt = [ord(c) - SUBWORD_BASE for c in subword if c != WORD_START and not c.isspace()]
     if ord(WORD_START) - SUBWORD_BASE not in units.tolist() and spelt != units.tolist():
         raise InteropError(
-            f"{where}: `subword` spells {len(spelt)} units, `idx` has {len(units)}, and they differ; "
-            "make the line again"
+            where,
+            f"`subword` spells {len(spelt)} units, `idx` has {len(units)}, and they differ",
+            "make the line again",
         )
 
 
@@ -158,7 +160,7 @@ def write_authors(path: Path, records: list[Record], header: dict[str, object]) 
 
     def item(r: Record) -> dict[str, Any]:
         if r.text is None:
-            raise InteropError(f"{r.where}: no transcript, which this format wants")
+            raise InteropError(r.where, "no transcript, which this format wants")
         rest = {k: v for k, v in r.fields.items() if k == "subword"}
         if "subword_idx" in r.fields:
             rest["subword_idx"] = json.loads(r.fields["subword_idx"])
@@ -180,7 +182,7 @@ def read_slamkit_tokens(path: Path) -> UnitFile:
 
 def _tokens(value: object, where: str) -> IntArray:
     if not isinstance(value, str) or not TOKENS.fullmatch(value):
-        raise InteropError(f"{where}: audio_repr is {str(value)[:40]!r}, expected <Un3><Un49>; correct the line")
+        raise InteropError(where, f"audio_repr is {str(value)[:40]!r}, expected <Un3><Un49>", "correct the line")
     return unit_list(" ".join(re.findall(r"\d+", value)), where)
 
 
@@ -189,7 +191,7 @@ def _slamkit(path: Path, key: str, parse: Callable[[object, str], IntArray]) -> 
     for where, line in read_lines(path):
         item = parse_object(line, where)
         if key not in item or "file_name" not in item:
-            raise InteropError(f"{where}: wanted keys `file_name` and `{key}`, found {sorted(item)}")
+            raise InteropError(where, f"wanted keys `file_name` and `{key}`, found {sorted(item)}")
         units = parse(item[key], where)
         durations = _durations(item.get("duration"), units, where)
         drop = {key, "duration", "file_name", "text", "id"}

@@ -39,8 +39,9 @@ def read_textless(path: Path) -> UnitFile:
         name, tab, text = line.partition("\t")
         if not tab:
             raise InteropError(
-                f"{where}: no name before the units; with several workers the order is not the manifest's: "
-                "transcribe again with --preserve_name"
+                where,
+                "no name before the units",
+                "with several workers the order is not the manifest's: transcribe again with --preserve_name",
             )
         units = parse_units(text, where)
         frames = _of(durations, name, len(units), where)
@@ -50,7 +51,7 @@ def read_textless(path: Path) -> UnitFile:
     for stream in (durations, f0s):
         lost = sorted(set(stream or ()) - {r.id for r in records})
         if stream and lost:
-            raise InteropError(f"{stream[lost[0]][0]}: {lost[0]!r} is not in {path}; transcribe again")
+            raise InteropError(f"{stream[lost[0]][0]}", f"{lost[0]!r} is not in {path}", "transcribe again")
     return UnitFile(records)
 
 
@@ -61,7 +62,7 @@ def _stream(path: Path) -> Optional[dict[str, tuple[str, IntArray]]]:
     for where, line in read_lines(path):
         name, _, text = line.partition("\t")
         if name in stream:
-            raise InteropError(f"{where}: {name!r} again, first at {stream[name][0]}; remove one")
+            raise InteropError(where, f"{name!r} again, first at {stream[name][0]}", "remove one")
         stream[name] = (where, parse_units(text, where, path.suffix[1:]))
     return stream
 
@@ -71,10 +72,10 @@ def _of(stream: Optional[dict[str, tuple[str, IntArray]]], name: str, count: int
         return None
     if name not in stream:
         file = next(iter(stream.values()))[0].rpartition(":")[0] if stream else "the stream beside"
-        raise InteropError(f"{where}: {name!r} is not in {file}; transcribe again")
+        raise InteropError(where, f"{name!r} is not in {file}", "transcribe again")
     other, values = stream[name]
     if len(values) != count:
-        raise InteropError(f"{where}: {count} units of {name!r}, but {len(values)} values at {other}; transcribe again")
+        raise InteropError(where, f"{count} units of {name!r}, but {len(values)} values at {other}", "transcribe again")
     return values
 
 
@@ -98,7 +99,7 @@ def read_gslm(path: Path) -> UnitFile:
     for where, line in read_lines(path):
         name, bar, text = line.rpartition("|")
         if not bar:
-            raise InteropError(f"{where}: no '|' between name and units; see docs/interop.md")
+            raise InteropError(where, "no '|' between name and units", "see docs/interop.md")
         records.append(Record(name, parse_units(text, where), where=where))
     return UnitFile(records)
 
@@ -128,9 +129,9 @@ def read_espnet_cjk(path: Path) -> UnitFile:
         name, _, text = line.partition(" ")
         units = np.array([ord(c) - CJK for c in text], dtype=np.int32)
         if not len(units):
-            raise InteropError(f"{where}: no units; remove the utterance")
+            raise InteropError(where, "no units", "remove the utterance")
         if units.min() < 0:
-            raise InteropError(f"{where}: {text[int(units.argmin())]!r} stands for no unit; is this text, not units?")
+            raise InteropError(where, f"{text[int(units.argmin())]!r} stands for no unit", "is this text, not units?")
         records.append(Record(name, units, where=where))
     return UnitFile(records, deduplicated=_espnet_case(path))
 
@@ -138,7 +139,7 @@ def read_espnet_cjk(path: Path) -> UnitFile:
 def write_espnet_cjk(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
     for r in records:
         if r.units.max() >= CJK_END - CJK:
-            raise InteropError(f"{r.where}: no character for unit {r.units.max()}; write the format espnet")
+            raise InteropError(r.where, f"no character for unit {r.units.max()}", "write the format espnet")
     lines = (f"{check_name(r, ' ', 'espnet-cjk')} {''.join(chr(CJK + u) for u in r.units.tolist())}" for r in records)
     return [write_lines(path, lines)]
 

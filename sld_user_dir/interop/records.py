@@ -8,6 +8,7 @@ from typing import Any, Iterable, Iterator, Optional
 
 import numpy.typing as npt
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.unit_manifest import parse_numbers
 
@@ -15,7 +16,7 @@ IntArray = npt.NDArray[Any]
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".sph")
 
 
-class InteropError(ValueError):
+class InteropError(InputError):
     """A foreign file that cannot be right: `FILE:LINE: what; remedy`, with both places where two disagree."""
 
 
@@ -57,19 +58,19 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
                 try:
                     yield where, raw.decode("utf-8").rstrip("\r\n")
                 except UnicodeDecodeError:
-                    raise InteropError(f"{where}: not UTF-8; save the file as UTF-8") from None
+                    raise InteropError(where, "not UTF-8", "save the file as UTF-8") from None
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise InteropError(f"{path}: {error.strerror}; check the path") from None
+        raise InteropError(path, error.strerror, "check the path") from None
 
 
 def parse_units(text: str, where: str, what: str = "units") -> IntArray:
     """int32 (N,), N ≥ 1, of `71 12 57`."""
     if not text.strip():
-        raise InteropError(f"{where}: no {what}; remove the utterance, or make its units again")
+        raise InteropError(where, f"no {what}", "remove the utterance, or make its units again")
     try:
         return parse_numbers(text.strip())
     except ValueError as error:
-        raise InteropError(f"{where}: bad {what} {text[:40]!r}: {error}; write them as: 71 12 57") from None
+        raise InteropError(where, f"bad {what} {text[:40]!r}: {error}", "write them as: 71 12 57") from None
 
 
 def unit_list(value: object, where: str, what: str = "units") -> IntArray:
@@ -77,7 +78,7 @@ def unit_list(value: object, where: str, what: str = "units") -> IntArray:
     if isinstance(value, str):
         return parse_units(value, where, what)
     if not isinstance(value, list) or any(type(v) is not int for v in value):
-        raise InteropError(f"{where}: {what} are {str(value)[:40]!r}, no list of whole numbers; correct the line")
+        raise InteropError(where, f"{what} are {str(value)[:40]!r}, no list of whole numbers", "correct the line")
     return parse_units(" ".join(map(str, value)), where, what)
 
 
@@ -105,7 +106,7 @@ def check_name(record: Record, forbidden: str, format_name: str) -> str:
     bad = [c for c in record.id if c in forbidden or c in "\t\n\r"]
     if bad:
         raise InteropError(
-            f"{record.where}: the id {record.id!r} contains {bad[0]!r}, which {format_name} cannot hold; rename it"
+            record.where, f"the id {record.id!r} contains {bad[0]!r}, which {format_name} cannot hold", "rename it"
         )
     return record.id
 

@@ -11,7 +11,8 @@ import numpy as np
 from sld_user_dir.interop.exporting import export_units
 from sld_user_dir.interop.formats import FEATURES, FORMATS, Format, detect
 from sld_user_dir.interop.importing import Statement, import_units
-from sld_user_dir.manifests.unit_manifest import Manifest, UnitProvenance, Utterance, read_manifest, write_manifest
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import Manifest, Utterance, read_manifest, write_manifest
 
 ROOT = "/corpora/digits"
 K = 100

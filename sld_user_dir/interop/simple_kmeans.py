@@ -29,21 +29,21 @@ def read_features(path: Path, kmeans_path: Optional[str]) -> UnitFile:
     """
     if not kmeans_path or not kmeans_path.endswith(".npz"):
         raise InteropError(
-            f"{path}: frames, not units; name the k-means file that makes units of them by --kmeans FILE.npz"
+            path, "frames, not units", "name the k-means file that makes units of them by --kmeans FILE.npz"
         )
     parts = NAME.fullmatch(path.stem)
     if parts is None:
-        raise InteropError(f"{path}: not named SPLIT_RANK_SHARDS.npy; rename it as simple_kmeans does")
+        raise InteropError(path, "not named SPLIT_RANK_SHARDS.npy", "rename it as simple_kmeans does")
     split, n_shards = parts[1], int(parts[3])
     shards = [path.with_name(f"{split}_{rank}_{n_shards}.npy") for rank in range(n_shards)]
     lengths = [_lengths(shard) for shard in shards]
     tsv = path.with_name(f"{split}.tsv")
     if not tsv.exists():
-        raise InteropError(f"{path}: no {tsv.name} beside, which names the recordings; put fairseq's manifest there")
+        raise InteropError(path, f"no {tsv.name} beside, which names the recordings", "put fairseq's manifest there")
     recordings = read_audio_manifest(tsv, 16_000)
     n = sum(map(len, lengths))
     if n != len(recordings):
-        raise InteropError(f"{shards[0].with_suffix('.len')}: {n} lengths in all, but {tsv} lists {len(recordings)}")
+        raise InteropError(f"{shards[0].with_suffix('.len')}", f"{n} lengths in all, but {tsv} lists {len(recordings)}")
     kmeans = KMeans.load(kmeans_path)
     frames = (f for shard, of in zip(shards, lengths) for f in _utterances(shard, of, kmeans))
     where = (f"{shard.with_suffix('.len')}:{i}" for shard, of in zip(shards, lengths) for i in range(1, len(of) + 1))
@@ -59,7 +59,7 @@ def _lengths(shard: Path) -> list[int]:
     lengths = []
     for where, line in read_lines(shard.with_suffix(".len")):
         if not line.strip().isdecimal() or int(line) < 1:
-            raise InteropError(f"{where}: {line[:20]!r} is no number of frames; dump the features again")
+            raise InteropError(where, f"{line[:20]!r} is no number of frames", "dump the features again")
         lengths.append(int(line))
     return lengths
 
@@ -68,10 +68,10 @@ def _utterances(shard: Path, lengths: list[int], kmeans: KMeans) -> Iterator[Flo
     try:
         frames = np.load(shard, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InteropError(f"{shard}: no array of frames ({error}); dump the features again") from None
+        raise InteropError(shard, f"no array of frames ({error})", "dump the features again") from None
     if frames.ndim != 2 or frames.shape[1] != kmeans.dim:
-        raise InteropError(f"{shard}: frames of shape {frames.shape}, the k-means takes {kmeans.dim} dimensions")
+        raise InteropError(shard, f"frames of shape {frames.shape}, the k-means takes {kmeans.dim} dimensions")
     if len(frames) != sum(lengths):
-        raise InteropError(f"{shard}: {len(frames)} frames, but {shard.with_suffix('.len')} adds up to {sum(lengths)}")
+        raise InteropError(shard, f"{len(frames)} frames, but {shard.with_suffix('.len')} adds up to {sum(lengths)}")
     for end, length in zip(np.cumsum(lengths).tolist(), lengths):
         yield np.asarray(frames[end - length : end], dtype=np.float32)

@@ -26,7 +26,7 @@ def to_sklearn(kmeans: KMeans) -> Any:
     try:
         from sklearn.cluster import KMeans as SklearnKMeans
     except ImportError as error:
-        raise InteropError(f"the export is scikit-learn's own object; {WANTS}") from error
+        raise InteropError(None, "the export is scikit-learn's own object", WANTS) from error
     model = SklearnKMeans(n_clusters=kmeans.num_units, n_init=1)
     model.cluster_centers_ = np.ascontiguousarray(kmeans.centroids, dtype=np.float32)
     model.n_features_in_ = kmeans.dim
@@ -57,17 +57,17 @@ def import_sklearn(path: Path, trust_pickle: bool = False) -> KMeans:
     """
     if not trust_pickle:
         raise InteropError(
-            f"{path}: a pickle, which runs code when it is loaded; state --trust-pickle if you know its origin"
+            path, "a pickle, which runs code when it is loaded", "state --trust-pickle if you know its origin"
         )
     try:
         import joblib
     except ImportError as error:
-        raise InteropError(f"{path}: written by scikit-learn; {WANTS}") from error
+        raise InteropError(path, "written by scikit-learn", WANTS) from error
     try:
         model = joblib.load(path)
         centroids = np.asarray(model.cluster_centers_, dtype=np.float32)
     except FileNotFoundError:
-        raise InteropError(f"{path}: no such file; check the path") from None
+        raise InteropError(path, "no such file", "check the path") from None
     except Exception as error:  # whatever unpickling of an unknown file raises
-        raise InteropError(f"{path}: no k-means of scikit-learn ({type(error).__name__}: {error})") from error
+        raise InteropError(path, f"no k-means of scikit-learn ({type(error).__name__}: {error})") from error
     return KMeans(centroids, {"imported": Path(path).name})

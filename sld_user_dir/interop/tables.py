@@ -35,14 +35,15 @@ def read_km(path: Path) -> UnitFile:
     tsv = beside(path, ".tsv")
     if not tsv.exists():
         raise InteropError(
-            f"{path}: no {tsv.name} beside, which names its lines; join shards in the order of their ranks "
-            "(cat X_0_2.km X_1_2.km > X.km) and put fairseq's manifest there"
+            path,
+            f"no {tsv.name} beside, which names its lines",
+            "join shards in the order of their ranks (cat X_0_2.km X_1_2.km > X.km) and put fairseq's manifest there",
         )
     recordings = read_audio_manifest(tsv, HUBERT_RATE_HZ)
     lines = list(read_lines(path))
     if len(lines) != len(recordings):
         raise InteropError(
-            f"{path}: {len(lines)} lines, but {tsv} lists {len(recordings)} recordings; make them parallel"
+            path, f"{len(lines)} lines, but {tsv} lists {len(recordings)} recordings", "make them parallel"
         )
     records = [_km_record(r, line, where) for r, (where, line) in zip(recordings, lines)]
     root = next(read_lines(tsv))[1]
@@ -89,8 +90,9 @@ def _recording(record: Record, root: Path) -> Recording:
     audio, samples = record.fields.get("path", record.fields.get("audio")), record.fields.get("n_samples")
     if not audio or not samples:
         raise InteropError(
-            f"{record.where}: the format km wants the columns path and n_samples, which {record.id!r} lacks; "
-            "join them from the audio manifest by --audio"
+            record.where,
+            f"the format km wants the columns path and n_samples, which {record.id!r} lacks",
+            "join them from the audio manifest by --audio",
         )
     return Recording(record.id, root / audio, int(samples), HUBERT_RATE_HZ, record.text or "")
 
@@ -110,12 +112,12 @@ def read_s2ut(path: Path) -> UnitFile:
 
 def _s2ut_record(where: str, values: list[str], columns: list[str]) -> Record:
     if len(values) != len(columns):
-        raise InteropError(f"{where}: {len(values)} columns, expected {len(columns)}; separate them by one tab")
+        raise InteropError(where, f"{len(values)} columns, expected {len(columns)}", "separate them by one tab")
     row = dict(zip(columns, values))
     units = parse_units(row.pop("tgt_audio"), where)
     stated = row.pop("tgt_n_frames")
     if stated != str(len(units)):
-        raise InteropError(f"{where}: tgt_n_frames is {stated}, tgt_audio has {len(units)} units; make the line again")
+        raise InteropError(where, f"tgt_n_frames is {stated}, tgt_audio has {len(units)} units", "make the line again")
     name, text = row.pop("id"), row.pop("tgt_text", None)
     return Record(name, units, None, text or None, row, where)
 
@@ -132,7 +134,8 @@ def _s2ut_lines(records: list[Record]) -> Iterator[str]:
         frames = r.fields.get("src_n_frames") or r.fields.get("n_samples")
         if not source or not frames:
             raise InteropError(
-                f"{r.where}: the format s2ut wants the columns src_audio (or path) and src_n_frames (or n_samples), "
-                f"which {r.id!r} lacks; join them from the audio manifest by --audio"
+                r.where,
+                f"the format s2ut wants the columns src_audio (or path) and src_n_frames (or n_samples), which {r.id!r} lacks",
+                "join them from the audio manifest by --audio",
             )
         yield "\t".join([r.id, source, frames, joined(r.units), str(len(r.units))])

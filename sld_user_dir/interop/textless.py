@@ -21,7 +21,7 @@ from sld_user_dir.features.front_end import FrontEnd
 from sld_user_dir.features.waveform import FloatArray
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.sklearn_kmeans import import_sklearn
-from sld_user_dir.manifests.unit_manifest import UNKNOWN, UnitProvenance
+from sld_user_dir.manifests.provenance import UNKNOWN, UnitProvenance
 
 INSTALL = "textless-lib is not on PyPI; docs/interop.md says how to install it"
 
@@ -66,24 +66,28 @@ def encode(encoder: SpeechEncoderLike, wave: FloatArray) -> Encoded:
         out = encoder(torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32)).to(device))
     units, durations = (_integers(out, name) for name in ("units", "durations"))
     if len(units) != len(durations):
-        raise InteropError(f"the encoder gave {len(units)} units and {len(durations)} durations; they belong together")
+        raise InteropError(
+            None, f"the encoder gave {len(units)} units and {len(durations)} durations", "they belong together"
+        )
     if units.size and not 0 <= units.min() <= units.max() < encoder.vocab_size:
         raise InteropError(
-            f"the encoder gave unit {units.max()}, outside 0 … {encoder.vocab_size - 1}: bos, eos or padding? "
-            "build it with add_bos_eos=False"
+            None,
+            f"the encoder gave unit {units.max()}, outside 0 … {encoder.vocab_size - 1}: bos, eos or padding? build it with add_bos_eos=False",
         )
     dense = out.get("dense")
     if dense is not None and len(dense) != durations.sum():
-        raise InteropError(f"the durations add up to {durations.sum()} frames, `dense` has {len(dense)}")
+        raise InteropError(None, f"the durations add up to {durations.sum()} frames, `dense` has {len(dense)}")
     return Encoded(units.astype(np.int32), durations)
 
 
 def _integers(out: dict[str, Tensor], name: str) -> npt.NDArray[np.int64]:
     if name not in out:
-        raise InteropError(f"the encoder gave no {name!r}, only {sorted(out)}; it is no SpeechEncoder")
+        raise InteropError(None, f"the encoder gave no {name!r}, only {sorted(out)}", "it is no SpeechEncoder")
     values = torch.as_tensor(out[name]).cpu()
     if values.ndim != 1 or values.is_floating_point():
-        raise InteropError(f"{name} of type {values.dtype} and shape {tuple(values.shape)}; wanted whole numbers (N,)")
+        raise InteropError(
+            None, f"{name} of type {values.dtype} and shape {tuple(values.shape)}", "wanted whole numbers (N,)"
+        )
     return np.asarray(values.numpy(), dtype=np.int64)
 
 
@@ -129,10 +133,14 @@ class EncoderSpec:
         encoder = self._from_factory() if self.factory else self._by_name()
         if encoder.vocab_size != self.num_units:
             raise InteropError(
-                f"the quantizer has {encoder.vocab_size} units, --num-units is {self.num_units}; correct one of the two"
+                None,
+                f"the quantizer has {encoder.vocab_size} units, --num-units is {self.num_units}",
+                "correct one of the two",
             )
         if bool(encoder.deduplicate) != self.deduplicate:
-            raise InteropError(f"the encoder has deduplicate={encoder.deduplicate}, asked for was {self.deduplicate}")
+            raise InteropError(
+                None, f"the encoder has deduplicate={encoder.deduplicate}, asked for was {self.deduplicate}"
+            )
         name = self.dense_model if self.factory else f"textless:{self.dense_model}"
         return encoder, encoder_provenance(encoder, name, self.layer if self.factory else self._layer())
 
@@ -141,7 +149,7 @@ class EncoderSpec:
         try:
             made: SpeechEncoderLike = getattr(importlib.import_module(module), function)()
         except (ImportError, AttributeError, ValueError) as error:
-            raise InteropError(f"--factory {self.factory}: {error}; name it as module:function") from error
+            raise InteropError(f"--factory {self.factory}", error, "name it as module:function") from error
         return made
 
     def _by_name(self) -> SpeechEncoderLike:
@@ -164,7 +172,7 @@ def _textless(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise InteropError(f"{error}; {INSTALL}") from error
+        raise InteropError(None, error, INSTALL) from error
 
 
 def register_quantizer(path: Path, dense_model: str, num_units: int) -> str:
@@ -179,8 +187,9 @@ def register_quantizer(path: Path, dense_model: str, num_units: int) -> str:
     found = import_sklearn(Path(path), trust_pickle=True)  # as textless-lib itself will load it
     if found.num_units != num_units:
         raise InteropError(
-            f"{path}: a quantizer of K={found.num_units}, asked for is K={num_units}; correct --num-units, or name the "
-            "quantizer of that K"
+            path,
+            f"a quantizer of K={found.num_units}, asked for is K={num_units}",
+            "correct --num-units, or name the quantizer of that K",
         )
     manager = _textless("textless.checkpoint_manager")
     name = f"{dense_model}-kmeans-{num_units}"
@@ -202,7 +211,7 @@ class DenseFrontEnd(torch.nn.Module):
         super().__init__()
         if front_end.wants_speakers:
             raise InteropError(
-                "features normalised by speaker need all recordings of a speaker; use normalise `utterance`"
+                None, "features normalised by speaker need all recordings of a speaker", "use normalise `utterance`"
             )
         self.front_end = front_end
         self.expected_sample_rate = front_end.sample_rate_hz

@@ -62,13 +62,13 @@ class EncodeJob(Job):
 
     def _utterance(self, encoder: SpeechEncoderLike, one: Recording) -> Utterance:
         if not one.text.strip():
-            raise AudioError("no transcript")
+            raise AudioError(None, "no transcript")
         wave = load_audio(one.path, encoder.expected_sample_rate, one.speed)
         reason = reject_reason(len(wave) / encoder.expected_sample_rate, self.min_seconds, self.max_seconds)
         if reason:
             raise AudioError(reason)
         made = encode(encoder, wave)
         if not len(made.units):
-            raise AudioError("too short: not one unit")
+            raise AudioError(None, "too short: not one unit")
         fields = {"speaker": one.speaker, "n_samples": str(one.n_samples or ""), **one.fields}
         return Utterance(one.id, made.units, one.text, made.durations if encoder.deduplicate else None, fields)

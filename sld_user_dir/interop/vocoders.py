@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sld_user_dir.clustering.unit_sequences import deduplicate
 from sld_user_dir.interop.records import InteropError
-from sld_user_dir.manifests.unit_manifest import UnitProvenance
+from sld_user_dir.manifests.provenance import UnitProvenance
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,12 @@ def vocoder_input(
         InteropError: units of another K, text tokens, nothing to say, an unknown vocoder.
     """
     if vocoder not in VOCODERS:
-        raise InteropError(f"no vocoder {vocoder!r}; choose one of: {', '.join(VOCODERS)}")
+        raise InteropError(None, f"no vocoder {vocoder!r}", f"choose one of: {', '.join(VOCODERS)}")
     if made_by.num_units != vocoder_units:
         raise InteropError(
-            f"units of K={made_by.num_units} ({made_by.encoder}), but the vocoder speaks K={vocoder_units}; "
-            "take the vocoder of this encoder and K"
+            None,
+            f"units of K={made_by.num_units} ({made_by.encoder}), but the vocoder speaks K={vocoder_units}",
+            "take the vocoder of this encoder and K",
         )
     array = _vocoder_units(units, vocoder_units)
     if vocoder == "tacotron":
@@ -61,14 +62,15 @@ def _vocoder_units(units: Any, k: int) -> npt.NDArray[np.int32]:
     try:
         array = np.asarray(units.cpu() if isinstance(units, Tensor) else units)
     except (ValueError, TypeError) as error:
-        raise InteropError(f"these are no units ({error}); give a list such as [71, 12, 57]") from error
+        raise InteropError(None, f"these are no units ({error})", "give a list such as [71, 12, 57]") from error
     if array.ndim != 1 or not array.size or array.dtype.kind not in "iu":
         raise InteropError(
-            f"a vocoder takes units, not {str(units)[:40]!r}; give whole numbers such as [71, 12, 57], no text"
+            None, f"a vocoder takes units, not {str(units)[:40]!r}", "give whole numbers such as [71, 12, 57], no text"
         )
     if array.min() < 0 or array.max() >= k:
         raise InteropError(
-            f"{array.max()} is outside 0 … {k - 1}: ids of text or of the joint vocabulary are no units; "
-            "decode them with vocab.decode_units first"
+            None,
+            f"{array.max()} is outside 0 … {k - 1}: ids of text or of the joint vocabulary are no units",
+            "decode them with vocab.decode_units first",
         )
     return array.astype(np.int32)

@@ -1,24 +1,25 @@
 """Output projection and loss in one pass over chunks of positions; the logits are never kept.
 
-The idea is that of Liger-Kernel's fused linear cross-entropy and of cut cross-entropy
-(arXiv 2411.09009): a chunk's logits are computed, turned *in place* into their own gradient,
-multiplied into the gradients of hidden states and weights, and overwritten by the next chunk.
+The idea is that of Liger-Kernel's fused linear cross-entropy and of cut cross-entropy (arXiv 2411.09009): a chunk's
+logits are computed, turned *in place* into their own gradient, multiplied into the gradients of hidden states and
+weights, and overwritten by the next chunk.
 
-Which loss it is this module doesn't know. `losses.py` writes every loss as a linear function of
-the `Statistics` of a position, so its derivative by them is a constant, the `Weights`, known before
-any logit is. With it the gradient of a position's logits is (one term per statistic)
+Which loss it is this module doesn't know. Every term is a linear function of the `Statistics` of a position, so its
+derivative by them is a constant that autograd gives before any logit is known, the `slope`. With it the gradient of a
+position's logits is (one part for each statistic)
 
-    w_full softmax(z) + w_units softmax(z^s) + w_tempered/T softmax(z^s/T)
-    + w_target e_y + w_unit_target e_y' + w_text_sum 1_text + w_unit_sum 1_units
-    + w_neighbours sum_i q_i e_i
+    s_full softmax(z) + s_units softmax(z^s) + s_tempered/T softmax(z^s/T)
+    + s_target e_y + s_unit_target e_y' + s_text_sum 1_text + s_unit_sum 1_units
+    + s_sparse sum_i mass_i e_i
 
-Positions without weight are not projected; those whose weights touch the units alone are
-projected to the units alone.
+Positions without slope are not projected; those whose slopes touch the units alone are projected to the units alone.
 
-Precision: logits and statistics in float32 or better. In half precision the gradient of the logits
-enters its two products scaled to the half-precision range, whatever 1/tokens or the loss scale
-are, and both gradients are summed in float32 until `backward` has applied the loss scale.
+Precision: logits and statistics in float32 or better. In half precision the gradient of the logits enters its two
+products scaled to the half-precision range, whatever 1/tokens or the loss scale are, and both gradients are summed in
+float32 until `backward` has applied the loss scale.
 """
+
+from __future__ import annotations
 
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -27,8 +28,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sld_user_dir.losses.objective import Objective
-from sld_user_dir.losses.positions import Layout, Rows
-from sld_user_dir.losses.statistics import Components, Denominators, Statistics, components, total_loss
+from sld_user_dir.losses.positions import Positions
+from sld_user_dir.losses.statistics import Statistics
 
 # Positions at a time; at V = 56,000 their logits take 82 MiB in float32 on a CPU, where more were hardly
 # faster. On a GPU each chunk also reads and writes the whole gradient of the weight, which takes as long
@@ -44,45 +45,37 @@ HALF_BLOCK = 2**13  # rows of the weight gradient that a half-precision product 
 def fused_loss(
     features: Tensor,
     weight: Tensor,
-    rows: Rows,
+    at: Positions,
     objective: Objective,
-    layout: Layout,
-    denominators: Denominators,
+    divisors: Tensor,
     chunk_size: Optional[int] = None,
-) -> Tuple[Tensor, Components, Tensor]:
-    """The loss of `losses.plain_loss(features @ weight.T, ...)`, with the same results.
+) -> Tuple[Tensor, Statistics, Tensor]:
+    """The loss of `objective.plain_loss(features @ weight.T, ...)`, with the same results.
 
-    features: (B, L, d) hidden states; weight: (V, d) output matrix, tied or not. Under autocast
-    the products run in its dtype. Gradients are computed in the forward pass, and not at all
-    where none is wanted; so `backward` may run only once.
+    Gradients are computed in the forward pass, and not at all where none is wanted; so `backward` may run only once.
+
+    Args:
+        features: (B, L, d) hidden states. Under autocast the products run in its dtype.
+        weight: (V, d) output matrix, tied or not.
+        at: selected positions.
+        divisors: (terms,) of the whole update.
+        chunk_size: positions that are projected at a time; by default what the device likes.
     """
     dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
-    origin = torch.zeros(len(Statistics._fields), len(rows.position), dtype=dtype)
-    origin = origin.to(features.device).requires_grad_()
+    origin = torch.zeros(len(Statistics._fields), len(at), dtype=dtype, device=features.device).requires_grad_()
     with torch.enable_grad():
-        parts = components(Statistics(*origin), rows, objective, layout)
-        constant = total_loss(parts, objective, denominators)
+        constant = objective.total(Statistics(*origin), at, divisors)
         (slope,) = torch.autograd.grad(constant, origin, materialize_grads=True)
-    plan = Plan(
-        rows=rows,
-        slope=slope,
-        unit_offset=layout.unit_offset,
-        temperature=objective.temperature,
-        chunk_size=chunk_size,
-        gradients=torch.is_grad_enabled(),
-    )
-    flat = features.reshape(-1, features.size(-1))
-    linear, stats, correct = _ProjectedLoss.apply(flat, weight, plan)
-    parts = components(Statistics(*stats), rows, objective, layout)
-    return linear + constant.detach(), parts, correct
+    task = ProjectionTask(at, slope, objective.temperature, chunk_size, torch.is_grad_enabled())
+    linear, stats, correct = _ProjectedLoss.apply(features.reshape(-1, features.size(-1)), weight, task)
+    return linear + constant.detach(), Statistics(*stats), correct
 
 
-class Plan(NamedTuple):
+class ProjectionTask(NamedTuple):
     """What `_ProjectedLoss` needs besides its two differentiable inputs."""
 
-    rows: Rows
+    at: Positions
     slope: Tensor  # (8, n): d loss / d statistic
-    unit_offset: int
     temperature: float
     chunk_size: Optional[int]
     gradients: bool
@@ -90,19 +83,19 @@ class Plan(NamedTuple):
 
 class _ProjectedLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, plan: Plan) -> Tuple[Tensor, ...]:
+    def forward(ctx: Any, features: Tensor, weight: Tensor, task: ProjectionTask) -> Tuple[Tensor, ...]:
         ctx.inputs = (features.dtype, weight.dtype)
         device = features.device.type
         if torch.is_autocast_enabled(device) and features.dtype != torch.float64:
             dtype = torch.get_autocast_dtype(device)
             features, weight = features.to(dtype), weight.to(dtype)
-        wanted = [plan.gradients and needed for needed in ctx.needs_input_grad[:2]]
+        wanted = [task.gradients and needed for needed in ctx.needs_input_grad[:2]]
         with torch.autocast(device, enabled=False):
-            walk = _Walk(features, weight, plan, *wanted)
-            walk.run()
-        ctx.gradients = (walk.grad_features, walk.grad_weight)
-        ctx.mark_non_differentiable(walk.stats, walk.correct)
-        return (plan.slope * walk.stats).sum(), walk.stats, walk.correct
+            chunks = _ChunkedProjection(features, weight, task, *wanted)
+            chunks.run()
+        ctx.gradients = (chunks.grad_features, chunks.grad_weight)
+        ctx.mark_non_differentiable(chunks.stats, chunks.correct)
+        return (task.slope * chunks.stats).sum(), chunks.stats, chunks.correct
 
     @staticmethod
     @once_differentiable
@@ -153,30 +146,32 @@ class _Peak(NamedTuple):
     masses: Tensor  # (c, m)
 
 
-class _Walk:
+class _ChunkedProjection:
     """One pass over the chunks of positions; fills `stats`, `correct` and the gradients."""
 
-    def __init__(self, features: Tensor, weight: Tensor, plan: Plan, want_features: bool, want_weight: bool) -> None:
-        self.features, self.plan = features, plan
+    def __init__(
+        self, features: Tensor, weight: Tensor, task: ProjectionTask, want_features: bool, want_weight: bool
+    ) -> None:
+        self.features, self.task = features, task
         self.wanted = want_features or want_weight
         self.grad_features = self.grad_weight = None
         if want_features:
-            self.grad_features = torch.zeros_like(features, dtype=plan.slope.dtype)
+            self.grad_features = torch.zeros_like(features, dtype=task.slope.dtype)
         if want_weight:
-            self.grad_weight = torch.zeros_like(weight, dtype=plan.slope.dtype)
-        self.stats = torch.zeros_like(plan.slope)
-        self.correct = torch.zeros_like(plan.rows.text)
-        self.used = Statistics(*(plan.slope != 0).any(1).tolist())
+            self.grad_weight = torch.zeros_like(weight, dtype=task.slope.dtype)
+        self.stats = torch.zeros_like(task.slope)
+        self.correct = torch.zeros_like(task.at.is_unit)
+        self.used = Statistics(*(task.slope != 0).any(1).tolist())
         self.on_cpu = features.device.type == "cpu"
-        size = plan.chunk_size or (CPU_CHUNK_SIZE if self.on_cpu else CHUNK_SIZE)
-        self.chunk_size = max(1, min(size, plan.slope.size(1)))
-        self.units = _Part(weight, self.grad_weight, plan.unit_offset, len(weight), self.chunk_size)
-        self.text = _Part(weight, self.grad_weight, 0, plan.unit_offset, self.chunk_size)
+        size = task.chunk_size or (CPU_CHUNK_SIZE if self.on_cpu else CHUNK_SIZE)
+        self.chunk_size = max(1, min(size, task.slope.size(1)))
+        self.units = _Part(weight, self.grad_weight, task.at.layout.unit_offset, len(weight), self.chunk_size)
+        self.text = _Part(weight, self.grad_weight, 0, task.at.layout.unit_offset, self.chunk_size)
 
     def run(self) -> None:
-        slope, unit = Statistics(*self.plan.slope), self.plan.rows.unit
+        slope, unit = Statistics(*self.task.slope), self.task.at.is_unit
         full = (slope.full != 0) | ((slope.target != 0) & ~unit)
-        some = (self.plan.slope != 0).any(0)
+        some = (self.task.slope != 0).any(0)
         for chosen, parts in ((full, [self.units, self.text]), (some & ~full, [self.units])):
             for chunk in chosen.nonzero().squeeze(1).split(self.chunk_size):
                 if len(chunk):
@@ -184,10 +179,10 @@ class _Walk:
 
     def _chunk(self, chunk: Tensor, parts: Sequence[_Part]) -> None:
         """Walk over the rows of indices `chunk` (c,), projected to `parts`: the units, or units and text."""
-        position = self.plan.rows.position[chunk]
+        position = self.task.at.index[chunk]
         inputs = self.features[position]  # (c, d)
         logits = [part.project(inputs, self.stats.dtype) for part in parts]
-        slope = self.plan.slope[:, chunk, None]  # (8, c, 1)
+        slope = self.task.slope[:, chunk, None]  # (8, c, 1)
         stats = torch.zeros_like(slope)
         peaks = self._peaks(chunk, parts, logits)
         for peak in peaks:
@@ -209,16 +204,16 @@ class _Walk:
 
     def _peaks(self, chunk: Tensor, parts: Sequence[_Part], logits: Sequence[Tensor]) -> List[_Peak]:
         """The terms of single logits; the target counts in the part where it lies."""
-        rows, units = self.plan.rows, logits[0]
+        at, units = self.task.at, logits[0]
         peaks = []
         for part, z in zip(parts, logits):
-            columns, inside = part.locate(rows.target[chunk, None])
+            columns, inside = part.locate(at.target[chunk, None])
             peaks.append(_Peak("target", z, columns, inside.to(z.dtype)))
-        columns, inside = self.units.locate(rows.unit_target[chunk, None])
+        columns, inside = self.units.locate(at.unit_target[chunk, None])
         peaks.append(_Peak("unit_target", units, columns, inside.to(units.dtype)))
-        if self.used.neighbours and rows.neighbours is not None and rows.masses is not None:
-            columns = rows.neighbours[chunk] - self.units.first
-            peaks.append(_Peak("neighbours", units, columns, rows.masses[chunk].to(units.dtype)))
+        if self.used.sparse and at.sparse_ids is not None and at.sparse_masses is not None:
+            columns = at.sparse_ids[chunk] - self.units.first
+            peaks.append(_Peak("sparse", units, columns, at.sparse_masses[chunk].to(units.dtype)))
         return peaks
 
     def _softmaxes(self, logits: Sequence[Tensor], slopes: Tensor, stats: Tensor) -> Tensor:
@@ -232,7 +227,7 @@ class _Walk:
         improbable they are.
         """
         units, text = logits[0], logits[1] if len(logits) > 1 else None
-        slope, found, temperature = Statistics(*slopes), Statistics(*stats), self.plan.temperature
+        slope, found, temperature = Statistics(*slopes), Statistics(*stats), self.task.temperature
         if self.used.unit_sum:
             found.unit_sum.copy_(units.sum(1, keepdim=True))
         if self.used.text_sum and text is not None:

@@ -1,74 +1,135 @@
-"""What a training minimises: weights and variants of the losses (no torch, nothing of this package).
+"""What a training minimises: the sum of its terms, each a weight times a sum over a divisor.
 
-The equations that these symbols stand in are in `losses.py`.
+    L = sum over terms of  weight * sum / divisor
+
+Every divisor counts the whole update, all workers and all its batches (`normalisation`). Which terms there are is no
+concern of this module, nor of the fused kernel: both loop.
 """
 
-import math
-from dataclasses import dataclass
-from typing import Tuple
+from __future__ import annotations
+
+from typing import FrozenSet, List, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from sld_user_dir.compatibility import Conflict
+from sld_user_dir.errors import InputError
+from sld_user_dir.losses.positions import Positions
+from sld_user_dir.losses.statistics import Statistics, statistics_of
+from sld_user_dir.losses.term import Measure, PositionTerm, SequenceTerm, Term, sum_where
 
 
-@dataclass(frozen=True)
 class Objective:
-    """Weights and variants; the defaults are the authors' recipe with the paper's KL target."""
+    """The terms of a training.
 
-    text_weight: float = 1.0
-    speech_weight: float = 1.0
-    kl_weight: float = 0.008
-    kl_variant: str = "paper"  # or "official", or "centroid"
-    kl_denominator: str = "sentence"  # or "token"
-    temperature: float = 1.0
-    smoothing: float = 0.1
-    text_label_smoothing: float = 0.0
-    speech_label_smoothing: float = 0.0
-    speech_within_units: bool = False  # speech CE: lse over the K units instead of all of V
-    speech_target_weight: float = 1.0  # of answers in speech; a mixture of tasks alone has any
-    prompt_text: bool = True  # whether CE_text covers prompts in text (a mixture's `tts`)
+    Attributes:
+        terms: all, those of positions first.
+        position_terms, sequence_terms: the two kinds.
+        temperature: T of `Statistics.tempered`.
 
-    def __post_init__(self) -> None:
-        if self.kl_variant not in ("paper", "official", "centroid"):
-            raise ValueError(f"kl_variant must be 'paper', 'official' or 'centroid', not {self.kl_variant!r}")
-        if self.kl_denominator not in ("token", "sentence"):
-            raise ValueError(f"kl_denominator must be 'token' or 'sentence', not {self.kl_denominator!r}")
-        weights = (self.text_weight, self.speech_weight, self.kl_weight)
-        if min(*weights, self.speech_target_weight) < 0 or not any(weights):
-            raise ValueError(f"no weight may be below 0, and one must be above it: {weights}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0, not {self.temperature}")
-        for name in ("smoothing", "text_label_smoothing", "speech_label_smoothing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+    Raises:
+        InputError: no term, a weight below 0, or terms of different temperatures.
+    """
+
+    def __init__(self, terms: Sequence[Term]) -> None:
+        self.position_terms = [term for term in terms if isinstance(term, PositionTerm)]
+        self.sequence_terms = [term for term in terms if isinstance(term, SequenceTerm)]
+        self.terms: List[Term] = [*self.position_terms, *self.sequence_terms]
+        if not self.position_terms or min(term.weight for term in terms) < 0:
+            weights = {term.name: term.weight for term in terms}
+            raise InputError(
+                None, f"weights {weights} make no objective", "no weight may be below 0, and one must be above it"
+            )
+        temperatures = {term.temperature for term in self.position_terms} - {1.0}
+        if len(temperatures) > 1:
+            raise InputError(None, f"terms of temperatures {sorted(temperatures)}", "choose one temperature for all")
+        self.temperature = temperatures.pop() if temperatures else 1.0
 
     @property
-    def official(self) -> bool:
-        return self.kl_variant == "official"
+    def features(self) -> FrozenSet[str]:
+        """What the terms bring that other options may exclude."""
+        return frozenset().union(*(term.features for term in self.terms))
 
-    def kl_target(self, num_units: int) -> Tuple[float, float]:
-        """(a, b): the KL target's mass on the unit y and on each other unit.
+    @property
+    def conflicts(self) -> Tuple[Conflict, ...]:
+        return tuple(conflict for term in self.terms for conflict in term.conflicts)
 
-        `paper`: q = (1-eps) [k = y] + eps/K. `official`: softmax(q / T); the 1e-9 that the
-        authors add to q cancels in that softmax.
+    def select(self, at: Positions) -> Positions:
+        """The positions that take part in some term, with what the terms look up for each."""
+        covered = torch.stack([term.positions(at) for term in self.position_terms])
+        chosen = at.take(covered.any(0))
+        for term in self.position_terms:
+            chosen = term.with_sparse_target(chosen)
+        return chosen
+
+    def divisors(self, at: Positions) -> Tensor:
+        """(terms,) int64: what this batch adds to each term's divisor; `at` are all its positions."""
+        return torch.stack([term.divisor(at) for term in self.terms])
+
+    def total(self, stats: Statistics, at: Positions, divisors: Tensor) -> Tensor:
+        """The loss of the position terms (nats, 0-dim), linear in the statistics.
+
+        Args:
+            at: selected positions.
+            divisors: (terms,) of the whole update; a sum over nothing is divided by 1.
         """
-        if self.kl_variant == "centroid":
-            raise ValueError("the target of kl_variant 'centroid' takes more than two values")
-        if not self.official:
-            other = self.smoothing / num_units
-            return 1 - self.smoothing + other, other
-        odds = math.exp((1 - self.smoothing) / self.temperature)
-        return odds / (odds + num_units - 1), 1 / (odds + num_units - 1)
+        total = stats.full.new_zeros(())
+        for term, divisor in zip(self.position_terms, divisors):
+            value = sum_where(term.positions(at), term.value(stats, at))
+            total = total + term.weight * value / divisor.clamp(min=1)
+        return total
+
+    def measures(self, stats: Statistics, at: Positions, correct: Tensor, own: Tensor) -> List[Measure]:
+        """What the position terms log of this batch.
+
+        Args:
+            stats: detached.
+            correct: (n,) bool, the target has the greatest logit.
+            own: (terms,) the batch's own divisors.
+        """
+        found: List[Measure] = []
+        for term, divisor in zip(self.position_terms, own):
+            value = term.weight * sum_where(term.positions(at), term.value(stats, at))
+            found += [Measure(f"loss_{term.name}", value, divisor), *term.measures(stats, at, correct)]
+        return found
+
+    def sequence_losses(
+        self, outputs: Tensor, matrix: Optional[Tensor], target: Tensor, divisors: Tensor, own: Tensor
+    ) -> Tuple[Tensor, List[Measure]]:
+        """The loss of the sequence terms (nats, 0-dim), and what they log; the first arguments as of `SequenceTerm.sum`.
+
+        Args:
+            divisors: (terms,) of the whole update.
+            own: (terms,) of this batch.
+        """
+        total = outputs.new_zeros((), dtype=torch.float32)
+        found: List[Measure] = []
+        places = slice(len(self.position_terms), None)
+        for term, divisor, count in zip(self.sequence_terms, divisors[places], own[places]):
+            value, measures = term.sum(outputs, matrix, target)
+            total = total + term.weight * value / divisor.clamp(min=1)
+            found += [Measure(f"loss_{term.name}", term.weight * value.detach(), count), *measures]
+        return total, found
 
 
-def effective_label_smoothing(objective: Objective, num_units: int, mean_length: float) -> float:
-    """lambda of the label smoothing that CE_speech and the KL together amount to, at T = 1.
+def plain_loss(
+    logits: Tensor, at: Positions, objective: Objective, divisors: Tensor
+) -> Tuple[Tensor, Statistics, Tensor]:
+    """The loss of ready-made logits (B, L, V), by autograd.
 
-    With the KL summed over tokens and divided by sentences, and N speech tokens a sentence on
-    average, both together have inside the units the gradient of (1 + r) times a cross-entropy
-    against (1-lambda) one-hot + lambda/K, where r = alpha N / w_speech and
-    lambda = K b r / (1 + r). With the KL divided by its tokens, r = alpha / w_speech.
+    Args:
+        at: selected positions.
+        divisors: (terms,) of the whole update.
+
+    Returns:
+        the loss (0-dim, nats); its detached statistics; for each position whether its target has the greatest logit,
+        (n,) bool.
     """
-    if objective.temperature != 1:
-        raise ValueError("the equivalence holds at temperature 1 only")
-    length = mean_length if objective.kl_denominator == "sentence" else 1.0
-    strength = objective.kl_weight * length
-    _, other = objective.kl_target(num_units)
-    return num_units * other * strength / (objective.speech_weight + strength)
+    selected = logits.reshape(-1, logits.size(-1))[at.index]
+    stats = statistics_of(selected, at, objective.temperature)
+    loss = objective.total(stats, at, divisors)
+    detached = Statistics(*(one.detach() for one in stats))
+    top = selected.detach().amax(1) if len(at) else detached.target
+    correct = selected.detach().gather(1, at.target[:, None]).squeeze(1) >= top
+    return loss, detached, correct

@@ -1,15 +1,22 @@
-"""Which positions of a batch take part in which loss (no fairseq, nothing of this package)."""
+"""The positions of a batch, and what the loss terms may ask of each.
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Optional
+Position t reads token t and predicts token t + 1, its target. Shapes: B rows, L positions in a row, n positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Mapping, Optional
 
 import torch
 from torch import Tensor
 
+from sld_user_dir.sequences.segments import ANSWER, SPEECH_ANSWER, SPEECH_PROMPT
+
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the classes lie in the joint vocabulary: units last and contiguous."""
+    """Where the classes lie in the joint vocabulary: text first, units last and contiguous."""
 
     unit_offset: int
     num_units: int
@@ -17,101 +24,88 @@ class Layout:
     pad: int
 
     @classmethod
-    def of(cls, vocab: Any) -> "Layout":
+    def of(cls, vocab: Any) -> Layout:
         """The layout of a `JointVocabulary`, or of anything with its attributes."""
         return cls(vocab.unit_offset, vocab.num_units, vocab.separator, vocab.pad)
 
     @property
     def size(self) -> int:
+        """V, the number of symbols."""
         return self.unit_offset + self.num_units
 
 
-class SoftTargets(NamedTuple):
-    """The KL targets of `centroid`: on unit y, the mass weights[y, i] on unit units[y, i]; both (K, m).
+@dataclass(frozen=True)
+class Positions:
+    """n positions of a batch; every tensor is (n,) unless stated, and all but the ids are bool."""
 
-    A line of `units` holds no unit twice; a line of `weights` sums to 1.
-    """
-
-    units: Tensor
-    weights: Tensor
-
-    def to(self, device: torch.device) -> "SoftTargets":
-        return SoftTargets(self.units.to(device), self.weights.to(device))
-
-
-class Segments(NamedTuple):
-    """In a mixture of tasks: what the target of each position is in its sequence; each (B, L) bool."""
-
-    answer: Tensor  # part of the answer, not of the prompt
-    speech_prompt: Tensor  # of a sequence whose prompt is speech
-    speech_target: Tensor  # of a sequence whose answer is speech
-
-
-class Rows(NamedTuple):
-    """The n positions that take part in some loss, out of the B * L of a batch; each (n,)."""
-
-    position: Tensor  # index into the flattened (B * L)
+    layout: Layout
+    num_sentences: int  # of the batch
+    index: Tensor  # of the position in the flattened (B * L)
+    sentence: Tensor  # number of its utterance in the batch
     target: Tensor  # id of the next token
-    unit_target: Tensor  # id of the unit that the KL target peaks at
-    text: Tensor  # bool: counts in CE_text
-    speech: Tensor  # bool: counts in CE_speech
-    unit: Tensor  # bool: the target is a unit
-    kl: Tensor  # bool: counts in the KL
-    uniform: Tensor  # bool: its KL target is uniform
-    answer: Tensor  # bool: counts in CE_target, the answers in speech
-    neighbours: Optional[Tensor] = None  # (n, m) ids that the `centroid` target lies on
-    masses: Optional[Tensor] = None  # (n, m) what it puts on them
+    unit_target: Tensor  # the same if it is a unit, else the id of unit 0
+    is_unit: Tensor
+    is_separator: Tensor
+    is_padding: Tensor  # the target is padding, but the input is not
+    is_text: Tensor  # a text symbol, <unk> or </s>
+    is_answer: Tensor  # part of the answer, not of the prompt
+    has_speech_prompt: Tensor  # of its sequence
+    has_speech_answer: Tensor  # of its sequence
+    sparse_ids: Optional[Tensor] = None  # (n, m) ids that a term's sparse target lies on
+    sparse_masses: Optional[Tensor] = None  # (n, m) what it puts on them
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, chosen: Tensor) -> Positions:
+        """Those that `chosen` (n,) bool selects."""
+        index = chosen.nonzero().squeeze(1)
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: value[index] for name, value in values.items() if isinstance(value, Tensor)})
+
+    def count_sentences(self, chosen: Tensor) -> Tensor:
+        """How many utterances have a position in `chosen` (n,) bool; 0-dim int64."""
+        found = self.sentence.new_zeros(self.num_sentences).scatter_add_(0, self.sentence, chosen.long())
+        return (found > 0).sum()
 
 
-def select_rows(
-    src_tokens: Tensor, target: Tensor, layout: Layout, official: bool, soft: Optional[SoftTargets] = None,
-    segments: Optional[Segments] = None, prompt_text: bool = True,
-) -> Rows:  # fmt: skip
-    """Sort the positions of a batch into classes. src_tokens, target: (B, L) ids.
+def positions_of(sample: Mapping[str, Any], layout: Layout) -> Positions:
+    """All positions of a collated batch that have a target, and those whose target is padding but whose input is not.
 
-    `official` follows the authors' program: the separator counts as speech; the KL covers every
-    position but those from padding to padding and rows without a target; its target peaks at
-    unit 0 where y is no unit, and is uniform where y is padding (the last token of a padded row,
-    where the batch feeds it in).
+    The latter are in no batch of this package, which do not feed a sequence's last token. A row without any target
+    has no position.
 
-    `segments`, in a mixture of tasks: CE_speech and the KL are left to sequences whose prompt is
-    speech (the separator of `official` to all); an answer in speech, </s> included, is plain
-    `answer`; a task's token has no cross-entropy. Without `prompt_text` a prompt in text has none.
+    Args:
+        sample: `net_input.src_tokens`, `target` and `segments`, each (B, L); `net_input.src_lengths` (U,) with U > B
+            where the rows are packed.
     """
-    fed = ((src_tokens != layout.pad) & (target != layout.pad).any(1, keepdim=True)).reshape(-1)
-    target = target.reshape(-1)
-    padding = target == layout.pad
-    unit = target >= layout.unit_offset
-    separator = target == layout.separator
-    live = ~padding | fed if official else ~(padding | separator)
-    index = live.nonzero().squeeze(1)
-    target, padding, unit, separator = (t[index] for t in (target, padding, unit, separator))
-    unit_target = target.clamp(min=layout.unit_offset)
-    raw = unit_target - layout.unit_offset
-    rows = Rows(
-        position=index,
-        target=target,
-        unit_target=unit_target,
-        text=~(unit | padding | separator),
-        speech=unit | separator if official else unit,
-        unit=unit,
-        kl=torch.ones_like(unit) if official else unit,
-        uniform=padding,
-        answer=torch.zeros_like(unit),
-        neighbours=None if soft is None else soft.units[raw] + layout.unit_offset,
-        masses=None if soft is None else soft.weights[raw],
+    tokens, target = sample["net_input"]["src_tokens"], sample["target"]
+    fed = (tokens != layout.pad) & (target != layout.pad).any(1, keepdim=True)
+    index = ((target != layout.pad) | fed).reshape(-1).nonzero().squeeze(1)
+    ids, flags = target.reshape(-1)[index], sample["segments"].reshape(-1)[index]
+    sentence = _sentences(sample["net_input"], target)
+    unit, separator, padding = ids >= layout.unit_offset, ids == layout.separator, ids == layout.pad
+    return Positions(
+        layout=layout,
+        num_sentences=max(len(target), len(sample["net_input"].get("src_lengths", ()))),
+        index=index,
+        sentence=sentence[index],
+        target=ids,
+        unit_target=ids.clamp(min=layout.unit_offset),
+        is_unit=unit,
+        is_separator=separator,
+        is_padding=padding,
+        is_text=~padding & (ids < layout.separator),  # a token of a task lies between separator and units
+        is_answer=(flags & ANSWER).bool(),
+        has_speech_prompt=(flags & SPEECH_PROMPT).bool(),
+        has_speech_answer=(flags & SPEECH_ANSWER).bool(),
     )
-    return rows if segments is None else _mixed(rows, segments, layout, prompt_text)
 
 
-def _mixed(rows: Rows, segments: Segments, layout: Layout, prompt_text: bool) -> Rows:
-    """The same positions, sorted by the part that they play in a mixture of tasks."""
-    answered, speech_prompt, speech_target = (part.reshape(-1)[rows.position] for part in segments)
-    task = (rows.target > layout.separator) & (rows.target < layout.unit_offset)
-    answer = answered & speech_target & ~rows.uniform
-    return rows._replace(
-        text=rows.text & ~answer & ~task & (answered | prompt_text),
-        speech=rows.speech & (speech_prompt | ~rows.unit),
-        kl=rows.kl & speech_prompt,
-        answer=answer,
-    )
+def _sentences(net_input: Mapping[str, Any], target: Tensor) -> Tensor:
+    """(B * L,) number of the utterance of each position."""
+    rows, length = target.shape
+    lengths = net_input.get("src_lengths")
+    if lengths is None or len(lengths) <= rows:
+        return torch.arange(rows, device=target.device).repeat_interleave(length)
+    return torch.arange(len(lengths), device=target.device).repeat_interleave(lengths.to(target.device))

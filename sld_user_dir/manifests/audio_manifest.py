@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterable, Optional, Sequence, TypeVar, Union
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
 
 FORMAT = "audio-manifest/1"
@@ -29,7 +30,7 @@ PathLike = Union[str, Path]
 Item = TypeVar("Item")
 
 
-class AudioManifestError(ValueError):
+class AudioManifestError(InputError):
     """Bad input, as `FILE:LINE: what is wrong; remedy`."""
 
 
@@ -93,7 +94,7 @@ def read_audio_manifest(path: PathLike, sample_rate: Optional[int] = None) -> li
     path = Path(path)
     lines = _lines(path)
     if not lines:
-        raise AudioManifestError(f"{path}: empty; make one with scripts/make_audio_manifest.py")
+        raise AudioManifestError(path, "empty", "make one with scripts/make_audio_manifest.py")
     own = lines[0].startswith("#") or "\t" in lines[0]
     recordings = _read_table(path, lines) if own else _read_fairseq(path, lines, sample_rate)
     _check_ids(path, recordings)
@@ -131,7 +132,7 @@ def write_fairseq_tsv(path: PathLike, recordings: Iterable[Recording], root: Pat
     for row in rows:
         if row.speed != 1.0 or row.n_samples is None:
             raise AudioManifestError(
-                f"{row.id}: fairseq's manifest holds no speed and wants a length; write our own form"
+                row.id, "fairseq's manifest holds no speed and wants a length", "write our own form"
             )
     texts = {
         ".tsv": [str(root), *(f"{_relative(r.path, root)}\t{r.n_samples}" for r in rows)],
@@ -152,12 +153,12 @@ def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise AudioManifestError(f"{path}: {error.strerror}; check the path") from error
+        raise AudioManifestError(path, error.strerror, "check the path") from error
     try:
         return data.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise AudioManifestError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from error
+        raise AudioManifestError(f"{path}:{line}", "not UTF-8", "save the file as UTF-8") from error
 
 
 def _absolute_root(manifest: Path, root: PathLike) -> Path:
@@ -183,21 +184,21 @@ def _format_row(row: Recording, root: Path, extra: list[str]) -> str:
         *(row.fields.get(name, "") for name in extra),
     ]
     if any(c in value for value in values for c in "\t\r\n"):
-        raise AudioManifestError(f"{row.id}: a tab or a line break within a value; remove it")
+        raise AudioManifestError(row.id, "a tab or a line break within a value", "remove it")
     return "\t".join(values)
 
 
 def _read_table(path: Path, lines: list[str]) -> list[Recording]:
     header, first = _header(path, lines)
     if first >= len(lines):
-        raise AudioManifestError(f"{path}:{first}: no column names; wanted {', '.join(COLUMNS)}")
+        raise AudioManifestError(f"{path}:{first}", "no column names", f"wanted {', '.join(COLUMNS)}")
     columns = lines[first].split("\t")
     if len(set(columns)) < len(columns):
-        raise AudioManifestError(f"{path}:{first + 1}: a column twice among {columns}; name each column once")
+        raise AudioManifestError(f"{path}:{first + 1}", f"a column twice among {columns}", "name each column once")
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise AudioManifestError(
-            f"{path}:{first + 1}: no column {', '.join(missing)} among {columns}; name the columns there"
+            f"{path}:{first + 1}", f"no column {', '.join(missing)} among {columns}", "name the columns there"
         )
     root = _absolute_root(path, header.get("root", "."))
     return [
@@ -216,14 +217,14 @@ def _header(path: Path, lines: list[str]) -> tuple[dict[str, str], int]:
             header[key.strip()] = json.loads(value)
         except ValueError:
             raise AudioManifestError(
-                f"{path}:{number + 1}: header line is not '# key: JSON value'; correct it"
+                f"{path}:{number + 1}", "header line is not '# key: JSON value'", "correct it"
             ) from None
     return header, len(lines)
 
 
 def _parse_row(where: str, columns: list[str], values: list[str], root: Path) -> Recording:
     if len(values) != len(columns):
-        raise AudioManifestError(f"{where}: {len(values)} columns, expected {len(columns)}; separate them by one tab")
+        raise AudioManifestError(where, f"{len(values)} columns, expected {len(columns)}", "separate them by one tab")
     row = dict(zip(columns, values))
     try:
         return Recording(
@@ -237,7 +238,7 @@ def _parse_row(where: str, columns: list[str], values: list[str], root: Path) ->
             fields=row,
         )
     except ValueError as error:
-        raise AudioManifestError(f"{where}: {error}; n_samples, sample_rate, speed are numbers") from None
+        raise AudioManifestError(where, error, "n_samples, sample_rate, speed are numbers") from None
 
 
 def _optional_int(text: str) -> Optional[int]:
@@ -251,7 +252,7 @@ def _read_fairseq(path: Path, lines: list[str], sample_rate: Optional[int]) -> l
     for number, (line, text) in enumerate(zip(rows, texts), 2):
         name, tab, samples = line.partition("\t")
         if not tab or not samples.strip().isdecimal():
-            raise AudioManifestError(f"{path}:{number}: not 'path<TAB>samples'; see docs/units.md")
+            raise AudioManifestError(f"{path}:{number}", "not 'path<TAB>samples'", "see docs/units.md")
         recordings.append(Recording(str(Path(name).with_suffix("")), root / name, int(samples), sample_rate, text))
     return recordings
 
@@ -264,7 +265,7 @@ def _parallel_texts(path: Path, n_rows: int) -> list[str]:
         texts = _lines(beside)
         if len(texts) != n_rows:
             raise AudioManifestError(
-                f"{beside}: {len(texts)} lines, {path.name} lists {n_rows} files; make them parallel"
+                beside, f"{len(texts)} lines, {path.name} lists {n_rows} files", "make them parallel"
             )
         return [letters_to_words(text) for text in texts] if suffix == ".ltr" else texts
     return [""] * n_rows
@@ -275,5 +276,5 @@ def _check_ids(path: Path, recordings: list[Recording]) -> None:
     for row in recordings:
         if not row.id or row.id in seen:
             what = f"duplicate id {row.id!r}" if row.id else "empty id"
-            raise AudioManifestError(f"{path}: {what}; give every recording an id of its own")
+            raise AudioManifestError(path, what, "give every recording an id of its own")
         seen.add(row.id)

@@ -12,7 +12,8 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
-from sld_user_dir.manifests.unit_manifest import REQUIRED, UnitProvenance, _read_header, _read_provenance
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import REQUIRED, _read_header, _read_provenance
 
 CHUNK_BYTES = 2**21  # of lines that are parsed together
 

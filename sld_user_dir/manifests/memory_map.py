@@ -36,8 +36,9 @@ from typing import Any, Callable, Iterator, Optional
 import numpy as np
 
 from sld_user_dir.manifests.fast_reader import Suspicious, parse_chunks
+from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.ragged import Ragged, ragged
-from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, Rows, UnitProvenance, read_manifest
+from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, Rows, read_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ def _build(path: Path, root: Path) -> Path:
         except Suspicious as doubt:
             raise _explain(path, doubt) from None
         if _signature(path) != before:
-            raise ManifestError(path, None, "it changed while it was read", "start again once it is complete")
+            raise ManifestError(path, "it changed while it was read", "start again once it is complete")
         recent = time.time_ns() - max(before[1:3]) < RACY_NS
         meta.update(version=VERSION, signature=None if recent else before)
         (partial / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")

@@ -15,7 +15,6 @@ utterance a line. ``id``, ``units`` and ``text`` are required; ``durations``
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from dataclasses import asdict, dataclass, field
@@ -25,67 +24,17 @@ from typing import Any, Callable, Iterable, Iterator, Optional, Union
 
 import numpy as np
 
+from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.files import atomic_path
+from sld_user_dir.manifests.provenance import UnitProvenance
 
 FORMAT = "speech-unit-manifest/1"
 REQUIRED = ("id", "units", "text")
-UNKNOWN = "unknown"
 PathLike = Union[str, Path]
 
 
-class ManifestError(ValueError):
-    """Bad input, as ``FILE:LINE: what is wrong; remedy``."""
-
-    def __init__(self, path: PathLike, line: Optional[int], problem: str, remedy: str):
-        where = f"{path}:{line}" if line else f"{path}"
-        super().__init__(f"{where}: {problem}; {remedy}")
-
-
-@dataclass(frozen=True)
-class UnitProvenance:
-    """What made the units. Two manifests mix only if their fingerprints agree."""
-
-    encoder: str
-    """Feature extractor with every setting that changes its output."""
-    layer: Optional[int]
-    """Transformer layer of a self-supervised encoder, None for MFCC."""
-    frame_rate_hz: float
-    """Units per second before de-duplication."""
-    kmeans: str
-    """``sha256:…`` of the centroids."""
-    num_units: int
-    """Size of the unit vocabulary: K, or the number of unit subwords."""
-    deduplicated: bool = False
-    """Whether runs of the same unit were collapsed."""
-    subword: Optional[str] = None
-    """``sha256:…`` of the subword model over units, if any."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """Anything else that changes the units."""
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hex characters over all fields (SHA-256 of canonical JSON)."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @classmethod
-    def unknown(cls, num_units: int) -> UnitProvenance:
-        """For imported units whose origin nobody has stated."""
-        return cls(UNKNOWN, None, 0.0, UNKNOWN, num_units)
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether no unit can follow itself; subwords of de-duplicated units can."""
-        return self.deduplicated and self.subword is None
-
-    def describe(self) -> str:
-        """One line for messages."""
-        layer = "" if self.layer is None else f" layer {self.layer}"
-        return (
-            f"{self.fingerprint} ({self.encoder}{layer}, {self.frame_rate_hz:g} Hz, "
-            f"K={self.num_units}, k-means {self.kmeans[:19]}, "
-            f"{'de-duplicated' if self.deduplicated else 'not de-duplicated'})"
-        )
+class ManifestError(InputError):
+    """A unit manifest that cannot be used, or must not be used with another one."""
 
 
 @dataclass
@@ -181,13 +130,13 @@ def _text_lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ManifestError(path, None, "no such manifest", "check the path and split name") from None
+        raise ManifestError(path, "no such manifest", "check the path and split name") from None
     try:
         return data.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ManifestError(
-            path, line, f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8"
+            line_of(path, line), f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8"
         ) from None
 
 
@@ -204,12 +153,11 @@ def _read_header(path: Path, lines: list[str]) -> tuple[dict[str, Any], int]:
             header[key.strip()] = json.loads(value)
         except ValueError as error:
             raise ManifestError(
-                path, number, f"header line is not '# key: JSON value' ({error})", "correct it"
+                line_of(path, number), f"header line is not '# key: JSON value' ({error})", "correct it"
             ) from None
     if header.get("format") != FORMAT:
         raise ManifestError(
-            path,
-            1,
+            line_of(path, 1),
             f"not a unit manifest: no '# format: \"{FORMAT}\"' at the top",
             "import other formats with scripts/import_units.py",
         )
@@ -223,9 +171,7 @@ def _read_provenance(path: Path, header: dict[str, Any]) -> UnitProvenance:
             raise ValueError(f"num_units is {made_by.num_units!r}, no number of units")
         return made_by
     except (KeyError, TypeError, ValueError) as error:
-        raise ManifestError(
-            path, None, f"header has no valid provenance ({error})", "state what made the units"
-        ) from None
+        raise ManifestError(path, f"header has no valid provenance ({error})", "state what made the units") from None
 
 
 def read_manifest(path: PathLike) -> Manifest:
@@ -243,14 +189,13 @@ def read_manifest(path: PathLike) -> Manifest:
     provenance = _read_provenance(path, header)
     columns = lines[header_line - 1].split("\t")
     if columns[-1].endswith("\r"):
-        raise ManifestError(path, header_line, "line ends of Windows", "save the file with plain line feeds")
+        raise ManifestError(line_of(path, header_line), "line ends of Windows", "save the file with plain line feeds")
     if len(set(columns)) < len(columns):
-        raise ManifestError(path, header_line, f"a column twice among {columns}", "name each column once")
+        raise ManifestError(line_of(path, header_line), f"a column twice among {columns}", "name each column once")
     missing = [c for c in REQUIRED if c not in columns]
     if missing:
         raise ManifestError(
-            path,
-            header_line,
+            line_of(path, header_line),
             f"no column {', '.join(missing)} among {columns}",
             f"the line after the header names the columns: {', '.join(REQUIRED)}, …",
         )
@@ -272,7 +217,7 @@ def _check_rows(
     seen: dict[str, int] = {}
     result = []
     for line, row in enumerate(rows, first_line):
-        error = partial(ManifestError, path, line)
+        error = partial(ManifestError, line_of(path, line))
         if len(row) != len(columns):
             _refuse_second_header(error, rows[line - first_line :], made_by)
             raise error(f"{len(row)} columns, expected {len(columns)}", "separate columns by one tab")

@@ -23,6 +23,7 @@ from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.models.dropout import dropout
 from sld_user_dir.models.dropped_attention import dropped_causal_attention
 from sld_user_dir.models.packed_attention import Packing
@@ -126,9 +127,10 @@ class CausalDecoder(TransformerDecoder):
         if ordinary and self._fast() and not self._padded_inside(prev_output_tokens):
             return self._extract_causal(prev_output_tokens)
         if self.prefix_end is not None:
-            raise ValueError(
-                "--prefix-lm: no incremental decoding by fairseq's own generator, no padding on the left or inside, "
-                "no quantisation noise or scaled attention; decode with --task speech_unit_lm"
+            raise InputError(
+                "--prefix-lm",
+                "no incremental decoding by fairseq's own generator, no padding on the left or inside, no quantisation noise or scaled attention",
+                "decode with --task speech_unit_lm",
             )
         return super().extract_features(
             prev_output_tokens, encoder_out, incremental_state, full_context_alignment,

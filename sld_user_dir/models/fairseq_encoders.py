@@ -60,7 +60,7 @@ class FairseqBackend:
         wanted = self.model.state_dict()
         missing = [name for name in wanted if name not in weights]
         if missing:
-            raise SslError(f"{path}: no weights {', '.join(missing[:3])}; is it a pre-training checkpoint?")
+            raise SslError(path, f"no weights {', '.join(missing[:3])}", "is it a pre-training checkpoint?")
         self.model.load_state_dict({name: weights[name].float() for name in wanted})
 
 
@@ -85,15 +85,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(allowed):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise SslError(f"{path}: no such checkpoint") from None
+        raise SslError(path, "no such checkpoint") from None
     except Exception as error:  # torch raises several kinds, pickle's among them
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SslError(
-            f"{path}: cannot be read without running pickled code ({reason}); if you trust it, load it "
-            "with torch.load(weights_only=False) and save its 'cfg' (plain) and 'model' again"
+            path,
+            f"cannot be read without running pickled code ({reason})",
+            "if you trust it, load it with torch.load(weights_only=False) and save its 'cfg' (plain) and 'model' again",
         ) from error
     if not isinstance(state, dict) or "model" not in state:
-        raise SslError(f"{path}: not a fairseq checkpoint (no 'model')")
+        raise SslError(path, "not a fairseq checkpoint (no 'model')")
     return state
 
 
@@ -108,7 +109,7 @@ def _configs(path: Path, state: dict[str, Any]) -> tuple[dict[str, Any], dict[st
     if state.get("args") is not None:
         args = vars(state["args"])
         return {"_name": args.get("arch"), **args}, args
-    raise SslError(f"{path}: holds neither 'cfg' nor 'args': its architecture is unknown")
+    raise SslError(path, "holds neither 'cfg' nor 'args': its architecture is unknown")
 
 
 def _build(path: Path, model_cfg: dict[str, Any], task_cfg: dict[str, Any]) -> Any:
@@ -124,8 +125,9 @@ def _build(path: Path, model_cfg: dict[str, Any], task_cfg: dict[str, Any]) -> A
     if name == "wav2vec2":
         return Wav2Vec2Model(_fill(Wav2Vec2Config, model_cfg))
     raise SslError(
-        f"{path}: a {name!r} model; fairseq checkpoints of hubert and wav2vec2 pre-training are read, "
-        "others through transformers"
+        path,
+        f"a {name!r} model",
+        "fairseq checkpoints of hubert and wav2vec2 pre-training are read, others through transformers",
     )
 
 

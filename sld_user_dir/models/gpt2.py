@@ -16,6 +16,7 @@ from typing import Any, Dict, List
 import torch
 from torch import Tensor
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 State = Dict[str, Tensor]
@@ -28,7 +29,7 @@ QKV = tuple(f"self_attn.{part}_proj" for part in "qkv")
 SYMBOLS_FILE = "joint_symbols.json"
 
 
-class UnsupportedGPT2(ValueError):
+class UnsupportedGPT2(InputError):
     """A GPT-2 that our architecture can't be, or a vocabulary that isn't its."""
 
 
@@ -50,9 +51,13 @@ def options_of(config: Any) -> Dict[str, Any]:
         ("add_cross_attention", False), ("tie_word_embeddings", True),
     ):  # fmt: skip
         if getattr(config, name, wanted) != wanted:
-            raise UnsupportedGPT2(f"config.json has {name} = {getattr(config, name)}; only {wanted} is supported")
+            raise UnsupportedGPT2(
+                None, f"config.json has {name} = {getattr(config, name)}", f"only {wanted} is supported"
+            )
     if config.activation_function not in ACTIVATIONS:
-        raise UnsupportedGPT2(f"activation_function {config.activation_function}; use one of {', '.join(ACTIVATIONS)}")
+        raise UnsupportedGPT2(
+            None, f"activation_function {config.activation_function}", f"use one of {', '.join(ACTIVATIONS)}"
+        )
     return {
         "decoder_embed_dim": config.n_embd,
         "decoder_ffn_embed_dim": config.n_inner or 4 * config.n_embd,
@@ -79,12 +84,15 @@ def from_gpt2(
     """
     options_of(config)
     if initialisation not in INITIALISATIONS:
-        raise ValueError(f"unknown initialisation {initialisation!r}; choose one of {', '.join(INITIALISATIONS)}")
+        raise InputError(
+            None, f"unknown initialisation {initialisation!r}", f"choose one of {', '.join(INITIALISATIONS)}"
+        )
     text, size = state["transformer.wte.weight"], vocab.text_end - vocab.text_start
     if len(text) != size:
         raise UnsupportedGPT2(
-            f"GPT-2 has {len(text)} text symbols, but dict.txt has {size}; "
-            "build it from GPT-2's tokenizer: scripts/build_vocab.py --text-tokenizer gpt2"
+            None,
+            f"GPT-2 has {len(text)} text symbols, but dict.txt has {size}",
+            "build it from GPT-2's tokenizer: scripts/build_vocab.py --text-tokenizer gpt2",
         )
     embeddings = _new_rows(text, len(vocab), config.initializer_range, initialisation, seed)
     embeddings[vocab.text_start : vocab.text_end] = text
@@ -158,7 +166,7 @@ def export_directory(model: Any, vocab: JointVocabulary, directory: Path) -> Non
 
 def exported_symbols(vocab: JointVocabulary) -> List[str]:
     """The symbol of each row of the exported vocabulary."""
-    return [vocab.dictionary[i] for i in joint_ids(vocab).tolist()]
+    return [vocab.table[i] for i in joint_ids(vocab).tolist()]
 
 
 def _new_rows(text: Tensor, size: int, std: float, initialisation: str, seed: int) -> Tensor:
@@ -211,7 +219,7 @@ def _check_exportable(model: Any) -> None:
         (_activation_name(decoder.layers[0]) in ACTIVATIONS.values(), "GPT-2 has no such activation function"),
     ):
         if not fine:
-            raise UnsupportedGPT2(f"the model can't be exported as GPT-2: {what}")
+            raise UnsupportedGPT2(None, f"the model can't be exported as GPT-2: {what}")
 
 
 def _activation_name(layer: Any) -> str:

@@ -59,7 +59,7 @@ def find_recordings(
     """
     for top in [root / name for name in folders] or [root]:
         if folders and not top.is_dir():
-            raise AudioManifestError(f"{top}: no such folder; check --root and --folders")
+            raise AudioManifestError(top, "no such folder", "check --root and --folders")
         for folder, below, names in os.walk(top):
             below.sort()
             named_like_audio = [n for n in (*names, *below) if n.lower().endswith(extensions)]
@@ -102,15 +102,15 @@ def read_table(path: Path, root: Path) -> list[Recording]:
             reader = csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
         columns = list(reader.fieldnames or [])
         if len(set(columns)) < len(columns):
-            raise AudioManifestError(f"{path}:1: a column twice among {columns}; name each column once")
+            raise AudioManifestError(f"{path}:1", f"a column twice among {columns}", "name each column once")
         rows = list(reader)
     for needed in ("path", "text"):
         if rows and needed not in rows[0]:
-            raise AudioManifestError(f"{path}:1: no column {needed}; name the columns on the first line")
+            raise AudioManifestError(f"{path}:1", f"no column {needed}", "name the columns on the first line")
     recordings = []
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values():
-            raise AudioManifestError(f"{path}:{number}: another number of columns than the first line")
+            raise AudioManifestError(f"{path}:{number}", "another number of columns than the first line")
         name = row.pop("path")
         identity = row.pop("id", "") or str(Path(name).with_suffix(""))
         recordings.append(
@@ -188,7 +188,7 @@ def _utf8(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise AudioManifestError(f"{path}: {error}; save the transcript as UTF-8") from None
+        raise AudioManifestError(path, error, "save the transcript as UTF-8") from None
 
 
 @lru_cache(maxsize=64)

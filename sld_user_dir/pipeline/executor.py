@@ -96,7 +96,7 @@ def _submit(job: Job, pending: List[int], config: ExecutorConfig) -> None:
         failed.update(_wait(handles, config.executor == "slurm"))
     if failed:
         listing = "; ".join(f"shard {i}: {why}" for i, why in sorted(failed.items()))
-        raise ShardError(f"{job.out}: {len(failed)} shards failed; run again, it makes these only. {listing}")
+        raise ShardError(job.out, f"{len(failed)} shards failed", f"run again, it makes these only. {listing}")
 
 
 def _wait(handles: Dict[int, Any], on_slurm: bool, poll_seconds: float = 0.5) -> Dict[int, str]:

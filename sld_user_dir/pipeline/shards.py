@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Iterable, Sequence, TextIO, TypeVar
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import PathLike
 from sld_user_dir.files import atomic_path
 
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 
-class ShardError(RuntimeError):
+class ShardError(InputError):
     """Shards are missing or cannot be merged; the message names them."""
 
 
@@ -110,7 +111,7 @@ class Job(ABC):
         missing = self.pending()
         if missing:
             raise ShardError(
-                f"{self.out}: shards {missing} of {self.n_shards} are missing; run again, it makes these only"
+                self.out, f"shards {missing} of {self.n_shards} are missing", "run again, it makes these only"
             )
         self._mark().unlink(missing_ok=True)
         self.merge([self.shard_path(i) for i in range(self.n_shards)])
@@ -144,7 +145,7 @@ def join_tables(paths: Iterable[Path], out: PathLike) -> None:
                     target.write(header)
                 if columns.setdefault(header, path) is path and len(columns) > 1:
                     raise ShardError(
-                        f"{path}: another header than {next(iter(columns.values()))}; remove the shards and run again"
+                        path, f"another header than {next(iter(columns.values()))}", "remove the shards and run again"
                     )
                 target.write(first)
                 shutil.copyfileobj(source, target)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
+from sld_user_dir.errors import InputError
+
 if TYPE_CHECKING:
     from sld_user_dir.manifests.unit_manifest import Manifest
 
@@ -17,7 +19,7 @@ PathLike = Union[str, Path]
 _LINE = re.compile(r"^([STHDP])-(\d+)(?:\t(.*))?$", re.DOTALL)
 
 
-class HypothesisError(ValueError):
+class HypothesisError(InputError):
     """A file of hypotheses that cannot be read: names file, line and remedy."""
 
 
@@ -69,11 +71,11 @@ def read_generate(
             _add_line(record, kind, value)
         except (ValueError, IndexError) as error:
             raise HypothesisError(
-                f"{path}:{number}: malformed {kind}-{row} line ({error}); generate the file again"
+                f"{path}:{number}", f"malformed {kind}-{row} line ({error})", "generate the file again"
             ) from error
     records = {row: record for row, record in records.items() if record.hypotheses}
     if not records:
-        raise HypothesisError(f"{path}:1: no H- line; expected fairseq-generate's output without --quiet")
+        raise HypothesisError(f"{path}:1", "no H- line", "expected fairseq-generate's output without --quiet")
     if manifest is not None:
         _join_manifest(path, records, manifest, missing_as_empty)
     return [record for _, record in sorted(records.items())]
@@ -90,8 +92,9 @@ def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -
     if reference_texts.keys() != hypothesis_texts.keys():
         only = sorted(reference_texts.keys() ^ hypothesis_texts.keys())
         raise HypothesisError(
-            f"{hypotheses}:{len(hypothesis_texts)}: {len(hypothesis_texts)} hypotheses for {len(reference_texts)} "
-            f"references in {references}, first without a partner: {only[0]}; give both files the same utterances"
+            f"{hypotheses}:{len(hypothesis_texts)}",
+            f"{len(hypothesis_texts)} hypotheses for {len(reference_texts)} references in {references}, first without a partner: {only[0]}",
+            "give both files the same utterances",
         )
     test_set = Path(hypotheses).stem
     return [
@@ -136,8 +139,9 @@ def _join_manifest(path: PathLike, records: Dict[int, Record], manifest: "Manife
     if beyond or (missing and not missing_as_empty):
         what = f"row {beyond[0]} is not in" if beyond else f"no hypothesis for {len(missing)} rows ({missing[0]} …) of"
         raise HypothesisError(
-            f"{path}:1: {what} {manifest.path} ({len(manifest)} rows); give the manifest that was decoded and all of "
-            "its output, or count what was left out as empty hypotheses"
+            f"{path}:1",
+            f"{what} {manifest.path} ({len(manifest)} rows)",
+            "give the manifest that was decoded and all of its output, or count what was left out as empty hypotheses",
         )
     test_set = next(iter(records.values())).fields
     for row in missing:
@@ -155,7 +159,7 @@ def _read_texts(path: PathLike, keyed: bool) -> Dict[str, str]:
         if keyed:
             id_, _, text = line.replace("\t", " ", 1).partition(" ")
         if id_ in texts:
-            raise HypothesisError(f"{path}:{number}: second text for {id_!r}; remove one")
+            raise HypothesisError(f"{path}:{number}", f"second text for {id_!r}", "remove one")
         texts[id_] = text
     return texts
 

@@ -12,6 +12,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Optional, Sequence
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.scoring.edits import (
     ErrorCounts,
     TextNormalization,
@@ -112,7 +113,9 @@ def compare(
     b = {s.record.id: s for s in score_records(records_b, normalization)}
     differing = sorted(a.keys() ^ b.keys()) or [id_ for id_ in a if a[id_].reference != b[id_].reference]
     if differing:
-        raise ValueError(f"the systems differ in utterance {differing[0]!r}; compare outputs for the same references")
+        raise InputError(
+            None, f"the systems differ in utterance {differing[0]!r}", "compare outputs for the same references"
+        )
     comparison = paired_bootstrap(
         [s.words.errors for s in a.values()],
         [b[id_].words.errors for id_ in a],
@@ -174,7 +177,7 @@ def _longest_run(words: Sequence[str], size: int) -> int:
 
 def _score_record(record: Record, normalization: TextNormalization, max_len: Optional[int]) -> Scored:
     if record.reference is None:
-        raise ValueError(f"utterance {record.id!r} has no reference (no T- line); give its manifest")
+        raise InputError(None, f"utterance {record.id!r} has no reference (no T- line)", "give its manifest")
     reference, hypothesis = normalization(record.reference), normalization(record.best.text)
     tokens = len(record.best.positional_scores) - 1  # the last score is the end symbol's
     return Scored(
@@ -225,9 +228,10 @@ def _by_field(scored: Sequence[Scored], name: str) -> Dict[str, Report]:
 
 def _field(scored: Scored, name: str) -> str:
     if name not in scored.record.fields:
-        raise ValueError(
-            f"utterance {scored.record.id!r} has no field {name!r}, only {sorted(scored.record.fields)}; "
-            "give a manifest with that column"
+        raise InputError(
+            None,
+            f"utterance {scored.record.id!r} has no field {name!r}, only {sorted(scored.record.fields)}",
+            "give a manifest with that column",
         )
     return scored.record.fields[name]
 

@@ -10,6 +10,8 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
+from sld_user_dir.errors import InputError
+
 _DRAWS_AT_ONCE = 256
 
 
@@ -56,7 +58,9 @@ def paired_bootstrap(
         blocks: label of each utterance (its speaker) to draw whole blocks; None draws utterances
     """
     if not len(errors_a) == len(errors_b) == len(lengths):
-        raise ValueError(f"{len(errors_a)}, {len(errors_b)} and {len(lengths)} utterances; both systems need the same")
+        raise InputError(
+            None, f"{len(errors_a)}, {len(errors_b)} and {len(lengths)} utterances", "both systems need the same"
+        )
     counts = np.stack([errors_a, errors_b, lengths], axis=1)  # (utterances, 3)
     sums = _resample(counts, blocks, draws, seed)
     total_a, total_b, total = counts.sum(axis=0).tolist()
@@ -78,7 +82,7 @@ def _resample(counts: np.ndarray, blocks: Optional[Sequence[str]], draws: int, s
         _, labels = np.unique(np.asarray(blocks), return_inverse=True)
         counts = np.stack([np.bincount(labels, weights=column) for column in counts.T], axis=1)
     if not counts[:, -1].sum():
-        raise ValueError("no reference token to score against; check the references")
+        raise InputError(None, "no reference token to score against", "check the references")
     rng = np.random.default_rng(seed)
     even = np.full(len(counts), 1.0 / len(counts))
     sums = []

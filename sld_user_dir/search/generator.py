@@ -14,6 +14,7 @@ import torch
 from fairseq.models import FairseqLanguageModel
 from torch import Tensor
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.models.prompt_cache import PromptCache, start_cache
 from sld_user_dir.search.beam import Finished, Search, SearchOptions
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -32,7 +33,7 @@ _UNSUPPORTED = {
 }
 
 
-class PromptError(ValueError):
+class PromptError(InputError):
     """Prompts that cannot be decoded."""
 
 
@@ -70,7 +71,7 @@ class TextScorer:
     @staticmethod
     def _emitted(vocab: JointVocabulary) -> Set[int]:
         """Ids that may be emitted; the output matrix is cut behind the last of them."""
-        return {*vocab.text_ids.tolist(), vocab.eos}
+        return {*vocab.text_ids, vocab.eos}
 
     def start(self, prompts: Tensor, lengths: Tensor, beams: int) -> Tensor:
         """Run the prompts, (B, P) of `lengths` (B,); returns (B, V) log-probabilities of the first symbol."""
@@ -191,15 +192,17 @@ class UnitGenerator:
         lengths = sample.get("prompt_lengths")
         lengths = filled.sum(dim=1) if lengths is None else lengths.to(source.device)
         if len(lengths) != len(source):
-            raise PromptError("a packed batch can't be decoded; load the data without --pack-utterances")
+            raise PromptError(None, "a packed batch can't be decoded", "load the data without --pack-utterances")
         shortest, longest = int(lengths.min()), int(lengths.max())
         if shortest < 1:
-            raise PromptError("empty row: a prompt holds the separator at least")
+            raise PromptError(None, "empty row: a prompt holds the separator at least")
         if longest > self._max_positions():
-            raise PromptError(f"prompt of {longest} tokens; the model takes {self._max_positions()}; leave it out")
+            raise PromptError(
+                None, f"prompt of {longest} tokens; the model takes {self._max_positions()}", "leave it out"
+            )
         prompt = torch.arange(longest, device=source.device) < lengths[:, None]
         if bool((prompt & ~filled[:, :longest]).any()):
-            raise PromptError("padding inside a prompt; pad on the right")
+            raise PromptError(None, "padding inside a prompt", "pad on the right")
         return source[:, :longest].masked_fill(~prompt, self.vocab.pad), lengths
 
     def _prefix(self, tokens: Optional[Tensor]) -> Optional[Tensor]:
@@ -207,7 +210,9 @@ class UnitGenerator:
             return None
         text = tokens.lt(self.vocab.text_end) & ~torch.isin(tokens, self.scorer.silent.to(tokens.device))
         if not bool((text | tokens.eq(self.vocab.pad)).all()):
-            raise PromptError("prefix tokens hold an id that cannot be emitted; give text ids, padded on the right")
+            raise PromptError(
+                None, "prefix tokens hold an id that cannot be emitted", "give text ids, padded on the right"
+            )
         return tokens
 
     def _limits(self, lengths: Tensor) -> Tensor:
@@ -269,7 +274,7 @@ def build_unit_generator(
     if not options.sampling and (options.sampling_topk > 0 or options.sampling_topp > 0):
         raise ValueError("--sampling-topk and --sampling-topp need --sampling")
     if emit_units and lm_model is not None:
-        raise ValueError("--lm-path: a language model of text can't score units; leave it out")
+        raise InputError("--lm-path", "a language model of text can't score units", "leave it out")
     scorer = (UnitScorer if emit_units else TextScorer)(models, vocab, temperature, lm_model, lm_weight)
     limits = {name: getattr(cfg, name) for name in ("max_len_a", "max_len_b") if hasattr(cfg, name)}
     return UnitGenerator(models, vocab, options, scorer, **limits)
@@ -277,12 +282,12 @@ def build_unit_generator(
 
 def _ids_by_symbol(vocab: JointVocabulary, dictionary: Any) -> Tensor:
     """(V,) id in another dictionary of each text symbol; its `<unk>` where it has none."""
-    symbols = [vocab.dictionary[i] for i in range(vocab.text_end)]
+    symbols = [vocab.table[i] for i in range(vocab.text_end)]
     ids = torch.tensor([dictionary.index(symbol) for symbol in symbols])
     ids[vocab.eos] = dictionary.eos()
-    unknown = int(ids[vocab.text_ids].eq(dictionary.unk()).sum())
+    unknown = int(ids[vocab.text_start : vocab.text_end].eq(dictionary.unk()).sum())
     if unknown == len(vocab.text_ids):
-        raise ValueError("the language model knows none of the text symbols; train it on the same text tokens")
+        raise InputError(None, "the language model knows none of the text symbols", "train it on the same text tokens")
     if unknown:
         logger.warning("the language model lacks %d of %d text symbols", unknown, len(vocab.text_ids))
     return ids

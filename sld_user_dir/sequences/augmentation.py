@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sld_user_dir.clustering.kmeans_file import Centroids
-from sld_user_dir.manifests.unit_manifest import UnitProvenance
+from sld_user_dir.errors import InputError
+from sld_user_dir.manifests.provenance import UnitProvenance
 
 Units = npt.NDArray[np.int32]
 
@@ -93,7 +94,7 @@ def build_augmentation(cfg: Any, units: UnitProvenance, manifest: str) -> Option
     if not (cfg.dedup_prob or cfg.unit_substitution_prob):
         return None
     if cfg.dedup_prob and units.deduplicated:
-        raise ValueError(f"--dedup-prob: the units of {manifest} are de-duplicated already; leave it out")
+        raise InputError("--dedup-prob", f"the units of {manifest} are de-duplicated already", "leave it out")
     return Augmentation(
         num_units=units.num_units,
         seed=cfg.seed,

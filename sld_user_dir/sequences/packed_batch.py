@@ -7,23 +7,36 @@ ordinary batch has those of its rows:
     packed      src_tokens (1, T), target (1, T)    src_lengths (U,), which sum to T
 
 Everything else about the batch stays: its number of sentences, of tokens, the prompts' lengths. The
-model gives every utterance positions from 0 and attention to itself alone (`models/packing.py`), the
+model gives every utterance positions from 0 and attention to itself alone (`models/packed_attention.py`), the
 criteria count utterances, not rows. A batch of one utterance is the same either way.
 """
 
+from __future__ import annotations
+
 from typing import Any, Dict
 
-import torch
 from torch import Tensor
+
+from sld_user_dir.compatibility import Conflict
+from sld_user_dir.sequences.feature_names import MIXED_LENGTHS, NO_PACKED_ATTENTION, PACKED_ROWS, TASK_TOKENS
 
 Sample = Dict[str, Any]
 
-
-def is_packed(sample: Sample) -> bool:
-    """Whether a batch is packed: more lengths than rows."""
-    net_input = sample["net_input"]
-    lengths = net_input.get("src_lengths")
-    return lengths is not None and len(lengths) > len(net_input["src_tokens"])
+CONFLICTS = (
+    *(
+        Conflict(
+            frozenset({option, TASK_TOKENS}),
+            "for speech recognition alone, not for a mixture",
+            f"leave {option} out, or train with a vocabulary without tasks",
+        )
+        for option in (PACKED_ROWS, MIXED_LENGTHS)
+    ),
+    Conflict(
+        frozenset({PACKED_ROWS, NO_PACKED_ATTENTION}),
+        "this model with these options can't keep packed utterances apart",
+        "choose a joint_lm architecture without quantisation noise or scaled attention",
+    ),
+)
 
 
 def pack_batch(sample: Sample, pad: int) -> Sample:
@@ -50,12 +63,3 @@ def pack_batch(sample: Sample, pad: int) -> Sample:
     result = packed(sample)
     result["net_input"]["src_lengths"] = lengths[lengths > 0]
     return result
-
-
-def count_sentences(sample: Sample, real: Tensor) -> Tensor:
-    """How many utterances have a target, 0-dim int64; real: (B, L) bool, targets that are no padding."""
-    if not is_packed(sample):
-        return real.any(1).sum()
-    lengths = sample["net_input"]["src_lengths"]
-    ends = real.flatten().long().cumsum(0)[lengths.cumsum(0) - 1]  # targets up to the end of each utterance
-    return (torch.diff(ends, prepend=ends.new_zeros(1)) > 0).sum()

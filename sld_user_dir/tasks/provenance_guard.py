@@ -1,68 +1,95 @@
-"""What the checkpoint that a training goes on from remembers of its vocabulary and units.
+"""Units of two origins, or of another vocabulary, in one model are an error that names both sides."""
 
-fairseq hands a checkpoint's `task_state` back to the task for decoding only. Its trainer stores that
-state and never reads it (`Trainer.load_checkpoint`), so a resumed or fine-tuned run would mix units
-and vocabularies in silence. The task asks here instead, before anything is loaded.
-"""
-
-import logging
-import pickle
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional
 
-import torch
-
-logger = logging.getLogger(__name__)
-
-LAST = "checkpoint_last.pt"
-
-
-def _stated(cfg: Any, name: str) -> Optional[str]:
-    """An option; None where a configuration made by hand leaves `${checkpoint.…}` unresolved."""
-    value = getattr(cfg, name, None)
-    return None if not value or str(value).startswith("${") else str(value)
+from sld_user_dir.errors import InputError
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import ManifestError
+from sld_user_dir.tasks.start_checkpoint import state_to_go_on_from
+from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
-def start_of_training(cfg: Any) -> Optional[Path]:
-    """The checkpoint that fairseq-train will load first, as `checkpoint_utils.load_checkpoint` chooses it.
+class ProvenanceGuard:
+    """What made the units of every manifest that a task has loaded, and of the checkpoint that it goes on from.
 
-    Args:
-        cfg: has fairseq's options `save_dir`, `restore_file`, `continue_once`, `finetune_from_model`
-            and `checkpoint_suffix`.
-
-    Returns:
-        None for a training from scratch, and for what is no file of this machine.
+    Attributes:
+        manifests: manifest to provenance, in the order of loading.
+        of_checkpoint: the checkpoint's provenance; None without one, or where it does not tell.
     """
-    save_dir, restore = _stated(cfg, "save_dir"), _stated(cfg, "restore_file") or LAST
-    suffix = _stated(cfg, "checkpoint_suffix") or ""
-    if restore != LAST:
-        return _existing(Path(restore.replace(".pt", f"{suffix}.pt")))
-    found = None if save_dir is None else _existing(Path(save_dir) / LAST.replace(".pt", f"{suffix}.pt"))
-    start = _stated(cfg, "continue_once") or _stated(cfg, "finetune_from_model")
-    return found or (None if start is None else _existing(Path(start)))
 
+    def __init__(self, vocab: JointVocabulary, data: str):
+        self._vocab, self._data = vocab, data
+        self.manifests: Dict[str, UnitProvenance] = {}
+        self.of_checkpoint: Optional[UnitProvenance] = None
+        self._checkpoint: Optional[Path] = None  # in training only: what it goes on from
+        self._state_seen = False
 
-def _existing(path: Path) -> Optional[Path]:
-    """The file, or its first shard where fully sharded training wrote one a rank."""
-    shard = path.with_name(f"{path.stem}-shard0.pt")
-    return next((p for p in (path, shard) if p.is_file()), None)
+    def add_manifest(self, path: Path, provenance: UnitProvenance) -> None:
+        """Take note of a loaded manifest.
 
+        Raises:
+            ManifestError: its units are not those of the others, or of the checkpoint.
+        """
+        self.manifests[str(path)] = provenance
+        self._check_agreement()
 
-def stored_task_state(path: Path) -> Dict[str, Any]:
-    """`task_state` of a checkpoint; empty, with a warning, where torch does not read the file.
+    def check_start(self, cfg: Any) -> None:
+        """Before training loads anything: the checkpoint that it goes on from, which fairseq does not check.
 
-    The file is mapped: weights and optimizer, which are nearly all of it, stay on disk.
-    """
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        logger.warning("%s: its vocabulary and units are not checked: %s", path, str(error).splitlines()[0])
-        return {}
-    return dict(stored.get("task_state") or {})
+        Args:
+            cfg: with fairseq's options of checkpoints; see `start_checkpoint`.
 
+        Raises:
+            InputError: it is of another vocabulary, or of other units.
+        """
+        if self._state_seen:
+            return
+        self._checkpoint, state = state_to_go_on_from(cfg)
+        if state:
+            self.load_state(state)
 
-def state_to_go_on_from(cfg: Any) -> Tuple[Optional[Path], Dict[str, Any]]:
-    """The checkpoint that a training starts from, and the state of our task in it (empty for other tasks)."""
-    path = start_of_training(cfg)
-    state = {} if path is None else stored_task_state(path)
-    return path, state if "vocabulary" in state else {}
+    def state(self) -> Dict[str, Any]:
+        """What a checkpoint remembers: plain Python values only (torch loads weights_only)."""
+        provenance = next(iter(self.manifests.values()), self.of_checkpoint)
+        return {"vocabulary": self._vocab.fingerprint, "unit_provenance": asdict(provenance) if provenance else None}
+
+    def load_state(self, state: Dict[str, Any]) -> Dict[str, Any]:
+        """Check what a checkpoint remembers; returns what is left of its state.
+
+        Raises:
+            InputError: it is of another vocabulary, or of other units.
+        """
+        self._state_seen = True
+        rest = dict(state)
+        vocabulary, provenance = rest.pop("vocabulary", None), rest.pop("unit_provenance", None)
+        if vocabulary is not None and vocabulary != self._vocab.fingerprint:
+            raise InputError(
+                self._checkpoint_name(),
+                f"its vocabulary is {vocabulary}, but that of {self._data} is {self._vocab.fingerprint}",
+                f"use the dict.txt and vocab.json it was trained with{self._or_afresh()}",
+            )
+        if provenance is not None:
+            self.of_checkpoint = UnitProvenance(**provenance)
+            self._check_agreement()
+        return rest
+
+    def _check_agreement(self) -> None:
+        known = dict(self.manifests)
+        if self.of_checkpoint is not None:
+            known = {self._checkpoint_name(): self.of_checkpoint, **known}
+        (first, expected), *others = known.items()
+        for name, provenance in others:
+            if provenance.fingerprint != expected.fingerprint:
+                raise ManifestError(
+                    name,
+                    f"its units are {provenance.describe()}, but {first} has {expected.describe()}",
+                    f"extract these units again with the same encoder and k-means{self._or_afresh()}",
+                )
+
+    def _checkpoint_name(self) -> str:
+        return "the checkpoint" if self._checkpoint is None else f"the checkpoint {self._checkpoint}"
+
+    def _or_afresh(self) -> str:
+        return "" if self._checkpoint is None else ", or train from scratch in another --save-dir"

@@ -5,13 +5,17 @@ A validation batch gives counts, plain numbers that may be added up over batches
 """
 
 import math
-from typing import Any, Dict, Iterable, List, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Sequence
 
+from fairseq.dataclass.configs import GenerationConfig
 from fairseq.logging import metrics
-from torch import Tensor
+from torch import Tensor, nn
 
+from sld_user_dir.criterions.term_logs import measured
+from sld_user_dir.errors import InputError
 from sld_user_dir.scoring.edits import edit_distance
-from sld_user_dir.vocabulary.joint import TASKS, JointVocabulary, SpeechRole
+from sld_user_dir.sequences.sequence_format import FORMATS, SPEECH
+from sld_user_dir.vocabulary.joint import JointVocabulary
 
 Sample = Dict[str, Any]
 Logs = List[Dict[str, Any]]
@@ -48,12 +52,12 @@ def log_error_rates(logs: Logs) -> None:
         )
 
 
-def holds_only(sample: Sample, task: str, vocab: JointVocabulary) -> bool:
-    """Whether all rows of a mixture's batch are of this task."""
-    return bool((sample["tasks"] == vocab.tasks[task]).all())
+def holds_only(sample: Sample, task: str) -> bool:
+    """Whether all rows of a batch are of this task."""
+    return all(one == task for one in sample["tasks"])
 
 
-def count_answers(sample: Sample, log: Dict[str, Any], mix: Iterable[str], vocab: JointVocabulary) -> Dict[str, Any]:
+def count_answers(sample: Sample, log: Dict[str, Any], mix: Iterable[str]) -> Dict[str, Any]:
     """Of each task of the mixture the nats and tokens of its answers: a validation batch holds one task only.
 
     Args:
@@ -61,10 +65,9 @@ def count_answers(sample: Sample, log: Dict[str, Any], mix: Iterable[str], vocab
     """
     counts: Dict[str, Any] = {}
     for task in mix:
-        kind = "speech_target" if TASKS[task] == SpeechRole.TARGET else "text"
-        here = holds_only(sample, task, vocab)
-        counts[f"_nll_{task}"] = float(log.get(f"{kind}_nll", 0)) if here else 0.0
-        counts[f"_tokens_{task}"] = int(log.get(f"{kind}_count", 0)) if here else 0
+        measure = "speech_target" if FORMATS[task].answer == SPEECH else "text"
+        nats, tokens = measured([log], measure) if holds_only(sample, task) else (0.0, 0.0)
+        counts[f"_nll_{task}"], counts[f"_tokens_{task}"] = nats, int(tokens)
     return counts
 
 
@@ -75,3 +78,51 @@ def log_tasks(logs: Logs, mix: Iterable[str]) -> None:
             nats = sum(log.get(f"_nll_{task}", 0) for log in logs)
             tokens = sum(log.get(f"_tokens_{task}", 0) for log in logs)
             metrics.log_scalar(task, nats / max(tokens, 1) / math.log(2), weight=tokens, round=3)
+
+
+class Validation:
+    """What a task measures on its validation batches beside the loss.
+
+    Args:
+        cfg: the task's options.
+        mix: weight of each task.
+
+    Raises:
+        InputError: error rates are asked for where nothing is recognised.
+    """
+
+    def __init__(self, cfg: Any, vocab: JointVocabulary, mix: Mapping[str, float]):
+        self._cfg, self._vocab, self._mix = cfg, vocab, mix
+        self._generator: Any = None
+        if cfg.eval_wer and "asr" not in mix:
+            raise InputError(
+                "--eval-wer", f"--task-mix has only {', '.join(mix)}", "add asr to the tasks of --task-mix"
+            )
+
+    def measure(self, task: Any, sample: Sample, model: nn.Module, log: Dict[str, Any]) -> Dict[str, Any]:
+        """Counts of a batch, to be added up.
+
+        Args:
+            task: builds the generator and decodes.
+            log: what the criterion says of the batch.
+        """
+        counts: Dict[str, Any] = {}
+        if self._cfg.eval_wer:
+            counts.update(self._count_errors(task, sample, model))
+        if self._cfg.task_mix:
+            counts.update(count_answers(sample, log, self._mix))
+        return counts
+
+    def log(self, logs: Logs) -> None:
+        """Rates of the sums."""
+        log_tasks(logs, self._mix)
+        log_error_rates(logs)
+
+    def _count_errors(self, task: Any, sample: Sample, model: nn.Module) -> Dict[str, int]:
+        if not holds_only(sample, "asr"):
+            return count_errors([], [], self._vocab)
+        if self._generator is None:
+            cfg = GenerationConfig(beam=self._cfg.eval_wer_beam, max_len_a=0, max_len_b=self._cfg.eval_wer_max_len)
+            self._generator = task.build_generator([model], cfg, decode_task="asr")
+        hypotheses = task.inference_step(self._generator, [model], sample)
+        return count_errors(sample["target"], hypotheses, self._vocab)

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Optional, Sequence
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
@@ -34,9 +35,9 @@ def build_vocabulary(
     """
     check_tasks(tasks)
     if kind not in KINDS:
-        raise ValueError(f"unknown text tokenizer {kind!r}; choose one of {', '.join(KINDS)}")
+        raise InputError(None, f"unknown text tokenizer {kind!r}", f"choose one of {', '.join(KINDS)}")
     if text_vocab_size is not None and kind != "sentencepiece":
-        raise ValueError(f"--text-vocab-size belongs to sentencepiece; {kind} has no size to choose")
+        raise InputError(None, "--text-vocab-size belongs to sentencepiece", f"{kind} has no size to choose")
     manifest = read_manifest(directory / f"{split}.tsv")
     texts = _transcripts(manifest)
     if text_vocab_size is not None:
@@ -86,9 +87,10 @@ def train_sentencepiece(texts: Sequence[str], size: int, path: Path) -> None:
         )  # fmt: skip
     except (RuntimeError, OSError) as error:
         reason = str(error).rpartition("] ")[2].strip()  # before it: where in its sources
-        raise ValueError(
-            f"a SentencePiece model of {size} pieces cannot be trained on these {len(texts)} "
-            f"transcripts ({reason}); choose another --text-vocab-size"
+        raise InputError(
+            None,
+            f"a SentencePiece model of {size} pieces cannot be trained on these {len(texts)} transcripts ({reason})",
+            "choose another --text-vocab-size",
         ) from error
     with atomic_path(path) as aside:
         aside.write_bytes(model.getvalue())
@@ -97,7 +99,7 @@ def train_sentencepiece(texts: Sequence[str], size: int, path: Path) -> None:
 def _transcripts(manifest: Manifest) -> list[str]:
     texts = manifest.column("text")
     if not texts:
-        raise ValueError(f"{manifest.path}: no utterances; a vocabulary needs transcripts")
+        raise InputError(manifest.path, "no utterances", "a vocabulary needs transcripts")
     return texts
 
 

@@ -1,11 +1,11 @@
 """The joint vocabulary of text and speech units, and the owner of its ids.
 
-One fairseq ``Dictionary``::
+::
 
     <s> <pad> </s> <unk> | text symbols | <mask> <sep> | <u0> … <u{K-1}>
 
 Text first, units last and contiguous, so that the logits of the units are the
-slice ``z[..., unit_offset:]``. No other module computes an id.
+slice `z[..., unit_offset:]`. No other module computes an id.
 
 A vocabulary for a mixture of tasks has a token of each of them between ``<sep>`` and the units:
 ``<asr> <tts> <slm> <lm>`` (docs/mixture.md).
@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Iterable, Optional, Sequence
 
 import numpy as np
-import torch
-from fairseq.data import Dictionary
 
+from sld_user_dir.errors import InputError
+from sld_user_dir.files import atomic_path
+from sld_user_dir.vocabulary.symbols import SPECIALS, SymbolTable
 from sld_user_dir.vocabulary.tokenizers import TextTokenizer, build_text_tokenizer
 
 MASK = "<mask>"
@@ -54,64 +54,15 @@ def unit_symbol(unit: int) -> str:
     return f"<u{unit}>"
 
 
-class VocabularyError(ValueError):
+class VocabularyError(InputError):
     """A vocabulary on disk that cannot be right; names the file and the remedy."""
-
-
-class UnitString(str):
-    """Units printed for a person: the text detokenizer leaves it alone."""
-
-
-class _View(Dictionary):
-    """The joint dictionary under another way of printing; shares its tables."""
-
-    def __init__(self, vocab: JointVocabulary):
-        self.__dict__.update(vocab.dictionary.__dict__)
-        self.vocab = vocab
-
-    def _rows(self, tensor: Any) -> list[int]:
-        return torch.as_tensor(tensor).tolist()
-
-
-class UnitView(_View):
-    """Source side: prints raw units ``71 12 57`` up to the separator, and reads them."""
-
-    def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> str:
-        ids = self._rows(tensor)
-        if self.vocab.separator in ids:
-            ids = ids[: ids.index(self.vocab.separator)]
-        if self.vocab.tasks and not self.vocab.decode_units(ids):  # a prompt of text
-            return self.vocab.target_view.string(ids, bpe_symbol)
-        return UnitString(" ".join(map(str, self.vocab.decode_units(ids))))
-
-    def encode_line(self, line: str, *args: Any, append_eos: bool = True, **kwargs: Any) -> torch.Tensor:
-        """Ids of a line of raw units; ``append_eos`` as in fairseq's Dictionary."""
-        ids = self.vocab.parse_units(line)
-        return torch.IntTensor(ids + [self.vocab.eos] if append_eos else ids)
-
-
-class TextView(_View):
-    """Target side: prints the text symbols of a sequence and nothing else.
-
-    With a vocabulary of tasks, what follows the separator: raw units if there is any, else text.
-    """
-
-    def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> str:
-        ids = self._rows(tensor)
-        if self.vocab.tasks:
-            ids = ids[ids.index(self.vocab.separator) + 1 :] if self.vocab.separator in ids else ids
-            units = self.vocab.decode_units(ids)
-            if units:
-                return UnitString(" ".join(map(str, units)))
-        ids = [i for i in ids if self.vocab.is_text(i)]
-        return super().string(torch.tensor(ids, dtype=torch.long), bpe_symbol, *args, **kwargs)
 
 
 class JointVocabulary:
     """Ids of text symbols, specials and units, with their encoders and decoders.
 
     Attributes:
-        dictionary: the joint fairseq Dictionary.
+        table: all symbols.
         num_units: K, the number of speech units.
         unit_offset: id of unit 0; units are ``unit_offset … unit_offset + K - 1``.
         text_end: text symbols are the ids ``4 … text_end - 1``.
@@ -119,47 +70,45 @@ class JointVocabulary:
         tasks: id of each task's token; empty in a vocabulary for speech recognition alone.
     """
 
-    def __init__(self, dictionary: Dictionary, tokenizer: TextTokenizer, tasks: Sequence[str] = ()):
-        self.dictionary = dictionary
+    def __init__(self, table: SymbolTable, tokenizer: TextTokenizer, tasks: Sequence[str] = ()):
+        self.table = table
         self.tokenizer = tokenizer
-        self.bos, self.pad = dictionary.bos(), dictionary.pad()
-        self.eos, self.unk = dictionary.eos(), dictionary.unk()
-        self.text_start = dictionary.nspecial
+        self.bos, self.pad, self.eos, self.unk = table.bos, table.pad, table.eos, table.unk
+        self.text_start = len(SPECIALS)
         self.text_end = self.mask = self._require(MASK)
         self.separator = self._require(SEPARATOR)
         self.unit_offset = self._require(unit_symbol(0))
-        self.num_units = len(dictionary) - self.unit_offset
+        self.num_units = len(table) - self.unit_offset
         check_tasks(tasks)
         self.tasks = {task: self._require(task_symbol(task)) for task in tasks}
         places = [self.mask, self.separator, *self.tasks.values(), self.unit_offset]
         if places != list(range(self.mask, self.mask + len(places))):
             names = ", ".join([MASK, SEPARATOR, *map(task_symbol, tasks)])
             raise VocabularyError(
-                f"{names} and {unit_symbol(0)} are entries {', '.join(map(str, places[:-1]))} and "
-                f"{self.unit_offset} of the dictionary, but must follow each other; build it with "
-                "scripts/build_vocab.py"
+                None,
+                f"{names} and {unit_symbol(0)} are entries {', '.join(map(str, places[:-1]))} and {self.unit_offset} of the dictionary, but must follow each other",
+                "build it with sld vocab",
             )
         for k in range(self.num_units):
-            if dictionary[self.unit_offset + k] != unit_symbol(k):
+            if table[self.unit_offset + k] != unit_symbol(k):
                 raise VocabularyError(
-                    f"entry {self.unit_offset + k} of the dictionary is "
-                    f"{dictionary[self.unit_offset + k]!r}, expected {unit_symbol(k)!r}: units "
-                    "must be its last entries, in order; build it with scripts/build_vocab.py"
+                    None,
+                    f"entry {self.unit_offset + k} of the dictionary is {table[self.unit_offset + k]!r}, expected {unit_symbol(k)!r}: units must be its last entries, in order",
+                    "build it with sld vocab",
                 )
-        self.source_view, self.target_view = UnitView(self), TextView(self)
 
     def _require(self, symbol: str) -> int:
-        if symbol not in self.dictionary:
-            raise VocabularyError(f"the dictionary has no {symbol}; build it with scripts/build_vocab.py")
-        return self.dictionary.index(symbol)
+        if symbol not in self.table:
+            raise VocabularyError(None, f"the dictionary has no {symbol}", "build it with sld vocab")
+        return self.table.id_of(symbol)
 
     def __len__(self) -> int:
-        return len(self.dictionary)
+        return len(self.table)
 
     @property
-    def text_ids(self) -> torch.Tensor:
-        """``[V_text]`` ids that may be emitted as text (no specials)."""
-        return torch.arange(self.text_start, self.text_end)
+    def text_ids(self) -> range:
+        """Ids of the text symbols, no specials among them."""
+        return range(self.text_start, self.text_end)
 
     def is_text(self, i: int) -> bool:
         """Whether id ``i`` is a text symbol or ``<unk>``."""
@@ -168,18 +117,18 @@ class JointVocabulary:
     @property
     def fingerprint(self) -> str:
         """16 hex characters over tokenizer and symbols in order."""
-        text = "\n".join([self.tokenizer.name, *self.dictionary.symbols])
+        text = "\n".join([self.tokenizer.name, *self.table.symbols])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     # -- text ---------------------------------------------------------------
     def encode_text(self, text: str) -> list[int]:
         """Ids of a transcript; a symbol outside the vocabulary becomes ``<unk>``."""
-        ids = (self.dictionary.index(s) for s in self.tokenizer.encode(text))
+        ids = (self.table.id_of(s) for s in self.tokenizer.encode(text))
         return [i if self.is_text(i) else self.unk for i in ids]
 
     def decode_text(self, ids: Iterable[int]) -> str:
         """Transcript of ids; anything that is no text symbol is left out."""
-        return self.tokenizer.decode([self.dictionary[i] for i in ids if self.is_text(i)])
+        return self.tokenizer.decode([self.table[i] for i in ids if self.is_text(i)])
 
     # -- units --------------------------------------------------------------
     def encode_units(self, units: Any) -> np.ndarray:
@@ -191,9 +140,10 @@ class JointVocabulary:
         units = np.asarray(units, dtype=np.int64)
         if units.size and (units.min() < 0 or units.max() >= self.num_units):
             worst = units.max() if units.max() >= self.num_units else units.min()
-            raise ValueError(
-                f"unit {worst} is outside the vocabulary's 0 … {self.num_units - 1}; "
-                "were these units made by another k-means?"
+            raise InputError(
+                None,
+                f"unit {worst} is outside the vocabulary's 0 … {self.num_units - 1}",
+                "were these units made by another k-means?",
             )
         return units + self.unit_offset
 
@@ -206,7 +156,7 @@ class JointVocabulary:
         try:
             units = [int(u) for u in line.split()]
         except ValueError:
-            raise ValueError(f"{line[:60]!r} is not a line of units; type numbers such as: 71 12 57") from None
+            raise InputError(None, f"{line[:60]!r} is not a line of units", "type numbers such as: 71 12 57") from None
         return self.encode_units(units).tolist()
 
     # -- disk ---------------------------------------------------------------
@@ -235,26 +185,22 @@ class JointVocabulary:
         counts = Counter(s for text in texts for s in tokenizer.encode(text))
         if symbols is None:
             symbols = sorted(counts, key=lambda s: (-counts[s], s))
-        dictionary = Dictionary()
+        table = SymbolTable()
         for symbol in symbols:
             if symbol not in reserved:
-                dictionary.add_symbol(symbol, n=counts[symbol])
+                table.add(symbol, counts[symbol])
         for symbol in specials:
-            dictionary.add_symbol(symbol)
-        return cls(dictionary, tokenizer, tasks)
+            table.add(symbol)
+        return cls(table, tokenizer, tasks)
 
     def save(self, directory: Path) -> None:
-        """Write ``dict.txt`` and ``vocab.json``."""
-        directory.mkdir(parents=True, exist_ok=True)
-        partial = directory / (DICT_FILE + ".tmp")
-        self.dictionary.save(str(partial))
-        os.replace(partial, directory / DICT_FILE)
+        """Write `dict.txt` and `vocab.json`."""
+        self.table.save(directory / DICT_FILE)
         meta: dict[str, Any] = {"text_tokenizer": self.tokenizer.name, "num_units": self.num_units}
         if self.tasks:
             meta["tasks"] = list(self.tasks)
-        partial = directory / (VOCAB_FILE + ".tmp")
-        partial.write_text(json.dumps(meta, indent=1) + "\n")
-        os.replace(partial, directory / VOCAB_FILE)
+        with atomic_path(directory / VOCAB_FILE) as aside:
+            aside.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path) -> JointVocabulary:
@@ -263,22 +209,20 @@ class JointVocabulary:
         Raises:
             VocabularyError: a file is missing or inconsistent; names it and the remedy.
         """
-        remedy = "build it with: scripts/build_vocab.py --data DIR"
+        remedy = "build it with: sld vocab --data DIR"
         for name in (DICT_FILE, VOCAB_FILE):
             if not (directory / name).is_file():
-                raise VocabularyError(f"{directory / name} does not exist; {remedy}")
+                raise VocabularyError(None, f"{directory / name} does not exist", remedy)
         try:
             meta = json.loads((directory / VOCAB_FILE).read_text(encoding="utf-8"))
             tokenizer = build_text_tokenizer(meta["text_tokenizer"], directory)
-            # fairseq reports bytes that are not UTF-8 by a bare Exception
-            (directory / DICT_FILE).read_text(encoding="utf-8")
-            vocab = cls(Dictionary.load(str(directory / DICT_FILE)), tokenizer, meta.get("tasks", ()))
+            vocab = cls(SymbolTable.load(directory / DICT_FILE), tokenizer, meta.get("tasks", ()))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise VocabularyError(f"{directory}: {error}; {remedy}") from error
+            raise VocabularyError(directory, error, remedy) from error
         stated = meta.get("num_units", vocab.num_units)
         if stated != vocab.num_units:
             raise VocabularyError(
-                f"{directory}: {DICT_FILE} has {vocab.num_units} units, {VOCAB_FILE} states {stated}; {remedy}"
+                directory, f"{DICT_FILE} has {vocab.num_units} units, {VOCAB_FILE} states {stated}", remedy
             )
         return vocab
 
@@ -291,6 +235,6 @@ def check_tasks(tasks: Sequence[str]) -> None:
     """
     for i, task in enumerate(tasks):
         if task not in TASKS:
-            raise VocabularyError(f"unknown task {task!r}; choose among {', '.join(TASKS)}")
+            raise VocabularyError(None, f"unknown task {task!r}", f"choose among {', '.join(TASKS)}")
         if task in tasks[:i]:
-            raise VocabularyError(f"task {task!r} twice; name each task once")
+            raise VocabularyError(None, f"task {task!r} twice", "name each task once")

@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, Sequence
 
+from sld_user_dir.errors import InputError
+
 WORD_BOUNDARY = "|"
 SENTENCEPIECE_FILE = "text.spm.model"
 GPT2_DIR = "gpt2_tokenizer"
@@ -34,9 +36,10 @@ class CharTokenizer:
 
     def encode(self, text: str) -> list[str]:
         if WORD_BOUNDARY in text:
-            raise ValueError(
-                f"the transcript {text!r} contains {WORD_BOUNDARY!r}, which stands for the space; "
-                "remove it from the text or choose another tokenizer"
+            raise InputError(
+                None,
+                f"the transcript {text!r} contains {WORD_BOUNDARY!r}, which stands for the space",
+                "remove it from the text or choose another tokenizer",
             )
         return list(WORD_BOUNDARY.join(text.split()))
 
@@ -115,7 +118,7 @@ def build_text_tokenizer(kind: str, directory: Path) -> TextTokenizer:
     if kind == "word":
         return WordTokenizer()
     if kind not in KINDS:
-        raise ValueError(f"unknown text tokenizer {kind!r}; choose one of {', '.join(KINDS)}")
+        raise InputError(None, f"unknown text tokenizer {kind!r}", f"choose one of {', '.join(KINDS)}")
     path = directory / (SENTENCEPIECE_FILE if kind == "sentencepiece" else GPT2_DIR)
     if not path.exists():
         raise ValueError(f"the {kind} tokenizer needs {path}, which does not exist")

@@ -14,7 +14,8 @@ from sld_user_dir.clustering.subwords import SubwordError, UnitSubwords, to_text
 from sld_user_dir.clustering.unit_sequences import assign_joined, deduplicate, expand, feature_config_of, provenance
 from sld_user_dir.features.front_end import FeatureConfig, build_front_end
 from sld_user_dir.manifests.audio_manifest import draw_share
-from sld_user_dir.manifests.unit_manifest import UnitProvenance, Utterance, read_manifest, write_manifest
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -18,6 +18,7 @@ from fairseq.data.iterators import EpochBatchIterator
 from fairseq.distributed import ModuleProxyWrapper
 from fairseq.logging import metrics
 from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig
+from sld_user_dir.tasks.update_counts import UpdateCountsIterator, annotate
 from support import reference
 from test_losses import EOS, OFFSET, PAD, SEPARATOR, random_batch
 from torch.nn.parallel import DistributedDataParallel
@@ -26,7 +27,6 @@ from sld_user_dir.criterions.loss_options import SldCriterionConfig
 from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
 from sld_user_dir.criterions.sld_criterion import SldCriterion
 from sld_user_dir.losses.normalisation import count_targets
-from sld_user_dir.tasks.update_counts import UpdateCountsIterator, annotate
 
 # fairseq's own, on every call of its decoder and of its data loader
 pytestmark = [

@@ -14,7 +14,8 @@ from sld_user_dir.interop.formats import FORMATS, detect
 from sld_user_dir.interop.importing import Statement, import_units
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.roundtrip import format_table, round_trip
-from sld_user_dir.manifests.unit_manifest import UnitProvenance, Utterance, read_manifest, write_manifest
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -21,7 +21,8 @@ from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn
 from sld_user_dir.interop.textless import DenseFrontEnd, EncoderSpec, encode, encoder_provenance, register_quantizer
 from sld_user_dir.interop.vocoders import vocoder_input
 from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
-from sld_user_dir.manifests.unit_manifest import UnitProvenance, read_manifest
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import read_manifest
 
 soundfile = pytest.importorskip("soundfile")
 joblib = pytest.importorskip("joblib")

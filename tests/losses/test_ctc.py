@@ -7,6 +7,8 @@ from typing import Any, Dict, List
 import pytest
 import torch
 from fairseq.criterions import FairseqCriterion
+from sld_user_dir.losses.ctc import CtcLoss
+from sld_user_dir.tasks.update_counts import annotate
 from support import reference
 from support.miniature import make_data, make_utterances
 from test_criterions import Sample, count, gradients, joined, logged, make_model, make_task, train_on
@@ -16,8 +18,6 @@ from test_task import batches, setup
 from sld_user_dir.criterions.loss_options import SldCriterionConfig
 from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
 from sld_user_dir.criterions.sld_criterion import SldCriterion
-from sld_user_dir.losses.ctc import CtcLoss
-from sld_user_dir.tasks.update_counts import annotate
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning")
 

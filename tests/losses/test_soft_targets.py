@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sld_user_dir.losses.centroid_targets import soft_targets
 from support import reference
 from support.miniature import make_provenance
 from test_criterions import gradients, make_model, make_sample, make_task
@@ -23,7 +24,6 @@ from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.kmeans_file import Centroids, CentroidsError
 from sld_user_dir.criterions.loss_options import SldCriterionConfig
 from sld_user_dir.criterions.sld_criterion import SldCriterion
-from sld_user_dir.losses.centroid_targets import soft_targets
 from sld_user_dir.losses.fused import fused_loss
 from sld_user_dir.losses.objective import Objective
 from sld_user_dir.losses.positions import SoftTargets, select_rows

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sld_user_dir.manifests.unit_manifest import ManifestError, UnitProvenance, Utterance, read_manifest, write_manifest
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import ManifestError, Utterance, read_manifest, write_manifest
 
 K = 9
 MADE_BY = UnitProvenance("mfcc-39", None, 25.0, "sha256:ab", K, extra={"note": "Größe"})

@@ -13,6 +13,8 @@ import pytest
 import torch
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.logging import metrics
+from sld_user_dir.sequences.mixture import MixtureDataset, MixtureError, draw_tasks, parse_mix
+from sld_user_dir.tasks.update_counts import annotate
 from support.miniature import (
     NUM_UNITS,
     ROOT,
@@ -33,8 +35,6 @@ from sld_user_dir.criterions.sld_criterion import SldCriterion
 from sld_user_dir.losses.normalisation import count_targets
 from sld_user_dir.manifests.unit_manifest import Utterance, parse_numbers, read_manifest, write_manifest
 from sld_user_dir.scoring.hypotheses import read_generate
-from sld_user_dir.sequences.mixture import MixtureDataset, MixtureError, draw_tasks, parse_mix
-from sld_user_dir.tasks.update_counts import annotate
 from sld_user_dir.vocabulary.building import build_vocabulary, describe
 from sld_user_dir.vocabulary.joint import JointVocabulary, VocabularyError
 from sld_user_dir.vocabulary.tokenizers import WordTokenizer

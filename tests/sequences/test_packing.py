@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fairseq.models.transformer_lm import TransformerLanguageModel
+from sld_user_dir.tasks.update_counts import annotate
 from support.miniature import train
 from test_joint_lm import SLOW, joint_lm_args
 from test_task import setup
@@ -22,7 +23,6 @@ from sld_user_dir.search.generator import PromptError, build_unit_generator
 from sld_user_dir.sequences.dataset import UnitDataset
 from sld_user_dir.sequences.packed_batch import is_packed, pack_batch
 from sld_user_dir.tasks.speech_unit_lm import SpeechUnitLMConfig, SpeechUnitLMTask
-from sld_user_dir.tasks.update_counts import annotate
 from sld_user_dir.vocabulary.joint import JointVocabulary
 from sld_user_dir.vocabulary.tokenizers import CharTokenizer
 

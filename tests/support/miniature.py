@@ -29,7 +29,7 @@ def make_utterances(count: int, prefix: str = "utt", seed: int = 0) -> list:
 
 def make_provenance(**changes):
     """The provenance of the miniature's units."""
-    from sld_user_dir.manifests.unit_manifest import UnitProvenance
+    from sld_user_dir.manifests.provenance import UnitProvenance
 
     fields: dict = {"encoder": "synthetic", "layer": None, "frame_rate_hz": 25.0, "kmeans": "sha256:0"}
     fields["num_units"] = NUM_UNITS

@@ -10,11 +10,11 @@ from fairseq import options, tasks
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
+from sld_user_dir.tasks.update_counts import UpdateCountsIterator
 from support.miniature import NUM_UNITS, WORDS, make_data, make_provenance, make_utterances
 
 import sld_user_dir  # noqa: F401
 from sld_user_dir.manifests.unit_manifest import ManifestError, write_manifest
-from sld_user_dir.tasks.update_counts import UpdateCountsIterator
 
 ARGUMENTS = [
     "--task", "speech_unit_lm", "--arch", "joint_lm_tiny", "--decoder-layers", "1", "--decoder-embed-dim", "16",

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sld_user_dir.manifests.unit_manifest import ManifestError, UnitProvenance, Utterance, write_manifest
+from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.unit_manifest import ManifestError, Utterance, write_manifest
 from sld_user_dir.vocabulary.building import build_vocabulary, train_sentencepiece
 from sld_user_dir.vocabulary.joint import JointVocabulary
 

@@ -1,8 +1,7 @@
-"""Tell each training batch the totals of the update that it belongs to.
+"""fairseq's batch iterator, with the divisors of a whole update written into each of its batches.
 
-A loss with several denominators must know them before its first backward pass. fairseq collects
-`--update-freq` batches anyway before it trains on the first of them; `UpdateCountsIterator`
-looks ahead by the same number and writes the totals into every batch of the group.
+A loss with several divisors must know them before its first backward pass (`losses/normalisation.py`). fairseq collects
+`--update-freq` batches anyway before it trains on the first of them; this iterator looks ahead by the same number.
 """
 
 from typing import Any, Callable, Dict, Iterator, List, Sequence
@@ -11,33 +10,29 @@ import torch
 from fairseq.data.iterators import CountingIterator, EpochBatchIterator
 from torch import Tensor
 
+from sld_user_dir.losses.normalisation import annotate
+
 Sample = Dict[str, Any]
 
 
-class UpdateCountsIterator(EpochBatchIterator):
-    """An `EpochBatchIterator` whose batches carry `update_counts`.
+class UpdateBatchIterator(EpochBatchIterator):
+    """An `EpochBatchIterator` whose batches know the divisors of their update; made by `wrap`.
 
-    sample["update_counts"] = {"totals": int64 tensor, the sum of `count(batch)` over the group;
-    "batches": the number of batches in the group}, as this worker sees them.
-
-    Where the batches don't divide evenly, fairseq gives some workers empty ones; its trainer
-    replaces them by a dummy batch *and then drops the sample size and the logs of the worker's
-    whole group*. Here an empty batch becomes one whose targets are all padding: an ordinary
-    batch, with a loss of 0.
-
-    Made by `wrap`.
+    Where the batches don't divide evenly, fairseq gives some workers empty ones; its trainer replaces them by a dummy
+    batch *and then drops the sample size and the logs of the worker's whole group*. Here an empty batch becomes one whose
+    targets are all padding: an ordinary batch, with a loss of 0.
     """
 
     @classmethod
     def wrap(
         cls, iterator: EpochBatchIterator, count: Callable[[Sample], Tensor], update_freq: Sequence[int], pad: int
-    ) -> "UpdateCountsIterator":
+    ) -> "UpdateBatchIterator":
         """The same iterator, annotating: takes over the state that fairseq's task gave it.
 
         The constructor's arguments differ between fairseq's releases; its attributes are copied.
 
         Args:
-            count: maps a collated batch to an int64 tensor of counts, all of one shape.
+            count: maps a collated batch to an int64 tensor of divisors, all of one shape.
             update_freq: batches per update, one entry per epoch, the last one for all later epochs.
             pad: the id of padding.
         """
@@ -71,12 +66,3 @@ class UpdateCountsIterator(EpochBatchIterator):
         batch["target"] = torch.full_like(batch["target"], self._pad)
         batch["ntokens"] = batch["nsentences"] = 0
         return batch
-
-
-def annotate(group: List[Sample], count: Callable[[Sample], Tensor]) -> List[Sample]:
-    """Write the totals of a group of batches into each of them; returns the group."""
-    if group:
-        totals = torch.stack([count(batch) for batch in group]).sum(0)
-        for batch in group:
-            batch["update_counts"] = {"totals": totals, "batches": len(group)}
-    return group

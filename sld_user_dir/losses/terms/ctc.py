@@ -1,4 +1,4 @@
-"""`--ctc-weight`: a CTC loss on the speech positions, beside the losses of `losses.py`.
+"""`--ctc-weight`: a CTC loss on the speech positions, beside the losses of single positions.
 
 Sources: Graves et al. 2006, "Connectionist temporal classification"; as an auxiliary of an
 attention model, Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
@@ -19,16 +19,23 @@ The model is causal: h_t has seen u_1 … u_t and nothing later, so CTC can emit
 its sound, and the states of the prompt learn to hold what has been said so far.
 """
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sld_user_dir.losses.positions import Layout
+from sld_user_dir.compatibility import Conflict
+from sld_user_dir.errors import InputError
+from sld_user_dir.losses.positions import Layout, Positions
+from sld_user_dir.losses.term import Context, Measure, SequenceTerm, register_term
+from sld_user_dir.sequences.feature_names import PACKED_ROWS, TASK_TOKENS
 
 
-class Utterances(NamedTuple):
+class AlignedUtterances(NamedTuple):
     """The b rows of a batch that carry a CTC loss, and how many are too short for one."""
 
     rows: Tensor  # (b,)
@@ -38,8 +45,22 @@ class Utterances(NamedTuple):
     short: Tensor  # 0-dim
 
 
-class CtcLoss:
-    """The CTC loss of a batch.
+@dataclass
+class CTCOptions:
+    """Options of the CTC loss."""
+
+    ctc_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "w_ctc, factor of a CTC loss on the speech positions (blank <s>, no parameters of its own), "
+            "divided by the number of text tokens as CE_text is (Watanabe et al. 2017; docs/losses.md)"
+        },
+    )
+
+
+@register_term
+class CTC(SequenceTerm):
+    """- log P(w | u) of every utterance with units enough for its text.
 
     Args:
         vocab: a `JointVocabulary`, or anything with its `bos`, `unk`, `text_end` and layout.
@@ -47,44 +68,50 @@ class CtcLoss:
         add_bos: the first input of every row is <s>, not a unit.
     """
 
+    name = "ctc"
+    Options = CTCOptions
+    features = frozenset({"--ctc-weight"})
+    conflicts = (
+        Conflict(
+            frozenset({"--ctc-weight", TASK_TOKENS}),
+            "CTC is for speech recognition alone, not for a mixture of tasks",
+            "leave --ctc-weight out, or train with a vocabulary without tasks",
+        ),
+        Conflict(frozenset({"--ctc-weight", PACKED_ROWS}), "CTC needs one utterance a row", f"leave {PACKED_ROWS} out"),
+    )
+
     def __init__(self, vocab: Any, weight: float, add_bos: bool) -> None:
         if weight < 0:
-            raise ValueError(f"--ctc-weight may not be below 0: {weight}")
+            raise InputError(f"--ctc-weight {weight}", "a weight below 0", "choose one above 0, or 0 for none")
         self.layout = Layout.of(vocab)
         self.blank, self.first, self.end = vocab.bos, vocab.unk, vocab.text_end  # text ids: first … end-1
         self.weight, self.start = weight, int(add_bos)
 
-    def __call__(
-        self, outputs: Tensor, matrix: Optional[Tensor], target: Tensor, text_targets: Tensor
-    ) -> Tuple[Tensor, Dict[str, Tensor]]:
-        """This batch's share of the update's loss (nats, 0-dim), and sums for the log.
+    @classmethod
+    def from_options(cls, options: Any, context: Context) -> Optional[CTC]:
+        return cls(context.vocab, options.ctc_weight, context.add_bos) if options.ctc_weight else None
 
-        Args:
-            outputs: hidden states (B, L, d), or with `matrix` None logits (B, L, V).
-            matrix: output matrix (V, d).
-            target: (B, L) ids.
-            text_targets: number of text targets of the update.
+    def divisor(self, at: Positions) -> Tensor:
+        """The number of text targets, as of CE_text."""
+        return (at.is_text & at.is_answer).sum()
+
+    def sum(self, outputs: Tensor, matrix: Optional[Tensor], target: Tensor) -> Tuple[Tensor, List[Measure]]:
+        """See `SequenceTerm`.
 
         Raises:
-            ValueError: several utterances in one row, or logits of other symbols.
+            ValueError: several utterances in one row.
         """
         chosen = self.select(target)
         nll = self._nll(outputs, matrix, chosen)
-        logs = {
-            "ctc_objective": self.weight * nll.detach(),
-            "ctc_nll": nll.detach(),
-            "ctc_tokens": chosen.tokens.sum(),
-            "ctc_short": chosen.short,
-            "ctc_sentences": chosen.short + len(chosen.rows),
-        }
-        return self.weight * nll / text_targets.clamp(min=1), logs
+        short = Measure("ctc_short", chosen.short, chosen.short + len(chosen.rows), "percent")
+        return nll, [Measure("ctc", nll.detach(), chosen.tokens.sum()), short]
 
-    def select(self, target: Tensor) -> Utterances:
+    def select(self, target: Tensor) -> AlignedUtterances:
         """The utterances `units <sep> text` among the rows of target (B, L), padded on the right."""
         separator = target == self.layout.separator
         count = separator.sum(1)
         if bool((count > 1).any()):
-            raise ValueError("--ctc-weight needs one utterance a row; leave out the packing of rows")
+            raise InputError(None, "--ctc-weight needs one utterance a row", "leave out the packing of rows")
         at = separator.int().argmax(1)  # (B,): the last unit's position, whose target is the separator
         index = torch.arange(target.size(1), device=target.device)
         speech = ((target >= self.layout.unit_offset) | (index >= at[:, None])).all(1) & (count == 1)
@@ -95,9 +122,9 @@ class CtcLoss:
         equal = (labels[:, 1:] == labels[:, :-1]) & (slots[1:] < tokens[:, None])
         enough = units >= (tokens + equal.sum(1)).clamp(min=1)
         rows = (speech & enough).nonzero().squeeze(1)
-        return Utterances(rows, units[rows], labels[rows], tokens[rows], (speech & ~enough).sum())
+        return AlignedUtterances(rows, units[rows], labels[rows], tokens[rows], (speech & ~enough).sum())
 
-    def _nll(self, outputs: Tensor, matrix: Optional[Tensor], chosen: Utterances) -> Tensor:
+    def _nll(self, outputs: Tensor, matrix: Optional[Tensor], chosen: AlignedUtterances) -> Tensor:
         """-log P(text | units), summed over the utterances; 0-dim."""
         dtype = torch.float64 if outputs.dtype == torch.float64 else torch.float32
         if not len(chosen.rows):
