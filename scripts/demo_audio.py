@@ -98,7 +98,7 @@ def run(script: str, *arguments: object) -> None:
     with contextlib.redirect_stdout(io.StringIO()) as said:
         code = main_of_script([*map(str, arguments)])
     if code != 0:
-        raise ExperimentError(f"{script} failed, see above")
+        raise ExperimentError(script, "failed, see above")
     # what is indented or in braces is a report in JSON
     print("\n".join(line for line in said.getvalue().splitlines() if line[:1] not in "{} "), flush=True)
 
@@ -155,7 +155,7 @@ def make_data(config: DemoAudioConfig) -> Path:
     try:
         run("build_vocab.py", "--data", data, "--text-tokenizer", kind, *pieces)
     except ExperimentError as error:
-        raise ExperimentError(f"{error}; little text wants --text-tokenizer char, or fewer pieces") from error
+        raise ExperimentError(None, str(error), "little text wants --text-tokenizer char, or fewer pieces") from error
     return data
 
 

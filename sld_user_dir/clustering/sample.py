@@ -154,7 +154,8 @@ def plan_memory(bound_bytes: int, dim: int, num_units: int, other_bytes: int, ma
     if capacity < min(10 * num_units, max_frames):
         raise InputError(
             None,
-            f"{bound_bytes / 2**30:.2f} GiB hold {max(capacity, 0)} frames of {dim} values for {num_units} units, beside {other / 2**30:.2f} GiB for all else",
+            f"{bound_bytes / 2**30:.2f} GiB hold {max(capacity, 0)} frames of {dim} values for {num_units} units, "
+            f"beside {other / 2**30:.2f} GiB for all else",
             "raise --memory-gib or take fewer units",
         )
     return MemoryPlan(capacity, int(capacity * spilled), other)

@@ -59,7 +59,8 @@ def provenance(front_end: FrontEnd, kmeans: KMeans, deduplicated: bool = False) 
     if trained_on not in (None, front_end.encoder) or kmeans.dim != front_end.dim:
         raise KMeansError(
             None,
-            f"the k-means was trained on {trained_on} ({kmeans.dim} dimensions), the features are {front_end.encoder} ({front_end.dim})",
+            f"the k-means was trained on {trained_on} ({kmeans.dim} dimensions), the features are {front_end.encoder} "
+            f"({front_end.dim})",
             "extract with the features of the k-means file",
         )
     return UnitProvenance(

@@ -94,7 +94,8 @@ def _run(command: Sequence[str], folder: Path) -> None:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise CorpusError(
             None,
-            f"{' '.join(command)} failed ({said}): check the network, bring apt's lists up to date (apt-get update, as root), {OTHERWISE}",
+            f"{' '.join(command)} failed ({said}): check the network, bring apt's lists up to date (apt-get update, "
+            f"as root), {OTHERWISE}",
         )
 
 

@@ -22,7 +22,7 @@ def logging_output(measures: Iterable[Measure]) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
     for one in measures:
         key = f"{one.kind}:{one.name}"
-        found[f"{key}:total"], found[f"{key}:count"] = one.total, one.count
+        found[f"{key}:total"], found[f"{key}:count"] = one.total, one.cases
     return found
 
 

@@ -189,7 +189,8 @@ def _check_sources(path: Path, records: Sequence[Record], manifest: Manifest) ->
         if record.source is not None and record.source != format_units(manifest.units_of(record.row)):
             raise HypothesisError(
                 path,
-                f"S-{record.row} are other units than those of {record.id!r} at {manifest.path}:{manifest.line(record.row)}",
+                f"S-{record.row} are other units than those of {record.id!r} at "
+                f"{manifest.path}:{manifest.line(record.row)}",
                 "decode this manifest, or name the one that was decoded",
             )
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
-from sld_user_dir.losses.divisors import DEFAULT_KL_WEIGHT
 from sld_user_dir.experiment.card_facts import Facts, Split
-from sld_user_dir.hub.continuation import predicts_units
+from sld_user_dir.losses.divisors import DEFAULT_KL_WEIGHT
+from sld_user_dir.losses.stored_options import predicts_units
 
 SHAPE = (
     "decoder_layers", "decoder_embed_dim", "decoder_ffn_embed_dim", "decoder_attention_heads", "activation_fn",

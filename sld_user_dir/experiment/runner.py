@@ -125,7 +125,7 @@ def _run(
                     continue
                 del running[name]
                 if child.returncode != 0:
-                    raise ExperimentError(_failure(name, child.returncode, output))
+                    raise ExperimentError(None, _failure(name, child.returncode, output))
                 finished(name, time.time() - since)
             if time.time() - shown_at > every:
                 shown_at = time.time()

@@ -1,5 +1,5 @@
 """A trained model from Python: transcribe, score, continue; see `model`."""
 
-from sld_user_dir.hub.model import Hypothesis, Model, Score, load
+from sld_user_dir.hub.model import Model, Score, Transcript, load
 
-__all__ = ["Hypothesis", "Model", "Score", "load"]
+__all__ = ["Model", "Score", "Transcript", "load"]

@@ -15,13 +15,13 @@ from typing import Any, Iterator, Optional, Sequence, Union, overload
 
 import numpy as np
 import torch
-from fairseq import checkpoint_utils, utils
-from fairseq.dataclass.configs import GenerationConfig
 
+from sld_user_dir.devices import torch_device
 from sld_user_dir.errors import InputError
-from sld_user_dir.hub.continuation import build_speech_generator, predicts_units
+from sld_user_dir.losses.stored_options import predicts_units
 from sld_user_dir.manifests.provenance import UnitProvenance
-from sld_user_dir.sequences.sequence_format import format_of
+from sld_user_dir.registration import register
+from sld_user_dir.sequences.sequence_format import FORMATS, format_of
 
 Units = Sequence[int]
 PathLike = Union[str, Path]
@@ -30,7 +30,7 @@ BATCH_TOKENS = 16_000
 
 
 @dataclass(frozen=True)
-class Hypothesis:
+class Transcript:
     """A transcript. `score` is what the search ranks by; `log_prob` the natural logarithm of its probability
     among all texts, the end included."""
 
@@ -71,17 +71,12 @@ def load(
         FileNotFoundError: no such checkpoint.
         ValueError: another vocabulary or task; the message names both sides.
     """
-    paths = utils.split_paths(str(checkpoint))
-    for path in paths:
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"{path}: no such checkpoint; train one with fairseq-train")
-    overrides = {} if data is None else {"data": str(Path(data).resolve())}
-    models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(paths, arg_overrides=overrides)
-    if not hasattr(task, "vocab"):
-        raise ValueError(f"{paths[0]}: a checkpoint of the task {type(task).__name__}, not of speech_unit_lm")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Model(models, cfg, task, torch.device(device), None if kmeans is None else Path(kmeans))
+    register()  # fairseq, and our task with it
+    from sld_user_dir.models import checkpoints
+
+    where = torch_device(device)
+    models, cfg, task = checkpoints.load_ensemble(checkpoints.split_paths(str(checkpoint)), data)
+    return Model(models, cfg, task, where, None if kmeans is None else Path(kmeans))
 
 
 class Model:
@@ -98,7 +93,7 @@ class Model:
         self.models = [model.to(device).eval() for model in models]
         self.vocab = task.vocab
         self.provenance: Optional[UnitProvenance] = task.checkpoint_provenance
-        self._kmeans = kmeans or Path(utils.split_paths(task.cfg.data)[0]) / KMEANS_FILE
+        self._kmeans = kmeans or Path(str(task.cfg.data).split(":")[0]) / KMEANS_FILE
         self._front_end: Any = None
 
     # -- units to text --------------------------------------------------------------------
@@ -122,15 +117,15 @@ class Model:
         texts = [found[0].text for found in self.hypotheses(batch, beam=beam, **generation)]
         return texts[0] if single else texts
 
-    def hypotheses(self, units: Sequence[Units], *, beam: int = 5, **generation: Any) -> list[list[Hypothesis]]:
+    def hypotheses(self, units: Sequence[Units], *, beam: int = 5, **generation: Any) -> list[list[Transcript]]:
         """Of each utterance its `beam` transcripts, best first."""
         self._require("asr")
-        generator = self.task.build_generator(self.models, self._generation(beam, **generation), decode_task="asr")
-        found: list[list[Hypothesis]] = [[] for _ in units]
+        generator = self.task.build_generator(self.models, generation_options(beam, **generation), decode_task="asr")
+        found: list[list[Transcript]] = [[] for _ in units]
         for sample in self._batches(units):
             results = self.task.inference_step(generator, self.models, sample)
             for i, nbest in zip(sample["id"].tolist(), results):
-                found[i] = [self._hypothesis(h) for h in nbest]
+                found[i] = [self._transcript(h) for h in nbest]
         return found
 
     def score(self, units: Units, text: str) -> Score:
@@ -142,7 +137,7 @@ class Model:
         ids = self._encode(text, "write")
         self._require("asr")
         forced = torch.tensor([[*ids, self.vocab.eos]], device=self.device)
-        options = self._generation(1, min_len=0, max_len_b=len(ids) + 1)
+        options = generation_options(1, min_len=0, max_len_b=len(ids) + 1)
         generator = self.task.build_generator(self.models, options, decode_task="asr")
         (sample,) = self._batches([units])
         best = self.task.inference_step(generator, self.models, sample, prefix_tokens=forced)[0][0]
@@ -206,11 +201,11 @@ class Model:
                 "take one that was trained with --criterion sld or cross_entropy",
             )
         prompt = self._prompt(units)
-        return self._speak(prompt, seed, samples=samples, max_units=max_units, **sampling)
+        return self._speak("slm", prompt, seed, samples=samples, max_units=max_units, **sampling)
 
-    def _speak(self, prompt: torch.Tensor, seed: Optional[int], **options: Any) -> list[list[int]]:
+    def _speak(self, task: str, prompt: torch.Tensor, seed: Optional[int], **options: Any) -> list[list[int]]:
         """Raw units that follow a prompt (N,) of ids."""
-        generator = build_speech_generator(self.models, self.vocab, **options)
+        generator = self.task.build_generator(self.models, _speaking(**options), decode_task=task)
         found = self._draw(generator, prompt.unsqueeze(0), seed)
         return [self.vocab.decode_units(h["tokens"].tolist()) for h in found]
 
@@ -226,12 +221,9 @@ class Model:
     def _prompt(self, units: Units) -> torch.Tensor:
         self._check_units(units)
         ids = self.vocab.encode_units(units)
-        return torch.tensor([*self._head("slm"), *ids.tolist()], device=self.device)
-
-    def _head(self, task: str) -> list[int]:
-        """Ids that a prompt of a task begins with."""
-        bos = [self.vocab.bos] if self.task.cfg.add_bos_token else []
-        return bos + ([self.vocab.tasks[task]] if self.vocab.tasks else [])
+        return torch.tensor(
+            [*FORMATS["slm"].head(self.vocab, self.task.cfg.add_bos_token), *ids.tolist()], device=self.device
+        )
 
     def _require(self, task: str) -> None:
         """Refuse what a mixture's model was not trained for."""
@@ -256,7 +248,7 @@ class Model:
         """
         prompt = self._text_prompt("tts", text)
         ids = torch.tensor([*prompt, self.vocab.separator], device=self.device)
-        return self._speak(ids, seed, samples=samples, max_units=max_units, **sampling)
+        return self._speak("tts", ids, seed, samples=samples, max_units=max_units, **sampling)
 
     def continue_text(
         self, text: str = "", *, beam: int = 1, seed: Optional[int] = None, **generation: Any
@@ -267,14 +259,14 @@ class Model:
             ValueError: the model is not for a mixture of tasks with `lm`, or a symbol outside the vocabulary.
         """
         prompt = torch.tensor([self._text_prompt("lm", text)], device=self.device)
-        generator = self.task.build_generator(self.models, self._generation(beam, **generation), decode_task="lm")
+        generator = self.task.build_generator(self.models, generation_options(beam, **generation), decode_task="lm")
         found = self._draw(generator, prompt, seed)
         return [self.vocab.decode_text(h["tokens"].tolist()) for h in found]
 
     def _text_prompt(self, task: str, text: str) -> list[int]:
         format_of(task, self.vocab)
         self._require(task)
-        return [*self._head(task), *self._encode(text, "read")]
+        return [*FORMATS[task].head(self.vocab, self.task.cfg.add_bos_token), *self._encode(text, "read")]
 
     def _encode(self, text: str, use: str) -> list[int]:
         ids = self.vocab.encode_text(text)
@@ -286,13 +278,9 @@ class Model:
         return ids
 
     # -- shared with fairseq-interactive ----------------------------------------------------
-    def _generation(self, beam: int, **options: Any) -> GenerationConfig:
-        unknown = sorted(set(options) - set(GenerationConfig.__dataclass_fields__))
-        if unknown:
-            raise TypeError(f"no generation option {unknown[0]!r}; see fairseq-generate --help")
-        return GenerationConfig(beam=beam, **options)
-
     def _batches(self, units: Sequence[Units]) -> Iterator[dict[str, Any]]:
+        from sld_user_dir.models import checkpoints
+
         for one in units:
             self._check_units(one)
         tokens = [torch.from_numpy(self.vocab.encode_units(one)) for one in units]
@@ -304,7 +292,7 @@ class Model:
             disable_iterator_cache=True,
         )
         for sample in iterator.next_epoch_itr(shuffle=False):
-            yield utils.move_to_cuda(sample, self.device) if self.device.type == "cuda" else sample
+            yield checkpoints.on_device(sample, self.device)
 
     def _check_units(self, units: Units) -> None:
         if not len(units):
@@ -317,10 +305,10 @@ class Model:
                 None, "units follow themselves, but the model was trained on de-duplicated ones", "collapse the runs"
             )
 
-    def _hypothesis(self, found: dict[str, Any]) -> Hypothesis:
+    def _transcript(self, found: dict[str, Any]) -> Transcript:
         text = self.vocab.decode_text(found["tokens"].tolist())
         log_prob = float(found["positional_scores"].sum())
-        return Hypothesis(text, float(found["score"]), log_prob, bool(found["truncated"]))
+        return Transcript(text, float(found["score"]), log_prob, bool(found["truncated"]))
 
 
 def _as_batch(units: Any) -> tuple[list[Any], bool]:
@@ -328,3 +316,39 @@ def _as_batch(units: Any) -> tuple[list[Any], bool]:
     rows = units.tolist() if hasattr(units, "tolist") else list(units)
     single = not rows or np.ndim(rows[0]) == 0
     return ([rows] if single else rows), single
+
+
+def generation_options(beam: int, **options: Any) -> Any:
+    """fairseq's generation options by name."""
+    from sld_user_dir.models.generation import generation_config
+
+    return generation_config(beam, **options)
+
+
+def _speaking(
+    *,
+    samples: int = 1,
+    max_units: int = 200,
+    min_units: int = 0,
+    temperature: float = 1.0,
+    sampling: bool = True,
+    sampling_topk: int = -1,
+    sampling_topp: float = -1.0,
+) -> Any:
+    """Options of answers in speech: `samples` draws, or beams without `sampling`."""
+    if samples < 1 or temperature <= 0 or not 0 <= min_units <= max_units:
+        raise InputError(
+            f"samples {samples}, temperature {temperature}, units {min_units} to {max_units}",
+            "nothing to draw",
+            "samples and temperature must be above 0, and the most units not below the least",
+        )
+    return generation_options(
+        samples,
+        max_len_a=0,
+        max_len_b=max_units,
+        min_len=min_units,
+        temperature=temperature,
+        sampling=sampling,
+        sampling_topk=sampling_topk,
+        sampling_topp=sampling_topp,
+    )

@@ -37,7 +37,7 @@ class UnitExtractor:
         if not kmeans.is_file():
             raise InputError(kmeans, "no k-means file, which units of audio need", "name it by hub.load(…, kmeans=…)")
         loaded = KMeans.load(kmeans)
-        front_end = build_front_end(feature_config_of(loaded), "gpu" if device.type == "cuda" else "cpu")
+        front_end = build_front_end(feature_config_of(loaded), str(device))
         if trained_on is not None and trained_on.subword is not None:
             raise InputError(
                 None, "the model reads subwords of units", "encode them yourself and call transcribe_units"

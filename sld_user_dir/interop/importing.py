@@ -234,7 +234,8 @@ def _check_units(records: list[Record], made_by: UnitProvenance) -> None:
             raise InteropError(
                 r.where,
                 f"unit {r.units.max()} of {r.id!r} is outside 0 … {made_by.num_units - 1}",
-                "bos, eos and padding do not belong here, nor units of another k-means: correct --num-units or the units",
+                "bos, eos and padding do not belong here, nor units of another k-means: correct --num-units or the "
+                "units",
             )
         at = repeat(r)
         if at is not None and (made_by.deduplicated or collapsed is not None):

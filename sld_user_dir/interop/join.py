@@ -169,6 +169,7 @@ def check_length(record: Record, row: Row, rate_hz: Optional[float]) -> None:
     if n > expected + 1 or (n < least and not collapsed):
         raise InteropError(
             record.where,
-            f"{n} frames of units, but {row.id!r} at {row.where} has {row.seconds:.2f} s, which make {expected:.0f} at {rate_hz:g} Hz",
+            f"{n} frames of units, but {row.id!r} at {row.where} has {row.seconds:.2f} s, which make {expected:.0f} "
+            f"at {rate_hz:g} Hz",
             "are these units of another recording or another rate?",
         )

@@ -60,7 +60,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
                 except UnicodeDecodeError:
                     raise InteropError(where, "not UTF-8", "save the file as UTF-8") from None
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise InteropError(path, error.strerror, "check the path") from None
+        raise InteropError(path, error.strerror or str(error), "check the path") from None
 
 
 def parse_units(text: str, where: str, what: str = "units") -> IntArray:

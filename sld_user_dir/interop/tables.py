@@ -135,7 +135,8 @@ def _s2ut_lines(records: list[Record]) -> Iterator[str]:
         if not source or not frames:
             raise InteropError(
                 r.where,
-                f"the format s2ut wants the columns src_audio (or path) and src_n_frames (or n_samples), which {r.id!r} lacks",
+                "the format s2ut wants the columns src_audio (or path) and src_n_frames (or n_samples), which "
+                f"{r.id!r} lacks",
                 "join them from the audio manifest by --audio",
             )
         yield "\t".join([r.id, source, frames, joined(r.units), str(len(r.units))])

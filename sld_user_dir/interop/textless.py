@@ -72,7 +72,8 @@ def encode(encoder: SpeechEncoderLike, wave: FloatArray) -> Encoded:
     if units.size and not 0 <= units.min() <= units.max() < encoder.vocab_size:
         raise InteropError(
             None,
-            f"the encoder gave unit {units.max()}, outside 0 … {encoder.vocab_size - 1}: bos, eos or padding? build it with add_bos_eos=False",
+            f"the encoder gave unit {units.max()}, outside 0 … {encoder.vocab_size - 1}: bos, eos or padding? build "
+            "it with add_bos_eos=False",
         )
     dense = out.get("dense")
     if dense is not None and len(dense) != durations.sum():
@@ -149,7 +150,7 @@ class EncoderSpec:
         try:
             made: SpeechEncoderLike = getattr(importlib.import_module(module), function)()
         except (ImportError, AttributeError, ValueError) as error:
-            raise InteropError(f"--factory {self.factory}", error, "name it as module:function") from error
+            raise InteropError(f"--factory {self.factory}", str(error), "name it as module:function") from error
         return made
 
     def _by_name(self) -> SpeechEncoderLike:
@@ -172,7 +173,7 @@ def _textless(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise InteropError(None, error, INSTALL) from error
+        raise InteropError(None, str(error), INSTALL) from error
 
 
 def register_quantizer(path: Path, dense_model: str, num_units: int) -> str:

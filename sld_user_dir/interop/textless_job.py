@@ -66,7 +66,7 @@ class EncodeJob(Job):
         wave = load_audio(one.path, encoder.expected_sample_rate, one.speed)
         reason = reject_reason(len(wave) / encoder.expected_sample_rate, self.min_seconds, self.max_seconds)
         if reason:
-            raise AudioError(reason)
+            raise AudioError(None, reason)
         made = encode(encoder, wave)
         if not len(made.units):
             raise AudioError(None, "too short: not one unit")

@@ -16,7 +16,8 @@ from torch import Tensor
 
 Batch = Dict[str, Any]
 UPDATE = "update_divisors"
-"""Key of a batch: {"totals": (terms,) int64, summed over the update's batches of this worker; "batches": their number}."""
+"""Key of a batch: {"totals": (terms,) int64, summed over the update's batches of this worker; "batches": their "
+"number}."""
 
 
 def annotate(group: List[Batch], count: Callable[[Batch], Tensor]) -> List[Batch]:

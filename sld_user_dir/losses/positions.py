@@ -61,7 +61,8 @@ class Positions:
         """Those that `chosen` (n,) bool selects."""
         index = chosen.nonzero().squeeze(1)
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: value[index] for name, value in values.items() if isinstance(value, Tensor)})
+        changed: Any = {name: value[index] for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **changed)
 
     def count_sentences(self, chosen: Tensor) -> Tensor:
         """How many utterances have a position in `chosen` (n,) bool; 0-dim int64."""

@@ -25,11 +25,11 @@ LOSS_ON_SPEECH = "a loss on speech"
 
 
 class Measure(NamedTuple):
-    """A figure for the log: `total / count`, whose two parts may be added up over batches and workers."""
+    """A figure for the log: `total / cases`, whose two parts may be added up over batches and workers."""
 
     name: str
     total: Tensor  # 0-dim; in nats where the kind is bits or perplexity
-    count: Tensor  # 0-dim
+    cases: Tensor  # 0-dim
     kind: str = "bits"  # or "perplexity" (bits, and NAME_ppl beside it), or "percent", or "share"
 
 
@@ -59,7 +59,8 @@ class Term(ABC):
     """Terms of one name are siblings, of which `--NAME-variant` chooses one."""
     variant_help: ClassVar[str] = ""
     Options: ClassVar[Type[Any]]
-    """Dataclass of the command line options; `metadata["help"]` says what each does, `metadata["choices"]` its values."""
+    """Dataclass of the command line options; `metadata["help"]` says what each does, `metadata["choices"]` its "
+    "values."""
     features: ClassVar[FrozenSet[str]] = frozenset()
     """What it is that other options may exclude."""
     conflicts: ClassVar[Tuple[Conflict, ...]] = ()

@@ -153,7 +153,7 @@ def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise AudioManifestError(path, error.strerror, "check the path") from error
+        raise AudioManifestError(path, error.strerror or str(error), "check the path") from error
     try:
         return data.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -238,7 +238,7 @@ def _parse_row(where: str, columns: list[str], values: list[str], root: Path) ->
             fields=row,
         )
     except ValueError as error:
-        raise AudioManifestError(where, error, "n_samples, sample_rate, speed are numbers") from None
+        raise AudioManifestError(where, str(error), "n_samples, sample_rate, speed are numbers") from None
 
 
 def _optional_int(text: str) -> Optional[int]:

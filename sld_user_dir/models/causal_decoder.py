@@ -129,7 +129,8 @@ class CausalDecoder(TransformerDecoder):
         if self.prefix_end is not None:
             raise InputError(
                 "--prefix-lm",
-                "no incremental decoding by fairseq's own generator, no padding on the left or inside, no quantisation noise or scaled attention",
+                "no incremental decoding by fairseq's own generator, no padding on the left or inside, no "
+                "quantisation noise or scaled attention",
                 "decode with --task speech_unit_lm",
             )
         return super().extract_features(

@@ -59,5 +59,3 @@ class TextView(_VocabularyView):
                 return UnitString(" ".join(map(str, units)))
         ids = [i for i in ids if self.vocab.is_text(i)]
         return super().string(torch.tensor(ids, dtype=torch.long), bpe_symbol, *args, **kwargs)
-
-

@@ -6,6 +6,7 @@ from typing import Any, Dict, List
 import torch
 
 from sld_user_dir.files import atomic_path
+from sld_user_dir.models.checkpoints import load_ensemble
 from sld_user_dir.models.gpt2 import export_directory, from_gpt2, options_of
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
@@ -39,10 +40,7 @@ def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = 
 
 def export_checkpoint(checkpoint: Path, data: Path, out: Path) -> None:
     """Write a trained checkpoint as a Hugging Face GPT-2 directory."""
-    from fairseq import checkpoint_utils
-
-    overrides = {"data": str(data)}
-    models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], arg_overrides=overrides)
+    models, _, task = load_ensemble([str(checkpoint)], data)
     export_directory(models[0], task.vocab, out)
 
 

@@ -16,7 +16,7 @@ fairseq's own incremental state cannot do this: it refuses to take more than one
 holds (and at each step copies) a prompt for each beam.
 """
 
-from typing import Any, Callable, List, Optional, Union
+from typing import Any, Callable, List, Optional
 
 import torch
 import torch.nn.functional as F
@@ -253,14 +253,6 @@ class RecomputedPrompts:
         rows = rows.masked_fill(rows.eq(dictionary.pad()), dictionary.eos())
         log_probs = self.model.get_normalized_probs(self.model(rows), log_probs=True, sample=None)
         return log_probs[torch.arange(rows.size(0), device=rows.device), lengths - 1, : self.outputs]
-
-
-def start_cache(
-    model: FairseqLanguageModel, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None
-) -> Union[PromptCache, RecomputedPrompts]:
-    """A `PromptCache`, or `RecomputedPrompts` where the model is of another kind."""
-    kind = RecomputedPrompts if PromptCache.supports(model) else PromptCache
-    return kind(model, prompts, lengths, beams, outputs)
 
 
 def _overrides(module: nn.Module, base: type, method: str) -> bool:

@@ -188,7 +188,7 @@ def _utf8(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise AudioManifestError(path, error, "save the transcript as UTF-8") from None
+        raise AudioManifestError(path, str(error), "save the transcript as UTF-8") from None
 
 
 @lru_cache(maxsize=64)

@@ -93,7 +93,8 @@ def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -
         only = sorted(reference_texts.keys() ^ hypothesis_texts.keys())
         raise HypothesisError(
             f"{hypotheses}:{len(hypothesis_texts)}",
-            f"{len(hypothesis_texts)} hypotheses for {len(reference_texts)} references in {references}, first without a partner: {only[0]}",
+            f"{len(hypothesis_texts)} hypotheses for {len(reference_texts)} references in {references}, first without "
+            f"a partner: {only[0]}",
             "give both files the same utterances",
         )
     test_set = Path(hypotheses).stem

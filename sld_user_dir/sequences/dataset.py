@@ -90,7 +90,8 @@ class SequenceDataset:
         prompt, answer = one.build(self.vocab.encode_units(units), text, self.vocab, self.add_bos)
         open_prompt = one.is_open_ended and self.prompt_fraction is not None
         if open_prompt:
-            prompt = np.concatenate([prompt, answer[: round(self.prompt_fraction * (len(answer) - 1))]])
+            given = round((self.prompt_fraction or 0) * (len(answer) - 1))
+            prompt = np.concatenate([prompt, answer[:given]])
         item = {
             "id": identity,
             "prompt": torch.from_numpy(prompt),

@@ -15,6 +15,7 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.memory_map import open_manifest
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.models.dictionaries import TextView, UnitString, UnitView
+from sld_user_dir.models.generation import build_generator
 from sld_user_dir.sequences.augmentation import build_augmentation
 from sld_user_dir.sequences.input_masking import hide_inputs
 from sld_user_dir.sequences.manifest_dataset import dataset_from_manifest
@@ -137,7 +138,8 @@ class SpeechUnitLMTask(FairseqTask):
     def load_dataset(
         self, split: str, epoch: int = 1, combine: bool = False, task_cfg: Any = None, **kwargs: Any
     ) -> None:
-        """Load `<data>/<split>.tsv`; `task_cfg` is a checkpoint's own configuration, given for decoding and validation."""
+        """Load `<data>/<split>.tsv`; `task_cfg` is a checkpoint's own configuration, given for decoding and "
+        "validation."""
         paths = utils.split_paths(self.cfg.data)
         path = Path(paths[(epoch - 1) % len(paths)]) / f"{split}.tsv"
         manifest = open_manifest(path)
@@ -219,10 +221,8 @@ class SpeechUnitLMTask(FairseqTask):
         **kwargs: Any,
     ) -> Any:
         """The one-pass generator of `search`, emitting what answers of the task are made of."""
-        from sld_user_dir.search.generator import build_unit_generator
-
-        speech = FORMATS[decode_task or self.decode_task].answer == SPEECH
-        return build_unit_generator(models, self.vocab, args, **(extra_gen_cls_kwargs or {}), emit_units=speech)
+        sequence = FORMATS[decode_task or self.decode_task]
+        return build_generator(models, self.vocab, args, **(extra_gen_cls_kwargs or {}), sequence=sequence)
 
     def inference_step(
         self,

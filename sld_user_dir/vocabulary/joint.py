@@ -86,14 +86,16 @@ class JointVocabulary:
             names = ", ".join([MASK, SEPARATOR, *map(task_symbol, tasks)])
             raise VocabularyError(
                 None,
-                f"{names} and {unit_symbol(0)} are entries {', '.join(map(str, places[:-1]))} and {self.unit_offset} of the dictionary, but must follow each other",
+                f"{names} and {unit_symbol(0)} are entries {', '.join(map(str, places[:-1]))} and {self.unit_offset} "
+                "of the dictionary, but must follow each other",
                 "build it with sld vocab",
             )
         for k in range(self.num_units):
             if table[self.unit_offset + k] != unit_symbol(k):
                 raise VocabularyError(
                     None,
-                    f"entry {self.unit_offset + k} of the dictionary is {table[self.unit_offset + k]!r}, expected {unit_symbol(k)!r}: units must be its last entries, in order",
+                    f"entry {self.unit_offset + k} of the dictionary is {table[self.unit_offset + k]!r}, expected "
+                    f"{unit_symbol(k)!r}: units must be its last entries, in order",
                     "build it with sld vocab",
                 )
 
@@ -218,7 +220,7 @@ class JointVocabulary:
             tokenizer = build_text_tokenizer(meta["text_tokenizer"], directory)
             vocab = cls(SymbolTable.load(directory / DICT_FILE), tokenizer, meta.get("tasks", ()))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise VocabularyError(directory, error, remedy) from error
+            raise VocabularyError(directory, str(error), remedy) from error
         stated = meta.get("num_units", vocab.num_units)
         if stated != vocab.num_units:
             raise VocabularyError(

@@ -1,0 +1,43 @@
+"""Checkpoints of fairseq's, loaded by fairseq."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, List, Optional, Tuple, Union
+
+import torch
+from fairseq import checkpoint_utils, utils
+
+from sld_user_dir.errors import InputError
+
+
+def split_paths(paths: str) -> List[str]:
+    """Several paths joined by `:`, as fairseq's `--path` takes them."""
+    return list(utils.split_paths(paths))
+
+
+def load_ensemble(paths: List[str], data: Optional[Union[str, Path]] = None) -> Tuple[List[Any], Any, Any]:
+    """Models, configuration and task of checkpoints of the task `speech_unit_lm`.
+
+    Args:
+        data: data directory with the vocabulary; by default, where it lay in training.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        InputError: another task or vocabulary.
+    """
+    for path in paths:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path}: no such checkpoint; train one with fairseq-train")
+    overrides = {} if data is None else {"data": str(Path(data).resolve())}
+    models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(paths, arg_overrides=overrides)
+    if not hasattr(task, "vocab"):
+        raise InputError(
+            paths[0], f"a checkpoint of the task {type(task).__name__}", "give one of the task speech_unit_lm"
+        )
+    return models, cfg, task
+
+
+def on_device(sample: Any, device: torch.device) -> Any:
+    """A collated batch on a device."""
+    return utils.move_to_cuda(sample, device) if device.type == "cuda" else sample

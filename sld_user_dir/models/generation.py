@@ -1,0 +1,140 @@
+"""fairseq's models and options in the form that `search` takes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields
+from typing import Any, Optional, Sequence
+
+import torch
+from fairseq.dataclass.configs import GenerationConfig
+from fairseq.models import FairseqLanguageModel
+from torch import Tensor
+
+from sld_user_dir.errors import InputError
+from sld_user_dir.models.prompt_cache import PromptCache, RecomputedPrompts
+from sld_user_dir.search.beam import SearchOptions
+from sld_user_dir.search.decoders import DecoderSession
+from sld_user_dir.search.generator import PromptGenerator
+from sld_user_dir.search.scorers import FusedLanguageModel, Scorer
+from sld_user_dir.sequences.sequence_format import FORMATS, TEXT, SequenceFormat
+from sld_user_dir.vocabulary.joint import JointVocabulary
+
+logger = logging.getLogger(__name__)
+
+_UNSUPPORTED = {
+    "diverse_beam_groups": -1,
+    "diversity_rate": -1.0,
+    "match_source_len": False,
+    "constraints": None,
+    "print_alignment": None,
+    "retain_dropout": False,
+    "score_reference": False,
+}
+"""Options of fairseq's that this generator lacks, and their values when nobody asks for them."""
+
+
+class FairseqDecoder:
+    """A fairseq language model, in evaluation mode, as a `search.decoders.Decoder`.
+
+    Prompts are read in one pass where the decoder's class allows it; else the whole sequence is run again at each step,
+    which the log says once.
+    """
+
+    def __init__(self, model: FairseqLanguageModel):
+        self.model = model
+        model.eval()
+        why = PromptCache.supports(model)
+        self._session = RecomputedPrompts if why else PromptCache
+        if why:
+            logger.warning("slow decoding, the whole sequence again at each step: %s", why)
+
+    @property
+    def max_positions(self) -> float:
+        return float(self.model.max_positions())
+
+    def start(self, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None) -> DecoderSession:
+        return self._session(self.model, prompts, lengths, beams, outputs)
+
+
+def generation_config(beam: int, **options: Any) -> GenerationConfig:
+    """fairseq's generation options by name.
+
+    Raises:
+        TypeError: no such option.
+    """
+    unknown = sorted(set(options) - set(GenerationConfig.__dataclass_fields__))
+    if unknown:
+        raise TypeError(f"no generation option {unknown[0]!r}; see fairseq-generate --help")
+    return GenerationConfig(beam=beam, **options)
+
+
+def build_generator(
+    models: Sequence[FairseqLanguageModel],
+    vocab: JointVocabulary,
+    cfg: Any,
+    lm_model: Optional[FairseqLanguageModel] = None,
+    lm_weight: float = 1.0,
+    sequence: SequenceFormat = FORMATS["asr"],
+) -> PromptGenerator:
+    """A generator for fairseq's programs, for validation and for the hub.
+
+    Args:
+        models: an ensemble over the same vocabulary, put into evaluation mode.
+        vocab: the joint vocabulary.
+        cfg: fairseq's GenerationConfig, or anything with some of its fields: beam, max_len_a, max_len_b, min_len,
+            unnormalized, lenpen, temperature, no_repeat_ngram_size, sampling, sampling_topk, sampling_topp. All lengths
+            count tokens of the answer; max_len_a is multiplied by the prompt's length. `unkpen` has no effect: <unk> is
+            never emitted.
+        lm_model: external language model for shallow fusion.
+        lm_weight: its weight.
+        sequence: the task that is decoded.
+
+    Raises:
+        NotImplementedError: the configuration asks for something that this generator does not do.
+        InputError: an option out of range.
+    """
+    for name, unset in _UNSUPPORTED.items():
+        if getattr(cfg, name, unset) not in (unset, None):
+            raise NotImplementedError(f"--{name.replace('_', '-')}: not supported by this generator")
+    options = SearchOptions(**_given(cfg, *(field.name for field in fields(SearchOptions))))
+    temperature = getattr(cfg, "temperature", 1.0)
+    if options.beam < 1 or temperature <= 0:
+        raise InputError(
+            f"--beam {options.beam} --temperature {temperature}", "nothing to search", "choose both above 0"
+        )
+    if not options.sampling and (options.sampling_topk > 0 or options.sampling_topp > 0):
+        raise InputError("--sampling-topk, --sampling-topp", "they choose what is drawn", "add --sampling")
+    fused = None
+    if lm_model is not None:
+        if sequence.answer != TEXT:
+            raise InputError("--lm-path", "a language model of text can't score units", "leave it out")
+        dictionary = lm_model.decoder.dictionary
+        ids = _ids_by_symbol(vocab, dictionary)
+        fused = FusedLanguageModel(FairseqDecoder(lm_model), ids, _first_token(lm_model, dictionary), lm_weight)
+    scorer = Scorer([FairseqDecoder(model) for model in models], sequence.emission(vocab), temperature, fused)
+    return PromptGenerator(vocab, options, scorer, **_given(cfg, "max_len_a", "max_len_b"))
+
+
+def _given(cfg: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(cfg, name) for name in names if hasattr(cfg, name)}
+
+
+def _ids_by_symbol(vocab: JointVocabulary, dictionary: Any) -> Tensor:
+    """(V,) id in another dictionary of each text symbol; its <unk> where it has none."""
+    ids = torch.tensor([dictionary.index(vocab.table[i]) for i in range(vocab.text_end)])
+    ids[vocab.eos] = dictionary.eos()
+    unknown = int(ids[vocab.text_start : vocab.text_end].eq(dictionary.unk()).sum())
+    if unknown == len(vocab.text_ids):
+        raise InputError(
+            "--lm-path", "the language model knows none of the text symbols", "train it on the same text tokens"
+        )
+    if unknown:
+        logger.warning("the language model lacks %d of %d text symbols", unknown, len(vocab.text_ids))
+    return ids
+
+
+def _first_token(lm_model: FairseqLanguageModel, dictionary: Any) -> int:
+    """What the language model was trained to start from: </s>, or <s> with --add-bos-token."""
+    trained = getattr(lm_model.decoder, "args", None)
+    return int(dictionary.bos() if getattr(trained, "add_bos_token", False) else dictionary.eos())

@@ -1,0 +1,40 @@
+"""What search asks of a model: a decoder that takes prompts, then goes on token by token.
+
+A framework's models are put behind these two classes by an adapter, as `models/prompt_cache.py` does for fairseq's.
+Shapes: B utterances, K beams, P longest prompt, V outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Optional, Protocol
+
+from torch import Tensor
+
+
+class DecoderSession(Protocol):
+    """A decoder over one batch of prompts."""
+
+    first_logits: Tensor
+    """(B, V), of the token after each prompt."""
+
+    def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
+        """Feed tokens (B, K) that continue beams `parents` (B, K); returns logits (B, K, V) of the next ones."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these utterances only; rows: (B',) indices."""
+
+
+class Decoder(Protocol):
+    """A decoder-only language model."""
+
+    @property
+    def max_positions(self) -> float:
+        """Tokens that it can read; infinite for models without positions."""
+
+    def start(self, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None) -> DecoderSession:
+        """Read prompts (B, P) of ids, padded on the right, of `lengths` (B,).
+
+        Args:
+            beams: K.
+            outputs: only the first `outputs` ids need logits; None for all.
+        """

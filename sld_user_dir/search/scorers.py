@@ -1,0 +1,101 @@
+"""Log-probabilities of the next symbol, over what may be emitted: of one model or several, with a language model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import List, Optional, Sequence
+
+import torch
+from torch import Tensor
+
+from sld_user_dir.search.decoders import Decoder
+from sld_user_dir.sequences.sequence_format import Emission
+
+
+@dataclass(frozen=True)
+class FusedLanguageModel:
+    """An external language model for shallow fusion.
+
+    Attributes:
+        decoder: over ids of its own.
+        ids: (V,) its id of each of our symbols.
+        first_token: what it was trained to start from.
+        weight: factor of its log-probabilities, which are over its whole vocabulary.
+    """
+
+    decoder: Decoder
+    ids: Tensor
+    first_token: int
+    weight: float = 1.0
+
+
+class Scorer:
+    """Scores continuations of a batch of prompts.
+
+    Args:
+        decoders: models over one vocabulary; of several, the mean of their probabilities counts.
+        emission: what may be emitted. Probabilities are normalised over these ids alone, and the output matrix is cut
+            behind the last of them.
+        temperature: divides the logits.
+        language_model: for shallow fusion, if any.
+    """
+
+    def __init__(
+        self,
+        decoders: Sequence[Decoder],
+        emission: Emission,
+        temperature: float = 1.0,
+        language_model: Optional[FusedLanguageModel] = None,
+    ):
+        self.decoders, self.temperature, self.language_model = decoders, temperature, language_model
+        self.emission = emission
+        self.outputs = max(emission.ids) + 1  # V
+        emitted = set(emission.ids)
+        self.never_emitted = torch.tensor([i for i in range(self.outputs) if i not in emitted])
+
+    @property
+    def max_positions(self) -> float:
+        """Tokens that the models can read."""
+        return min(decoder.max_positions for decoder in self.decoders)
+
+    def start(self, prompts: Tensor, lengths: Tensor, beams: int) -> Tensor:
+        """Read the prompts, (B, P) of `lengths` (B,); returns (B, V) log-probabilities of the first symbol."""
+        self.never_emitted = self.never_emitted.to(prompts.device)
+        self.sessions = [decoder.start(prompts, lengths, beams, self.outputs) for decoder in self.decoders]
+        log_probs = self._combine([session.first_logits for session in self.sessions])
+        lm = self.language_model
+        if lm is None:
+            return log_probs
+        self.lm_ids = lm.ids.to(prompts.device)
+        begin = prompts.new_full((prompts.size(0), 1), lm.first_token)
+        self.lm_session = lm.decoder.start(begin, torch.ones_like(lengths), beams)
+        return log_probs + self._lm_scores(self.lm_session.first_logits)
+
+    def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
+        """Feed (B, K) tokens that continue beams `parents` (B, K); returns (B, K, V) of the next symbol."""
+        log_probs = self._combine([session.step(tokens, parents) for session in self.sessions])
+        if self.language_model is not None:
+            log_probs += self._lm_scores(self.lm_session.step(self.lm_ids[tokens], parents))
+        return log_probs
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these utterances only."""
+        for session in self.sessions + ([] if self.language_model is None else [self.lm_session]):
+            session.keep(rows)
+
+    def _combine(self, logits: List[Tensor]) -> Tensor:
+        """Normalise over what may be emitted; of several models, log of the mean probability."""
+        each = [
+            _at_least_float32(x).div_(self.temperature).index_fill_(-1, self.never_emitted, -math.inf) for x in logits
+        ]
+        each = [x.log_softmax(dim=-1) for x in each]
+        return each[0] if len(each) == 1 else torch.stack(each).logsumexp(dim=0) - math.log(len(each))
+
+    def _lm_scores(self, logits: Tensor) -> Tensor:
+        assert self.language_model is not None
+        return self.language_model.weight * _at_least_float32(logits).log_softmax(dim=-1)[..., self.lm_ids]
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype.itemsize < 4 else x
