@@ -1,32 +1,30 @@
 """The registered criteria: model calls, fallbacks, normalisation over an update, logs."""
 
-import contextlib
 import gc
 import logging
 import math
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Dict, List
+from typing import Any, List
 
 import pytest
 import torch
 import torch.multiprocessing
 from fairseq.criterions.adaptive_loss import AdaptiveLoss
-from fairseq.data import Dictionary
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.distributed import ModuleProxyWrapper
 from fairseq.logging import metrics
-from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig
-from sld_user_dir.tasks.update_counts import UpdateCountsIterator, annotate
+from fairseq.models.transformer_lm import TransformerLanguageModel
 from support import reference
-from test_losses import EOS, OFFSET, PAD, SEPARATOR, random_batch
+from support.criteria import K, gradients, joined, logged, make_model, make_sample, make_task, options_of, sld, train_on
+from support.losses import EOS, OFFSET, PAD, SEPARATOR, LossOptions, Sample, oracle
 from torch.nn.parallel import DistributedDataParallel
 
-from sld_user_dir.criterions.loss_options import SldCriterionConfig
-from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
+from sld_user_dir.criterions.loss_options import MaskedCeConfig
+from sld_user_dir.criterions.masked_ce import MaskedCeCriterion
 from sld_user_dir.criterions.sld_criterion import SldCriterion
-from sld_user_dir.losses.normalisation import count_targets
+from sld_user_dir.losses.normalisation import UPDATE, annotate
+from sld_user_dir.tasks.update_iterator import UpdateBatchIterator
 
 # fairseq's own, on every call of its decoder and of its data loader
 pytestmark = [
@@ -34,67 +32,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning"),
 ]
 
-K = 5
-Sample = Dict[str, Any]
-
-
-def make_task() -> Any:
-    dictionary = Dictionary()
-    for symbol in ["a", "b", "c", "d", "<sep>", *(f"<u{k}>" for k in range(K))]:
-        dictionary.add_symbol(symbol)
-    assert dictionary.index("<sep>") == SEPARATOR and len(dictionary) == OFFSET + K
-    vocab = SimpleNamespace(unit_offset=OFFSET, num_units=K, separator=SEPARATOR, pad=PAD)
-    return SimpleNamespace(vocab=vocab, source_dictionary=dictionary, target_dictionary=dictionary)
-
-
-def make_model(**options: Any) -> TransformerLanguageModel:
-    torch.manual_seed(0)
-    cfg = TransformerLanguageModelConfig()
-    cfg.decoder_layers, cfg.decoder_attention_heads, cfg.dropout = 2, 2, 0.0
-    cfg.decoder_embed_dim = cfg.decoder_input_dim = cfg.decoder_output_dim = 16
-    cfg.decoder_ffn_embed_dim = cfg.tokens_per_sample = cfg.max_target_positions = 16
-    cfg.share_decoder_input_output_embed = True
-    for name, value in options.items():
-        setattr(cfg, name, value)
-    return TransformerLanguageModel.build_model(cfg, make_task())
-
-
-def make_sample(seed: int, batch: int = 3, length: int = 8) -> Sample:
-    src, target = random_batch(seed, batch, length, K)
-    return {
-        "nsentences": batch,
-        "ntokens": int((target != PAD).sum()),
-        "net_input": {"src_tokens": src, "src_lengths": (src != PAD).sum(1)},
-        "target": target,
-    }
-
-
-def joined(samples: List[Sample]) -> Sample:
-    src = torch.cat([sample["net_input"]["src_tokens"] for sample in samples])
-    return {
-        "nsentences": sum(sample["nsentences"] for sample in samples),
-        "ntokens": sum(sample["ntokens"] for sample in samples),
-        "net_input": {"src_tokens": src, "src_lengths": (src != PAD).sum(1)},
-        "target": torch.cat([sample["target"] for sample in samples]),
-    }
-
-
-def sld(**options: Any) -> SldCriterion:
-    return SldCriterion.build_criterion(SldCriterionConfig(**options), make_task())
-
 
 def count(sample: Sample) -> torch.Tensor:
-    return count_targets(sample, sld().layout)
-
-
-def gradients(model: torch.nn.Module) -> List[torch.Tensor]:
-    return [parameter.grad for parameter in model.parameters()]
-
-
-def logged(logging_outputs: List[Dict[str, Any]], criterion: Any = SldCriterion) -> Dict[str, Any]:
-    with metrics.aggregate(new_root=True) as aggregator:
-        criterion.reduce_metrics(logging_outputs)
-    return dict(aggregator.get_smoothed_values())
+    return sld().divisors(sample)
 
 
 @pytest.mark.parametrize("variant", ["paper", "official"])
@@ -103,12 +43,10 @@ def logged(logging_outputs: List[Dict[str, Any]], criterion: Any = SldCriterion)
 def test_loss_of_a_model(variant: str, tied: bool, form: str) -> None:
     model = make_model(share_decoder_input_output_embed=tied).double()
     sample = make_sample(3)
-    criterion = sld(kl_variant=variant, loss_form=form, text_label_smoothing=0.1)
-    loss, sample_size, _ = criterion(model, sample)
+    options = {"kl_variant": variant, "text_label_smoothing": 0.1}
+    loss, sample_size, _ = sld(loss_form=form, **options)(model, sample)
     logits, _ = model(**sample["net_input"])
-    options = vars(criterion.objective)
-    src, target = sample["net_input"]["src_tokens"], sample["target"]
-    expected, _ = reference.loss(logits, src, target, PAD, SEPARATOR, OFFSET, **options)
+    expected = oracle(logits, sample["net_input"]["src_tokens"], sample["target"], options_of(**options))
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
     assert sample_size == 1
     loss.backward()
@@ -130,9 +68,12 @@ def test_masked_ce_is_sld_without_speech() -> None:
 
 
 def test_default_kl_weight_follows_the_denominator() -> None:
-    assert sld().objective.kl_weight == 0.008
-    assert sld(kl_denominator="token").objective.kl_weight == 3.2
-    assert sld(kl_denominator="token", kl_weight=0.0).objective.kl_weight == 0
+    def kl_weights(**options: Any) -> List[float]:
+        return [term.weight for term in sld(**options).objective.terms if term.name == "kl"]
+
+    assert kl_weights() == [0.008]
+    assert kl_weights(kl_denominator="token") == [3.2]
+    assert kl_weights(kl_denominator="token", kl_weight=0.0) == []
 
 
 def test_fused_form_names_the_obstacle() -> None:
@@ -163,7 +104,7 @@ def test_adaptive_softmax_has_the_loss_of_its_probabilities(name: str, caplog: p
     assert "not fused: it has an adaptive softmax" in caplog.text
     logits = model.get_normalized_probs(model(**sample["net_input"]), log_probs=True)
     src, target = sample["net_input"]["src_tokens"], sample["target"]
-    expected, _ = reference.loss(logits, src, target, PAD, SEPARATOR, OFFSET, **vars(criterion.objective))
+    expected = oracle(logits, src, target, LossOptions(kl_weight=0.5))
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -236,18 +177,6 @@ def test_half_precision_model(dtype: torch.dtype) -> None:
 # ---------------------------------------------------------------------------- normalisation
 
 
-def train_on(batches: List[Sample], criterion: SldCriterion, model: torch.nn.Module) -> torch.Tensor:
-    """[loss, sample size], added up over the batches as fairseq's trainer does; gradients add up in the model."""
-    sums = torch.zeros(2, dtype=torch.float64)
-    for number, batch in enumerate(batches):
-        last = number == len(batches) - 1
-        with contextlib.nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
-            loss, size, _ = criterion(model, batch)
-            loss.backward()
-        sums += torch.tensor([loss.item(), size], dtype=torch.float64)
-    return sums
-
-
 def results(batches: List[Sample], options: Any) -> List[torch.Tensor]:
     """[loss and sample size, gradients…] of one process without wrapper."""
     model_options, criterion_options = options
@@ -263,7 +192,7 @@ OPTIONS = [(TIED, {"kl_denominator": "sentence"}), (UNTIED, {"kl_denominator": "
 def test_update_freq_changes_nothing(options: Any) -> None:
     batches = [make_sample(seed, batch=seed + 1) for seed in range(3)]
     whole = results([joined(batches)], options)
-    parts = results(annotate(batches, count), options)
+    parts = results(annotate(batches, sld(**options[1]).divisors), options)
     torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-12)
 
 
@@ -289,8 +218,9 @@ def _train_shared(rank: int, options: Any, unused: bool) -> List[torch.Tensor]:
     if rank == 1:  # what the iterator puts in place of an empty batch
         batches[1]["target"] = torch.full_like(batches[1]["target"], PAD)
     model = make_model(**model_options).double()
+    criterion = sld(**criterion_options)
     wrapped = DistributedDataParallel(model, find_unused_parameters=unused)
-    sums = train_on(annotate(batches, count), sld(**criterion_options), ModuleProxyWrapper(wrapped))
+    sums = train_on(annotate(batches, criterion.divisors), criterion, ModuleProxyWrapper(wrapped))
     torch.distributed.all_reduce(sums)
     return [sums, *(2 * gradient for gradient in gradients(model))]  # the wrapper averages
 
@@ -319,20 +249,20 @@ def collate(indices: List[int]) -> Sample:
     return make_sample(indices[0], batch=1) if indices else {}
 
 
-def iterator(update_freq: List[int], shards: int = 1, shard: int = 0) -> UpdateCountsIterator:
+def iterator(update_freq: List[int], shards: int = 1, shard: int = 0) -> UpdateBatchIterator:
     batches = [[index] for index in range(7)]
     plain = EpochBatchIterator(Numbers(), collate, batches, num_shards=shards, shard_id=shard)
-    return UpdateCountsIterator.wrap(plain, count, update_freq, PAD)
+    return UpdateBatchIterator.wrap(plain, count, update_freq, PAD)
 
 
 def test_batches_carry_the_totals_of_their_update() -> None:
     itr = iterator([3])
     batches = list(itr.next_epoch_itr(shuffle=False))
-    assert [batch["update_counts"]["batches"] for batch in batches] == [3, 3, 3, 3, 3, 3, 1]
+    assert [batch[UPDATE]["batches"] for batch in batches] == [3, 3, 3, 3, 3, 3, 1]
     for start in (0, 3, 6):
         group = batches[start : start + 3]
         totals = torch.stack([count(batch) for batch in group]).sum(0)
-        assert all(torch.equal(batch["update_counts"]["totals"], totals) for batch in group)
+        assert all(torch.equal(batch[UPDATE]["totals"], totals) for batch in group)
     assert itr.end_of_epoch()
 
 
@@ -341,7 +271,7 @@ def test_update_freq_by_epoch() -> None:
     sizes = []
     for _ in range(3):
         batches = list(itr.next_epoch_itr(shuffle=False))
-        sizes.append([batch["update_counts"]["batches"] for batch in batches])
+        sizes.append([batch[UPDATE]["batches"] for batch in batches])
     assert sizes == [[1] * 7, [2] * 6 + [1], [2] * 6 + [1]]
 
 
@@ -358,7 +288,7 @@ def test_a_resumed_epoch_goes_on_at_its_update() -> None:
     assert len(rest) == 3
     for ours, wanted in zip(rest, whole[4:]):
         assert torch.equal(ours["target"], wanted["target"])
-        assert torch.equal(ours["update_counts"]["totals"], wanted["update_counts"]["totals"])
+        assert torch.equal(ours[UPDATE]["totals"], wanted[UPDATE]["totals"])
 
 
 def test_an_empty_batch_becomes_one_of_padding() -> None:
@@ -366,7 +296,7 @@ def test_an_empty_batch_becomes_one_of_padding() -> None:
     assert len(batches) == 4
     last = batches[-1]
     assert (last["target"] == PAD).all() and last["nsentences"] == last["ntokens"] == 0
-    assert not last["update_counts"]["totals"].any()
+    assert not last[UPDATE]["totals"].any()
     loss, _, logs = sld()(make_model(), last)
     loss.backward()
     assert loss == 0 and logged([logs])["loss"] == 0
@@ -400,9 +330,8 @@ def test_logged_values() -> None:
     target = sample["target"]
     bits = -torch.log_softmax(logits, -1).gather(2, target[..., None])[..., 0] / math.log(2)
     unit, text = target >= OFFSET, (target < SEPARATOR) & (target != PAD)
-    options = vars(criterion.objective)
     src = sample["net_input"]["src_tokens"]
-    _, sums = reference.loss(logits, src, target, PAD, SEPARATOR, OFFSET, **options)
+    _, sums = reference.loss(logits, src, target, PAD, SEPARATOR, OFFSET, **vars(LossOptions()))
     hits = (logits.argmax(-1) == target)[text].double()
     expected = {
         "text": bits[text].mean(),

@@ -7,17 +7,18 @@ from typing import Any, Dict, List
 import pytest
 import torch
 from fairseq.criterions import FairseqCriterion
-from sld_user_dir.losses.ctc import CtcLoss
-from sld_user_dir.tasks.update_counts import annotate
 from support import reference
+from support.criteria import gradients, joined, logged, make_model, make_task, train_on
+from support.losses import EOS, OFFSET, PAD, SEPARATOR, Sample, sample_of
 from support.miniature import make_data, make_utterances
-from test_criterions import Sample, count, gradients, joined, logged, make_model, make_task, train_on
-from test_losses import EOS, OFFSET, PAD, SEPARATOR
-from test_task import batches, setup
+from support.tasks import batches, setup
 
-from sld_user_dir.criterions.loss_options import SldCriterionConfig
-from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
+from sld_user_dir.criterions.loss_options import MaskedCeConfig, SldCriterionConfig
+from sld_user_dir.criterions.masked_ce import MaskedCeCriterion
 from sld_user_dir.criterions.sld_criterion import SldCriterion
+from sld_user_dir.errors import InputError
+from sld_user_dir.losses.normalisation import annotate
+from sld_user_dir.losses.terms.ctc import CTC
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning")
 
@@ -26,10 +27,7 @@ CLASSES = [BOS, UNK, 4, 5, 6, 7]
 
 
 def task(add_bos: bool = False) -> Any:
-    task = make_task()
-    vars(task.vocab).update(bos=BOS, unk=UNK, text_end=SEPARATOR)
-    task.cfg = SimpleNamespace(add_bos_token=add_bos)
-    return task
+    return make_task(cfg=SimpleNamespace(add_bos_token=add_bos))
 
 
 def build(kind: Any = SldCriterion, config: Any = SldCriterionConfig, **options: Any) -> Any:
@@ -45,12 +43,7 @@ def make_sample(*utterances: Any) -> Sample:
     ]
     padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
     src = padded[:, :-1].masked_fill(padded[:, 1:] == PAD, PAD)
-    return {
-        "nsentences": len(rows),
-        "ntokens": sum(len(row) - 1 for row in rows),
-        "net_input": {"src_tokens": src, "src_lengths": (src != PAD).sum(1)},
-        "target": padded[:, 1:],
-    }
+    return sample_of(src, padded[:, 1:])
 
 
 MIXED = [(4, [5, 7]), (3, [4, 4]), (2, [6, 6]), (1, []), (5, [UNK, 7, UNK]), (2, [4, 5, 6])]
@@ -90,7 +83,7 @@ def test_loss_of_a_model(form: str, tied: bool) -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(found, gradients(model), rtol=0, atol=1e-9)
     assert sample_size == 1
-    torch.testing.assert_close(logs["ctc_nll"], nll.detach())
+    torch.testing.assert_close(logs["bits:ctc:total"], nll.detach())
 
 
 def test_masked_ce_takes_it_too() -> None:
@@ -103,7 +96,7 @@ def test_masked_ce_takes_it_too() -> None:
 def test_off_is_off() -> None:
     model, sample = make_model(), make_sample(*MIXED)
     criterion = build(ctc_weight=0.0)
-    assert criterion.ctc is None
+    assert not criterion.objective.sequence_terms
     assert not [key for key in criterion(model, sample)[2] if "ctc" in key]
 
 
@@ -115,7 +108,7 @@ def test_batches_without_any_utterance_to_align(criterion: Dict[str, Any]) -> No
     for batch in (sample, padding):
         loss, _, logs = build(**criterion)(model, batch)
         loss.backward()
-        assert loss.isfinite() and logs["ctc_nll"] == 0
+        assert loss.isfinite() and logs["bits:ctc:total"] == 0
         assert all(gradient.isfinite().all() for gradient in gradients(model))
         values = logged([logs])
         assert values["ctc"] == 0 and values["ctc_short"] == (100 if batch is sample else 0)
@@ -138,23 +131,18 @@ def test_logs() -> None:
 def test_update_freq_changes_nothing() -> None:
     """Two batches with other numbers of text tokens, one of padding, and the whole as one batch."""
     parts = [make_sample(*MIXED[:2]), make_sample(*MIXED[2:])]
-    parts = [{**part, "target": part["target"].clone()} for part in parts]
     width = max(part["target"].size(1) for part in parts)
 
     def widened(sample: Sample) -> Sample:
         def wide(ids: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.pad(ids, (0, width - ids.size(1)), value=PAD)
 
-        return {
-            **sample,
-            "target": wide(sample["target"]),
-            "net_input": {**sample["net_input"], "src_tokens": wide(sample["net_input"]["src_tokens"])},
-        }
+        return sample_of(wide(sample["net_input"]["src_tokens"]), wide(sample["target"]))
 
     parts = [widened(part) for part in parts]
     parts.append({**parts[0], "target": torch.full_like(parts[0]["target"], PAD)})
     found = []
-    for group in ([joined(parts[:2])], annotate(parts, count)):
+    for group in ([joined(parts[:2])], annotate(parts, build().divisors)):
         model = make_model().double()
         found.append([train_on(group, build(), model), *gradients(model)])
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
@@ -181,12 +169,13 @@ def test_frames_are_the_units_and_labels_the_text(tmp_path: Any, add_bos: bool) 
     config, real = setup(make_data(tmp_path, train=9), *extra)
     real.load_dataset("train")
     criterion = real.build_criterion(config.criterion)
+    (ctc,) = criterion.objective.sequence_terms
     model, utterances, seen = real.build_model(config.model), make_utterances(9, "train-"), []
     for batch in batches(real, "train"):
-        chosen = criterion.ctc.select(batch["target"])
+        chosen = ctc.select(batch["target"])
         assert chosen.rows.tolist() == list(range(batch["nsentences"]))
         for i, row in enumerate(batch["id"].tolist()):
-            start = criterion.ctc.start
+            start = ctc.start
             heard = batch["net_input"]["src_tokens"][i, start : start + chosen.units[i]]
             assert real.vocab.decode_units(heard.tolist()) == utterances[row].units.tolist()
             labels = chosen.labels[i, : chosen.tokens[i]]
@@ -194,13 +183,13 @@ def test_frames_are_the_units_and_labels_the_text(tmp_path: Any, add_bos: bool) 
             seen.append(row)
         hidden = real.mask_inputs(batch)
         assert (hidden["net_input"]["src_tokens"] == real.vocab.mask).any()
-        assert criterion(model, hidden)[2]["ctc_nll"] > 0
+        assert criterion(model, hidden)[2]["bits:ctc:total"] > 0
     assert sorted(seen) == list(range(9))
     assert isinstance(criterion, FairseqCriterion)
 
 
 def test_rows_of_another_kind_carry_no_ctc_loss() -> None:
-    ctc = CtcLoss(task().vocab, 1.0, add_bos=False)
+    ctc = CTC(task().vocab, 1.0, add_bos=False)
     u = OFFSET
     target = torch.tensor([
         [u, SEPARATOR, 5, EOS],  # an utterance of two units
@@ -215,9 +204,9 @@ def test_rows_of_another_kind_carry_no_ctc_loss() -> None:
 
 
 def test_what_it_cannot_serve_is_refused() -> None:
-    with pytest.raises(ValueError, match="below 0"):
+    with pytest.raises(InputError, match="below 0"):
         build(ctc_weight=-0.1)
-    ctc = CtcLoss(task().vocab, 1.0, add_bos=False)
+    ctc = CTC(task().vocab, 1.0, add_bos=False)
     target = torch.tensor([[SEPARATOR, 5, EOS, OFFSET, SEPARATOR, 5, EOS]])
     with pytest.raises(ValueError, match="one utterance a row"):
         ctc.select(target)

@@ -7,49 +7,33 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_losses import OFFSET, PAD, SEPARATOR, batches, counts_of, layout, objectives, oracle, random_batch
+from support.losses import (
+    OFFSET,
+    PAD,
+    SEPARATOR,
+    LossOptions,
+    batches,
+    fused_form,
+    hidden_and_weight,
+    objectives,
+    oracle,
+    plain_form,
+    random_batch,
+    selected,
+)
 from torch import Tensor
 
 from sld_user_dir.losses import fused
 from sld_user_dir.losses.fused import fused_loss
-from sld_user_dir.losses.objective import Objective
-from sld_user_dir.losses.positions import select_rows
-from sld_user_dir.losses.statistics import Components, plain_loss
+from sld_user_dir.losses.objective import plain_loss
 
 DIM = 6
-
-
-def hidden_and_weight(
-    src: Tensor, k: int, dtype: torch.dtype = torch.float64, scale: float = 1.0
-) -> Tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(7)
-    hidden = torch.randn(*src.shape, DIM, generator=generator, dtype=torch.float64) * scale
-    weight = torch.randn(OFFSET + k, DIM, generator=generator, dtype=torch.float64)
-    return hidden.to(dtype).requires_grad_(), weight.to(dtype).requires_grad_()
-
-
-def fused_form(
-    hidden: Tensor, weight: Tensor, src: Tensor, target: Tensor, objective: Objective, chunk_size: Optional[int] = None
-) -> Tuple[Tensor, Components, Tensor]:
-    lay = layout(weight.size(0) - OFFSET)
-    rows = select_rows(src, target, lay, objective.official)
-    divisors = counts_of(src, target, lay, objective)
-    return fused_loss(hidden, weight, rows, objective, lay, divisors, chunk_size)
-
-
-def plain_form(
-    hidden: Tensor, weight: Tensor, src: Tensor, target: Tensor, objective: Objective
-) -> Tuple[Tensor, Components, Tensor]:
-    lay = layout(weight.size(0) - OFFSET)
-    rows = select_rows(src, target, lay, objective.official)
-    divisors = counts_of(src, target, lay, objective)
-    return plain_loss(hidden @ weight.t(), rows, objective, lay, divisors)
 
 
 @settings(max_examples=60, deadline=None)
 @given(objective=objectives, batch=batches, chunk_size=st.sampled_from([1, 2, 3, None]))
 def test_fused_loss_is_the_definition(
-    objective: Objective, batch: Tuple[Tensor, Tensor], chunk_size: Optional[int]
+    objective: LossOptions, batch: Tuple[Tensor, Tensor], chunk_size: Optional[int]
 ) -> None:
     inputs = hidden_and_weight(batch[0], k=5)
     expected = oracle(inputs[0] @ inputs[1].t(), *batch, objective)
@@ -61,8 +45,9 @@ def test_fused_loss_is_the_definition(
         torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-9)
     _, plain_parts, plain_correct = plain_form(*inputs, *batch, objective)
     for ours, plain in zip(parts, plain_parts):
-        torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9)
-    text = select_rows(*batch, layout(5), objective.official).text
+        assert (ours.name, ours.kind) == (plain.name, plain.kind)
+        torch.testing.assert_close((ours.total, ours.cases), (plain.total, plain.cases), rtol=1e-9, atol=1e-9)
+    text = selected(*batch, 5, objective.objective())[0].is_text
     if objective.text_weight:
         assert torch.equal(correct[text], plain_correct[text])
 
@@ -72,7 +57,7 @@ def test_blocks_change_nothing(blocks: int, monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("BLOCK_LOGITS", "CPU_PRODUCT_BLOCK"):
         monkeypatch.setattr(fused, name, blocks)
     src, target = random_batch(2, 3, 7, 5)
-    objective = Objective(kl_variant="official", temperature=2.0)
+    objective = LossOptions(kl_variant="official", temperature=2.0)
     inputs = hidden_and_weight(src, k=5)
     value, _, _ = fused_form(*inputs, src, target, objective)
     torch.testing.assert_close(value, plain_form(*inputs, src, target, objective)[0])
@@ -96,7 +81,7 @@ class Replay(torch.autograd.Function):
 
 @pytest.mark.parametrize("variant", ["paper", "official"])
 def test_gradcheck(variant: str) -> None:
-    objective = Objective(kl_variant=variant, kl_weight=0.5, temperature=1.5)
+    objective = LossOptions(kl_variant=variant, kl_weight=0.5, temperature=1.5)
     src, target = random_batch(3, 2, 4, 3)
     inputs = hidden_and_weight(src, k=3)
     assert torch.autograd.gradcheck(lambda *tensors: Replay.apply(*tensors, src, target, objective), inputs)
@@ -107,7 +92,7 @@ def test_tied_weight_gets_both_gradients() -> None:
     src, target = random_batch(4, 2, 6, 5)
     _, weight = hidden_and_weight(src, k=5)
     gradients = [
-        torch.autograd.grad(form(weight[src], weight, src, target, Objective())[0], weight)[0]
+        torch.autograd.grad(form(weight[src], weight, src, target, LossOptions())[0], weight)[0]
         for form in (fused_form, plain_form)
     ]
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
@@ -118,7 +103,7 @@ def test_tied_weight_gets_both_gradients() -> None:
 def test_degenerate_batches(ids: int, variant: str) -> None:
     """All padding, no speech, no text: finite, as the definition, gradients for every input."""
     target, src = torch.full((2, 3), ids), torch.full((2, 3), OFFSET)
-    objective = Objective(kl_variant=variant)
+    objective = LossOptions(kl_variant=variant)
     inputs = hidden_and_weight(target, k=4)
     value, _, _ = fused_form(*inputs, src, target, objective)
     expected = oracle(inputs[0] @ inputs[1].t(), src, target, objective)
@@ -132,8 +117,8 @@ def test_degenerate_batches(ids: int, variant: str) -> None:
 def test_a_single_unit() -> None:
     src, target = random_batch(6, 2, 6, 1)
     inputs = hidden_and_weight(src, k=1)
-    value, _, _ = fused_form(*inputs, src, target, Objective(kl_weight=1.0))
-    expected = oracle(inputs[0] @ inputs[1].t(), src, target, Objective(kl_weight=1.0))
+    value, _, _ = fused_form(*inputs, src, target, LossOptions(kl_weight=1.0))
+    expected = oracle(inputs[0] @ inputs[1].t(), src, target, LossOptions(kl_weight=1.0))
     torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -141,7 +126,7 @@ def test_a_single_unit() -> None:
 def test_an_improbable_part_stays_exact(lead: float) -> None:
     """The softmax over the units must not be taken out of one over everything: it underflows."""
     src = target = torch.tensor([[5, OFFSET, 7]])
-    objective = Objective(kl_variant="official", kl_weight=1.0)
+    objective = LossOptions(kl_variant="official", kl_weight=1.0)
     hidden, weight = hidden_and_weight(src, k=4, dtype=torch.float32)
     with torch.no_grad():
         hidden.fill_(1.0)
@@ -165,15 +150,14 @@ def test_half_precision(dtype: torch.dtype, tokens: float) -> None:
     """Close to float64 on the same rounded inputs, even where 1/tokens is below float16."""
     src, target = random_batch(8, 3, 7, 5)
     hidden, weight = hidden_and_weight(src, k=5, dtype=dtype)
-    lay, objective = layout(5), Objective(kl_weight=1.0)
-    rows = select_rows(src, target, lay, False)
-    divisors = counts_of(src, target, lay, objective)
-    divisors = type(divisors)(*(count * tokens for count in divisors))
+    objective = LossOptions(kl_weight=1.0).objective()
+    at, divisors = selected(src, target, 5, objective)
+    divisors = divisors * tokens
     scale = 128.0 * tokens  # fairseq's loss scale
-    value, _, _ = fused_loss(hidden, weight, rows, objective, lay, divisors, 4)
+    value, _, _ = fused_loss(hidden, weight, at, objective, divisors, 4)
     gradients = torch.autograd.grad(value * scale, (hidden, weight))
     wide = [tensor.detach().double().requires_grad_() for tensor in (hidden, weight)]
-    exact, _, _ = plain_loss(wide[0] @ wide[1].t(), rows, objective, lay, divisors)
+    exact, _, _ = plain_loss(wide[0] @ wide[1].t(), at, objective, divisors)
     expected = torch.autograd.grad(exact * scale, wide)
     assert value.dtype == torch.float32
     assert value.item() == pytest.approx(exact.item(), rel=TOLERANCE[dtype])
@@ -187,9 +171,9 @@ def test_autocast(dtype: torch.dtype) -> None:
     src, target = random_batch(9, 2, 6, 5)
     hidden, weight = hidden_and_weight(src, k=5, dtype=torch.float32)
     with torch.autocast("cpu", dtype=dtype):
-        value, _, _ = fused_form(hidden, weight, src, target, Objective())
+        value, _, _ = fused_form(hidden, weight, src, target, LossOptions())
     gradients = torch.autograd.grad(value, (hidden, weight))
-    exact = plain_form(hidden, weight, src, target, Objective())[0]
+    exact = plain_form(hidden, weight, src, target, LossOptions())[0]
     expected = torch.autograd.grad(exact, (hidden, weight))
     for gradient, wanted in zip(gradients, expected):
         assert gradient.dtype == torch.float32
@@ -202,7 +186,7 @@ def test_large_half_precision_sums_do_not_overflow() -> None:
     hidden = torch.full((1, 400, DIM), 8.0, dtype=torch.float16, requires_grad=True)
     weight = torch.zeros(OFFSET + 2, DIM, dtype=torch.float16)
     weight[5] = 4.0
-    value, _, _ = fused_form(hidden, weight.requires_grad_(), src, target, Objective())
+    value, _, _ = fused_form(hidden, weight.requires_grad_(), src, target, LossOptions())
     gradients = torch.autograd.grad(value, (hidden, weight))
     assert all(gradient.isfinite().all() for gradient in gradients)
     assert gradients[1][5, 0].item() == pytest.approx(8.0, rel=0.01)
@@ -214,10 +198,10 @@ def test_evaluation_computes_no_gradient(monkeypatch: pytest.MonkeyPatch) -> Non
 
     src, target = random_batch(1, 2, 5, 4)
     inputs = hidden_and_weight(src, k=4)
-    expected = fused_form(*inputs, src, target, Objective())[0].detach()
-    monkeypatch.setattr(fused._Walk, "accumulate", refuse)
+    expected = fused_form(*inputs, src, target, LossOptions())[0].detach()
+    monkeypatch.setattr(fused._ChunkedProjection, "accumulate", refuse)
     with torch.no_grad():
-        value, _, _ = fused_form(*inputs, src, target, Objective())
+        value, _, _ = fused_form(*inputs, src, target, LossOptions())
     torch.testing.assert_close(value, expected)
 
 
@@ -225,7 +209,8 @@ def test_the_gradient_is_scaled_by_what_follows_the_loss() -> None:
     src, target = random_batch(1, 2, 5, 4)
     inputs = hidden_and_weight(src, k=4)
     gradients = [
-        torch.autograd.grad(3 * form(*inputs, src, target, Objective())[0], inputs) for form in (fused_form, plain_form)
+        torch.autograd.grad(3 * form(*inputs, src, target, LossOptions())[0], inputs)
+        for form in (fused_form, plain_form)
     ]
     for ours, plain in zip(*gradients):
         torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
@@ -234,30 +219,30 @@ def test_the_gradient_is_scaled_by_what_follows_the_loss() -> None:
 def test_a_frozen_projection_gets_no_gradient() -> None:
     src, target = random_batch(1, 2, 5, 4)
     hidden, weight = hidden_and_weight(src, k=4)
-    fused_form(hidden, weight.detach(), src, target, Objective())[0].backward()
+    fused_form(hidden, weight.detach(), src, target, LossOptions())[0].backward()
     assert hidden.grad is not None and hidden.grad.any()
 
 
 def test_a_second_backward_is_refused() -> None:
     src, target = random_batch(1, 2, 5, 4)
-    value, _, _ = fused_form(*hidden_and_weight(src, k=4), src, target, Objective())
+    value, _, _ = fused_form(*hidden_and_weight(src, k=4), src, target, LossOptions())
     value.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="loss-form plain"):
         value.backward()
 
 
-def projected(objective: Objective, src: Tensor, target: Tensor) -> Dict[int, int]:
+def projected(objective: LossOptions, src: Tensor, target: Tensor) -> Dict[int, int]:
     """How many positions are projected to matrices of how many rows."""
     widths: Dict[int, int] = {}
-    original = fused._Walk.accumulate
+    original = fused._ChunkedProjection.accumulate
 
-    def spy(self: fused._Walk, gradients: Sequence[Tensor], *args: object) -> None:
+    def spy(self: fused._ChunkedProjection, gradients: Sequence[Tensor], *args: object) -> None:
         width = sum(gradient.size(1) for gradient in gradients)
         widths[width] = widths.get(width, 0) + gradients[0].size(0)
         original(self, gradients, *args)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused._Walk, "accumulate", spy)
+        patch.setattr(fused._ChunkedProjection, "accumulate", spy)
         fused_form(*hidden_and_weight(src, k=5), src, target, objective)
     return widths
 
@@ -267,8 +252,8 @@ def test_only_positions_with_a_loss_are_projected() -> None:
     text = int(((target != PAD) & (target < SEPARATOR)).sum())
     speech = int((target >= OFFSET).sum())
     assert text and speech
-    masked = Objective(speech_weight=0.0, kl_weight=0.0)
+    masked = LossOptions(speech_weight=0.0, kl_weight=0.0)
     assert projected(masked, src, target) == {OFFSET + 5: text}
-    inside = dataclasses.replace(Objective(), speech_within_units=True)
+    inside = dataclasses.replace(LossOptions(), speech_within_units=True)
     assert projected(inside, src, target) == {OFFSET + 5: text, 5: speech}
-    assert projected(Objective(), src, target) == {OFFSET + 5: text + speech}
+    assert projected(LossOptions(), src, target) == {OFFSET + 5: text + speech}

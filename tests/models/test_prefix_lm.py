@@ -7,11 +7,11 @@ import pytest
 import torch
 from support import reference_decoding as reference
 from support.miniature import fairseq_command, train
+from support.tasks import setup
 from test_generator import assert_same as assert_same_hypotheses
 from test_generator import build
 from test_joint_lm import SLOW
 from test_packing import CRITERIA, TASK, VOCAB, assert_same, criterion, make_batch, make_model, update
-from test_task import setup
 from torch import nn
 
 from sld_user_dir.models import gpt2

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from support.miniature import NUM_UNITS, fairseq_command, make_data, make_provenance, make_utterances, train
-from test_task import setup
+from support.tasks import setup
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.kmeans_file import Centroids, CentroidsError

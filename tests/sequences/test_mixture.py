@@ -25,8 +25,8 @@ from support.miniature import (
     make_utterances,
     train,
 )
+from support.tasks import batches, setup
 from test_criterions import gradients
-from test_task import batches, setup
 
 from sld_user_dir import hub
 from sld_user_dir.criterions.loss_options import SldCriterionConfig

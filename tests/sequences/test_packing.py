@@ -9,8 +9,8 @@ import torch
 from fairseq.models.transformer_lm import TransformerLanguageModel
 from sld_user_dir.tasks.update_counts import annotate
 from support.miniature import train
+from support.tasks import setup
 from test_joint_lm import SLOW, joint_lm_args
-from test_task import setup
 from torch import nn
 
 from sld_user_dir.criterions.loss_options import SldCriterionConfig

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from support.miniature import TRAIN_OPTIONS, fairseq_command, make_provenance, make_utterances, train
-from test_task import setup
+from support.tasks import setup
 
 from sld_user_dir.manifests.unit_manifest import ManifestError, write_manifest
 from sld_user_dir.tasks.provenance_guard import start_of_training, state_to_go_on_from, stored_task_state

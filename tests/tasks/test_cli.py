@@ -1,22 +1,16 @@
 """fairseq's commands in fresh processes with ``--user-dir``: what a user types must work."""
 
-import json
 import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+from support.fairseq_logs import logged
 from support.miniature import ROOT, TRAIN_OPTIONS, fairseq_command, make_data, make_provenance, make_utterances, train
 
 from sld_user_dir.manifests.unit_manifest import write_manifest
 from sld_user_dir.scoring.hypotheses import read_generate
-
-
-def logged(lines, kind):
-    """JSON objects of the log lines ``| kind | {…}``."""
-    found = [re.search(rf"\| {kind} \| (\{{.*\}})$", line) for line in lines]
-    return [json.loads(m[1]) for m in found if m]
 
 
 def generate(data, checkpoint, results, *options, subset="test", check=True):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.fairseq_logs import logged
 from support.miniature import ROOT, TRAIN_OPTIONS, make_data
-from test_cli import logged
 
 from sld_user_dir.manifests.unit_manifest import read_manifest
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.fairseq_logs import logged
 from support.miniature import ROOT, TRAIN_OPTIONS, make_data
-from test_cli import logged
 
 KILLED_AT, SAVED_AT, LAST = 8, 6, 26
 OPTIONS = [

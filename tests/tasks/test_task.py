@@ -1,41 +1,18 @@
 """The task in process: every utterance counts, decoding, validation by WER, provenance."""
 
 import logging
-import warnings
 
 import numpy as np
 import pytest
 import torch
-from fairseq import options, tasks
 from fairseq.dataclass.configs import GenerationConfig
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
-from sld_user_dir.tasks.update_counts import UpdateCountsIterator
 from support.miniature import NUM_UNITS, WORDS, make_data, make_provenance, make_utterances
+from support.tasks import batches, setup
 
-import sld_user_dir  # noqa: F401
+from sld_user_dir.losses.normalisation import UPDATE
 from sld_user_dir.manifests.unit_manifest import ManifestError, write_manifest
-
-ARGUMENTS = [
-    "--task", "speech_unit_lm", "--arch", "joint_lm_tiny", "--decoder-layers", "1", "--decoder-embed-dim", "16",
-    "--decoder-ffn-embed-dim", "32", "--tokens-per-sample", "64", "--criterion", "sld", "--max-tokens", "200",
-]  # fmt: skip
-
-
-def setup(data, *extra):
-    """(config, task) as fairseq-train would make them."""
-    parser = options.get_training_parser()
-    args = options.parse_args_and_arch(parser, [str(data), *ARGUMENTS, *map(str, extra)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # hydra 1.3 about the way fairseq composes its configuration
-        config = convert_namespace_to_omegaconf(args)
-    return config, tasks.setup_task(config.task)
-
-
-def batches(task, split, **kwargs):
-    defaults = {"max_tokens": 60, "required_batch_size_multiple": 8, "seed": 1, "max_positions": 64}
-    iterator = task.get_batch_iterator(task.dataset(split), **{**defaults, **kwargs})
-    return [b for b in iterator.next_epoch_itr(shuffle=False) if b]
+from sld_user_dir.tasks.update_iterator import UpdateBatchIterator
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 11])
@@ -98,9 +75,9 @@ def test_only_training_batches_carry_update_counts(tmp_path):
     _, task = setup(make_data(tmp_path, train=9, valid=9), "--update-freq", 2)
     for split in ("train", "valid"):
         task.load_dataset(split)
-    assert isinstance(task.get_batch_iterator(task.dataset("train"), max_tokens=60), UpdateCountsIterator)
-    assert all("update_counts" in b for b in batches(task, "train"))
-    assert not any("update_counts" in b for b in batches(task, "valid"))
+    assert isinstance(task.get_batch_iterator(task.dataset("train"), max_tokens=60), UpdateBatchIterator)
+    assert all(UPDATE in b for b in batches(task, "train"))
+    assert not any(UPDATE in b for b in batches(task, "valid"))
 
 
 def test_curriculum_ends_after_its_epochs(tmp_path):

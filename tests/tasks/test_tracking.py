@@ -6,8 +6,8 @@ import struct
 from pathlib import Path
 
 import pytest
+from support.fairseq_logs import logged
 from support.miniature import train
-from test_cli import logged
 
 COMPONENTS = {
     "loss", "loss_text", "loss_speech", "loss_kl", "text", "speech", "kl", "text_ppl", "speech_ppl", "text_accuracy",

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Optional, Tuple
 
 import numpy as np
@@ -11,27 +10,34 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sld_user_dir.losses.centroid_targets import soft_targets
 from support import reference
+from support.criteria import K, gradients, make_model, make_sample, make_task, options_of
+from support.losses import (
+    OFFSET,
+    PAD,
+    SEPARATOR,
+    LossOptions,
+    batches,
+    closed_form,
+    fused_form,
+    hidden_and_weight,
+    objectives,
+    plain_form,
+    random_batch,
+    selected,
+)
 from support.miniature import make_provenance
-from test_criterions import gradients, make_model, make_sample, make_task
-from test_fused import fused_form as fused_form_of_two_values
-from test_fused import hidden_and_weight
-from test_losses import OFFSET, PAD, SEPARATOR, batches, counts_of, layout, objectives, random_batch
 from torch import Tensor
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.kmeans_file import Centroids, CentroidsError
 from sld_user_dir.criterions.loss_options import SldCriterionConfig
 from sld_user_dir.criterions.sld_criterion import SldCriterion
-from sld_user_dir.losses.fused import fused_loss
-from sld_user_dir.losses.objective import Objective
-from sld_user_dir.losses.positions import SoftTargets, select_rows
-from sld_user_dir.losses.statistics import plain_loss
+from sld_user_dir.errors import InputError
+from sld_user_dir.losses.terms.centroid_kl import CentroidKL, SoftTargets, soft_targets
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning")
 
-K = 5
 Batch = Tuple[Tensor, Tensor]
 
 
@@ -45,23 +51,20 @@ def dense(k: int, neighbours: int, width: float = 0.5) -> Tensor:
     return torch.stack([reference.centroid_target(y, values, neighbours, width) for y in range(k)])
 
 
-def oracle(logits: Tensor, batch: Batch, objective: Objective, neighbours: int) -> Tensor:
+def oracle(logits: Tensor, batch: Batch, objective: LossOptions, neighbours: int) -> Tensor:
     targets = dense(logits.size(-1) - OFFSET, neighbours)
     options = dataclasses.asdict(objective)
     return reference.loss(logits, *batch, PAD, SEPARATOR, OFFSET, targets=targets, **options)[0]
 
 
 def ours(
-    hidden: Tensor, weight: Tensor, batch: Batch, objective: Objective, neighbours: int, form: str,
+    hidden: Tensor, weight: Tensor, batch: Batch, objective: LossOptions, neighbours: int, form: str,
     chunk_size: Optional[int] = None,
 ) -> Tensor:  # fmt: skip
-    k = weight.size(0) - OFFSET
-    lay = layout(k)
-    rows = select_rows(*batch, lay, objective.official, soft_targets(centroids(k), neighbours, 0.5))
-    task = (rows, objective, lay, counts_of(*batch, lay, objective))
+    soft = soft_targets(centroids(weight.size(0) - OFFSET), neighbours, 0.5)
     if form == "plain":
-        return plain_loss(hidden @ weight.t(), *task)[0]
-    return fused_loss(hidden, weight, *task, chunk_size)[0]
+        return plain_form(hidden, weight, *batch, objective, soft)[0]
+    return fused_form(hidden, weight, *batch, objective, chunk_size, soft)[0]
 
 
 # ----------------------------------------------------------------------------------- targets
@@ -106,7 +109,7 @@ def test_targets_that_cannot_be_made() -> None:
     form=st.sampled_from([("plain", None), ("fused", 1), ("fused", 3), ("fused", None)]),
 )
 def test_loss_is_the_definition(
-    objective: Objective, batch: Batch, neighbours: int, form: Tuple[str, Optional[int]]
+    objective: LossOptions, batch: Batch, neighbours: int, form: Tuple[str, Optional[int]]
 ) -> None:
     objective = dataclasses.replace(objective, kl_variant="centroid")
     inputs = hidden_and_weight(batch[0], k=K)
@@ -123,7 +126,7 @@ def test_loss_is_the_definition(
 def test_degenerate_batches(form: str, ids: int) -> None:
     """All padding, no speech, no text."""
     batch = (torch.full((2, 3), OFFSET), torch.full((2, 3), ids))
-    objective = Objective(kl_variant="centroid", kl_weight=1.0)
+    objective = LossOptions(kl_variant="centroid", kl_weight=1.0)
     inputs = hidden_and_weight(batch[0], k=K)
     value = ours(*inputs, batch, objective, 3, form)
     expected = oracle(inputs[0] @ inputs[1].t(), batch, objective, 3)
@@ -133,7 +136,7 @@ def test_degenerate_batches(form: str, ids: int) -> None:
 
 @pytest.mark.parametrize("form", ["plain", "fused"])
 def test_a_single_unit(form: str) -> None:
-    batch, objective = random_batch(6, 2, 6, 1), Objective(kl_variant="centroid", kl_weight=1.0)
+    batch, objective = random_batch(6, 2, 6, 1), LossOptions(kl_variant="centroid", kl_weight=1.0)
     inputs = hidden_and_weight(batch[0], k=1)
     expected = oracle(inputs[0] @ inputs[1].t(), batch, objective, 3)
     torch.testing.assert_close(ours(*inputs, batch, objective, 3, form), expected, rtol=1e-9, atol=1e-9)
@@ -142,26 +145,25 @@ def test_a_single_unit(form: str) -> None:
 def test_one_neighbour_is_the_paper_target_without_smoothing() -> None:
     batch = random_batch(3, 3, 7, K)
     inputs = hidden_and_weight(batch[0], k=K)
-    value = ours(*inputs, batch, Objective(kl_variant="centroid", kl_weight=1.0), 1, "fused")
-    expected = fused_form_of_two_values(*inputs, *batch, Objective(kl_weight=1.0, smoothing=0.0))[0]
+    value = ours(*inputs, batch, LossOptions(kl_variant="centroid", kl_weight=1.0), 1, "fused")
+    expected = fused_form(*inputs, *batch, LossOptions(kl_weight=1.0, smoothing=0.0))[0]
     torch.testing.assert_close(value, expected)
 
 
 def test_a_model_that_says_the_target_has_no_divergence() -> None:
     """KL(q || q) = 0, also where q is 0 on most units."""
-    lay, objective = layout(K), Objective(0.0, 0.0, 1.0, kl_variant="centroid")
+    objective = LossOptions(0.0, 0.0, 1.0, kl_variant="centroid")
     soft = soft_targets(centroids(), K, 0.5)
     target = torch.arange(OFFSET, OFFSET + K)[None]
     logits = torch.zeros(1, K, OFFSET + K, dtype=torch.float64)
     logits[0, :, OFFSET:].scatter_(1, soft.units, soft.weights.log())
-    rows = select_rows(target, target, lay, False, soft)
-    value = plain_loss(logits, rows, objective, lay, counts_of(target, target, lay, objective))[0]
+    value = closed_form(logits, target, target, objective, soft)
     assert value.item() == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision(dtype: torch.dtype) -> None:
-    batch, objective = random_batch(8, 3, 7, K), Objective(kl_variant="centroid", kl_weight=1.0)
+    batch, objective = random_batch(8, 3, 7, K), LossOptions(kl_variant="centroid", kl_weight=1.0)
     halves = hidden_and_weight(batch[0], k=K, dtype=dtype)
     found = torch.autograd.grad(ours(*halves, batch, objective, 3, "fused") * 128, halves)
     wide = [tensor.detach().double().requires_grad_() for tensor in halves]
@@ -170,28 +172,20 @@ def test_half_precision(dtype: torch.dtype) -> None:
         assert (gradient.double() - exact).norm() / exact.norm() < {torch.float16: 0.01, torch.bfloat16: 0.06}[dtype]
 
 
-def test_targets_must_be_given() -> None:
-    batch, objective = random_batch(3, 2, 6, K), Objective(kl_variant="centroid")
-    with pytest.raises(ValueError, match="needs SoftTargets"):
-        fused_form_of_two_values(*hidden_and_weight(batch[0], k=K), *batch, objective)
-    with pytest.raises(ValueError, match="more than two values"):
-        objective.kl_target(K)
-
-
 def test_targets_take_no_memory_by_units() -> None:
     """(K, n) and (tokens, n), never (tokens, K)."""
     soft = soft_targets(centroids(200), 7, 0.5)
     src, target = random_batch(3, 2, 9, 200)
-    rows = select_rows(src, target, layout(200), False, soft)
-    assert rows.neighbours is not None and rows.masses is not None
-    assert rows.neighbours.shape == rows.masses.shape == (len(rows.position), 7)
+    at, _ = selected(src, target, 200, LossOptions(kl_variant="centroid").objective(soft))
+    assert at.sparse_ids is not None and at.sparse_masses is not None
+    assert at.sparse_ids.shape == at.sparse_masses.shape == (len(at), 7)
     assert isinstance(soft, SoftTargets) and soft.units.shape == (200, 7)
 
 
 # ---------------------------------------------------------------------------------- criterion
 
 
-def criterion(path: Optional[Path], **options: object) -> SldCriterion:
+def criterion(path: Optional[Path], task: Optional[object] = None, **options: object) -> SldCriterion:
     config = SldCriterionConfig(
         kl_variant="centroid",
         kl_centroids=None if path is None else str(path),
@@ -199,7 +193,7 @@ def criterion(path: Optional[Path], **options: object) -> SldCriterion:
         kl_neighbours=3,
         **options,
     )
-    return SldCriterion.build_criterion(config, make_task())
+    return SldCriterion.build_criterion(config, task or make_task())
 
 
 @pytest.fixture
@@ -219,33 +213,40 @@ def test_loss_of_a_model(kmeans: Path, form: str, denominator: str) -> None:
     model.zero_grad()
     logits, _ = model(**sample["net_input"])
     batch = (sample["net_input"]["src_tokens"], sample["target"])
-    expected = oracle(logits, batch, ours.objective, 3)
+    options = {"kl_variant": "centroid", "kl_weight": 0.7, "kl_denominator": denominator, "kl_temperature": 2.0}
+    expected = oracle(logits, batch, options_of(**options), 3)
     expected.backward()
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(found, gradients(model), rtol=0, atol=1e-9)
-    assert sample_size == 1 and logs["kl"] > 0
+    assert sample_size == 1 and logs["bits:kl:total"] > 0
+
+
+def centroid_term(criterion: SldCriterion) -> CentroidKL:
+    return next(term for term in criterion.objective.terms if isinstance(term, CentroidKL))
 
 
 def test_fp16_keeps_the_targets(kmeans: Path) -> None:
     """fairseq halves a criterion with --fp16, and saves what state it has."""
     ours = criterion(kmeans).half()
-    assert ours.soft is not None and ours.soft.targets.weights.dtype == torch.float64
+    assert centroid_term(ours).table.targets.weights.dtype == torch.float64
     assert not ours.state_dict()
 
 
 def test_centroids_of_other_units_are_refused(kmeans: Path) -> None:
-    ours, (model, sample) = criterion(kmeans), (make_model(), make_sample(3))
-    ours.task = SimpleNamespace(provenance={"train.tsv": make_provenance(num_units=K)})
+    """The manifests are loaded after the criterion is built."""
+    task, (model, sample) = make_task(provenance={}), (make_model(), make_sample(3))
+    ours = criterion(kmeans, task)
+    task.provenance["train.tsv"] = make_provenance(num_units=K)
     with pytest.raises(CentroidsError, match=r"train\.tsv are of sha256:0"):
         ours(model, sample)
     own = Centroids.load(kmeans).sha256
-    ours.task = SimpleNamespace(provenance={"train.tsv": make_provenance(num_units=K, kmeans=own)})
+    task.provenance["train.tsv"] = make_provenance(num_units=K, kmeans=own)
     assert ours(model, sample)[0].isfinite()
 
 
 def test_wrong_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="needs --kl-centroids"):
+    with pytest.raises(ValueError, match="give --kl-centroids"):
         criterion(None)
     KMeans(centroids(K + 1).values).save(tmp_path / "other.npz")
-    with pytest.raises(CentroidsError, match="6 centroids, but the vocabulary 5 units"):
+    with pytest.raises(InputError, match="6 centroids, but the vocabulary has 5 units"):
         criterion(tmp_path / "other.npz")
