@@ -5,12 +5,11 @@
     python scripts/demo_audio.py --audio fsdd --split-by recording \\
         --pattern '(?P<text>\\d)_(?P<speaker>\\w+)_(?P<take>\\d+)'
 
-Each stage is one of the scripts that any corpus goes through, and is shown before it runs. A second
+Each stage is one of the commands that any corpus goes through, and is shown before it runs. A second
 call goes on where the first was interrupted. Results stand in OUT: results.json, curves.png.
 """
 
 import contextlib
-import importlib
 import io
 import os
 import shlex
@@ -22,6 +21,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
 
+from sld_user_dir.commands import main as main_of_sld
 from sld_user_dir.corpora import asterisk_prompts
 from sld_user_dir.corpora.joined import join_utterances
 from sld_user_dir.corpora.splits import describe_split, split_recordings
@@ -33,7 +33,7 @@ from sld_user_dir.manifests.audio_manifest import read_audio_manifest, with_spee
 from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
 from sld_user_dir.pipeline.shards import file_sha256, fingerprint
 
-SCRIPTS = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 SETS = ("train", "valid", "test")
 SYSTEMS = [
     System("masked_ce", "cross-entropy on text only", {"criterion": "masked_ce"}),
@@ -59,7 +59,7 @@ class DemoAudioConfig:
     """.tsv or .csv with columns path and text, for --audio"""
     pattern: Optional[str] = None
     """regular expression on file names, for --audio; see make_audio_manifest.py"""
-    out: Path = SCRIPTS.parent / "runs" / "demo-audio"
+    out: Path = ROOT / "runs" / "demo-audio"
     """where everything goes"""
     split_by: str = "text"
     """what training, validation and test do not share: `text`, `recording` or `speaker`"""
@@ -87,18 +87,17 @@ class DemoAudioConfig:
     """seed of initialisation, batches and masking"""
 
 
-def run(script: str, *arguments: object) -> None:
-    """Run one of our scripts in this process, and show the command.
+def run(command: str, *arguments: object) -> None:
+    """Run one of `sld`'s commands in this process, and show it.
 
     Raises:
         ExperimentError: it failed; it has said why.
     """
-    print("$", "python", f"scripts/{script}", shlex.join(map(str, arguments)), flush=True)
-    main_of_script = importlib.import_module(script.removesuffix(".py")).main
+    print("$ sld", command, shlex.join(map(str, arguments)), flush=True)
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        code = main_of_script([*map(str, arguments)])
+        code = main_of_sld([command, *map(str, arguments)])
     if code != 0:
-        raise ExperimentError(script, "failed, see above")
+        raise ExperimentError(f"sld {command}", "failed, see above")
     # what is indented or in braces is a report in JSON
     print("\n".join(line for line in said.getvalue().splitlines() if line[:1] not in "{} "), flush=True)
 
@@ -115,7 +114,7 @@ def list_audio(config: DemoAudioConfig) -> Path:
     options: List[object] = ["--table", table] if table else []
     options += ["--pattern", config.pattern] if config.pattern else []
     manifest = config.out / "all.audio.tsv"
-    run("make_audio_manifest.py", "--root", root, "--out", manifest, "--max-seconds", config.max_seconds, *options)
+    run("audio", "--root", root, "--out", manifest, "--max-seconds", config.max_seconds, *options)
     return manifest
 
 
@@ -139,12 +138,12 @@ def make_data(config: DemoAudioConfig) -> Path:
     settings = {k: v for k, v in asdict(config).items() if k not in ("out", "criteria", "max_update", "seed")}
     work = config.out / fingerprint(**settings, **{name: file_sha256(path) for name, path in audio.items()})
     data, kmeans = work / "data", work / "data" / "kmeans.npz"
-    run("train_kmeans.py", "--audio", audio["train"], "--out", kmeans, "--sample-rate-hz", config.sample_rate_hz,
+    run("kmeans", "--audio", audio["train"], "--out", kmeans, "--sample-rate-hz", config.sample_rate_hz,
         "--normalise", config.normalise, "--stack", config.stack, "--num-units", config.num_units)  # fmt: skip
     header = [f"license={asterisk_prompts.LICENSE}", f"attribution={asterisk_prompts.ATTRIBUTION}"]
     for name in SETS:
         out = work / "train.plain.tsv" if name == "train" else data / f"{name}.tsv"
-        run("extract_units.py", "--audio", audio[name], "--kmeans", kmeans, "--out", out,
+        run("units", "--audio", audio[name], "--kmeans", kmeans, "--out", out,
             *(["--header", *header] if config.audio is None else []))  # fmt: skip
     plain = read_manifest(work / "train.plain.tsv")
     longest = int(max(len(one.units) for one in plain))
@@ -153,7 +152,7 @@ def make_data(config: DemoAudioConfig) -> Path:
     pieces = ["--text-vocab-size", config.text_tokenizer] if config.text_tokenizer.isdecimal() else []
     kind = "sentencepiece" if pieces else config.text_tokenizer
     try:
-        run("build_vocab.py", "--data", data, "--text-tokenizer", kind, *pieces)
+        run("vocab", "--data", data, "--text-tokenizer", kind, *pieces)
     except ExperimentError as error:
         raise ExperimentError(None, str(error), "little text wants --text-tokenizer char, or fewer pieces") from error
     return data

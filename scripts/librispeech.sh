@@ -24,12 +24,12 @@ train_sets="train-clean-100 train-clean-360 train-other-500" # folders to train 
 dev_sets="dev-clean dev-other"    # folders that choose the checkpoint; decoded too
 test_sets="test-clean test-other" # folders to decode
 speeds="0.9 1.0 1.1"              # speed perturbation of the training data
-audio_options=                    # more options of make_audio_manifest.py, such as --header-only
+audio_options=                    # more options of sld audio, such as --header-only
 encoder=microsoft/wavlm-large     # directory, hub name, or fairseq .pt; facebook/hubert-large-ll60k; mfcc
 layer=23                          # transformer block of the encoder; empty for mfcc
 num_units=2000                    # K of k-means
 kmeans_share=0.10416667           # share of the training recordings, at speed 1, that k-means sees
-kmeans_options="--oversample 36 --memory-gib 8" # of train_kmeans.py: 36 sees all frames of that share, keeps 256 a unit
+kmeans_options="--oversample 36 --memory-gib 8" # of sld kmeans: 36 sees all frames of that share, keeps 256 a unit
 deduplicate=false                 # collapse runs of a unit before subwords; the authors do not
 num_pieces=6000                   # SentencePiece unigram pieces over units
 subword_share=1                   # share of the training utterances that the pieces are learnt from; memory, see the doc
@@ -63,7 +63,6 @@ seed=1                            # of initialisation, batches, masking
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 [ "$PWD" = "$root" ] && prefix= || prefix=$root/
-here=${prefix}scripts
 package=${prefix}sld_user_dir
 stages=(none audio kmeans units subwords data gpt2 train decode score)
 
@@ -99,7 +98,7 @@ check() {
         PATH=$(dirname "$(command -v "$python")"):$PATH
     fi
     export PATH PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
-    $dry_run || for tool in python fairseq-train fairseq-generate sha256sum; do
+    $dry_run || for tool in python sld fairseq-train fairseq-generate sha256sum; do
         command -v $tool >/dev/null || die "$tool is missing: run 'make setup' or install the package, or set PYTHON"
     done
     case $objective in
@@ -181,7 +180,7 @@ manifest() { # manifest NAME SETS OPTIONS…
     local to=$out/audio/$1.tsv sets=$2; shift 2
     outputs+=("$to")
     # shellcheck disable=SC2086
-    run python "$here/make_audio_manifest.py" --root "$corpus" --folders $sets --out "$to" --lowercase "$@" $audio_options \
+    run sld audio --root "$corpus" --folders $sets --out "$to" --lowercase "$@" $audio_options \
         "${job_options[@]}"
 }
 
@@ -197,7 +196,7 @@ stage_audio() {
 stage_kmeans() {
     inputs=("$out/audio/kmeans.tsv") outputs=("$out/kmeans.npz")
     # shellcheck disable=SC2086
-    run python "$here/train_kmeans.py" --audio "$out/audio/kmeans.tsv" --out "$out/kmeans.npz" --features "$encoder" \
+    run sld kmeans --audio "$out/audio/kmeans.tsv" --out "$out/kmeans.npz" --features "$encoder" \
         ${layer:+--layer $layer} --num-units "$num_units" --device "$device" --seed "$seed" $kmeans_options "${job_options[@]}"
 }
 
@@ -207,7 +206,7 @@ stage_units() {
     for set in train_all $dev_sets $test_sets; do
         inputs+=("$out/audio/$set.tsv") outputs+=("$out/units/$set.tsv")
         # shellcheck disable=SC2046
-        run python "$here/extract_units.py" --audio "$out/audio/$set.tsv" --kmeans "$out/kmeans.npz" \
+        run sld units --audio "$out/audio/$set.tsv" --kmeans "$out/kmeans.npz" \
             --out "$out/units/$set.tsv" --device "$device" $($deduplicate && echo --deduplicate) \
             --header "license=CC BY 4.0" "attribution=LibriSpeech, Panayotov et al. 2015" "${job_options[@]}"
     done
@@ -219,7 +218,7 @@ stage_subwords() {
         units+=("$out/units/$set.tsv") encoded+=("$data/$set.tsv")
     done
     inputs=("${units[@]}") outputs=("$out/units.model" "${encoded[@]}")
-    run python "$here/unit_subwords.py" --train "$out/units/train_all.tsv" --model "$out/units.model" \
+    run sld subwords --train "$out/units/train_all.tsv" --model "$out/units.model" \
         --share "$subword_share" --num-pieces "$num_pieces" --encode "${units[@]}" --out-dir "$data"
 }
 
@@ -229,14 +228,14 @@ stage_data() {
     inputs=("$data/train_all.tsv" "${dev[@]}") outputs=("$data/dict.txt" "$data/vocab.json" "$data/train.tsv" "$data/valid.tsv")
     # one manifest of all dev sets: the first one's header, everyone's rows
     run_to "$data/valid.tsv" awk 'NR == FNR {print; next} FNR == 1 {names = 0} /^#/ {next} names++ {print}' "${dev[@]}"
-    run python "$here/build_vocab.py" --data "$data" --split train_all --text-tokenizer gpt2 --gpt2 "$gpt2"
-    run python "$here/limit_lengths.py" --data "$data" --split train_all --out train --max-tokens "$max_tokens" \
+    run sld vocab --data "$data" --split train_all --text-tokenizer gpt2 --gpt2 "$gpt2"
+    run sld limit --data "$data" --split train_all --out train --max-tokens "$max_tokens" \
         --max-text-tokens "$max_text_tokens" --too-long "$too_long"
 }
 
 stage_gpt2() {
     inputs=("$data/dict.txt" "$data/vocab.json") outputs=("$out/gpt2.pt" "$out/gpt2.options")
-    run_to "$out/gpt2.options" python "$here/import_gpt2.py" --gpt2 "$gpt2" --data "$data" --out "$out/gpt2.pt" --seed "$seed"
+    run_to "$out/gpt2.options" sld import-gpt2 --gpt2 "$gpt2" --data "$data" --out "$out/gpt2.pt" --seed "$seed"
 }
 
 updates() { # of the whole training, as fairseq counts them
@@ -295,7 +294,7 @@ stage_score() {
         outputs_of+=("$run_dir/decode/generate-$set.txt") manifests+=("$data/$set.tsv")
     done
     inputs=("${outputs_of[@]}" "${manifests[@]}") outputs=("$run_dir/scores.json" "$run_dir/scores.txt")
-    run_to "$run_dir/scores.txt" python "$here/score.py" --generate "${outputs_of[@]}" --manifest "${manifests[@]}" \
+    run_to "$run_dir/scores.txt" sld score --generate "${outputs_of[@]}" --manifest "${manifests[@]}" \
         --missing-as-empty --by test_set --max-len "$max_len" --json "$run_dir/scores.json"
 }
 

@@ -2,7 +2,7 @@
 
     python scripts/make_digits.py --fsdd free-spoken-digit-dataset/recordings
 
-joins recordings to strings, then runs the scripts that any corpus would go through: k-means on
+joins recordings to strings, then runs the commands that any corpus would go through: k-means on
 the training set, units of every set, vocabulary. The same recordings give the same bytes.
 """
 
@@ -18,7 +18,7 @@ from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.corpora.connected_digits import ATTRIBUTION, LICENSE, SubsetSize, find_digits, write_strings
 
-SCRIPTS = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass
@@ -27,7 +27,7 @@ class DigitsConfig:
 
     fsdd: Path
     """folder with FSDD's recordings (.wav, or re-encoded as .flac)"""
-    out: Path = SCRIPTS.parent / "manifests" / "digits"
+    out: Path = ROOT / "manifests" / "digits"
     """data directory to write: unit manifests, k-means, vocabulary"""
     work: Path = Path("runs/digits")
     """joined audio and intermediate files (0.3 GB; may be deleted afterwards)"""
@@ -43,11 +43,11 @@ class DigitsConfig:
     """speed perturbation of the training set: one of these for each string"""
 
 
-def run(script: str, *arguments: object) -> None:
-    """Run one of our scripts, and show the command."""
-    command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
-    print("$", "python", "scripts/" + script, shlex.join(command[2:]), flush=True)
-    subprocess.run(command, check=True)
+def run(command: str, *arguments: object) -> None:
+    """Run one of `sld`'s commands in a process of its own, and show it."""
+    words = list(map(str, arguments))
+    print("$ sld", command, shlex.join(words), flush=True)
+    subprocess.run([sys.executable, "-m", "sld_user_dir", command, *words], check=True)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -70,12 +70,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     manifests = write_strings(digits, sizes, config.work)
     made = config.work / "data"
     kmeans = made / "kmeans.npz"
-    run("train_kmeans.py", "--audio", manifests["train"], "--out", kmeans, "--sample-rate-hz", 8000,
+    run("kmeans", "--audio", manifests["train"], "--out", kmeans, "--sample-rate-hz", 8000,
         "--stack", config.stack, "--num-units", config.num_units)  # fmt: skip
     for subset, audio in manifests.items():
-        run("extract_units.py", "--audio", audio, "--kmeans", kmeans, "--out", made / f"{subset}.tsv",
+        run("units", "--audio", audio, "--kmeans", kmeans, "--out", made / f"{subset}.tsv",
             "--header", f"license={LICENSE}", f"attribution={ATTRIBUTION}")  # fmt: skip
-    run("build_vocab.py", "--data", made, "--text-tokenizer", "word")
+    run("vocab", "--data", made, "--text-tokenizer", "word")
     config.out.mkdir(parents=True, exist_ok=True)
     for name in [*(f"{subset}.tsv" for subset in manifests), "kmeans.npz", "dict.txt", "vocab.json"]:
         shutil.copyfile(made / name, config.out / name)

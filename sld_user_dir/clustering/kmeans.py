@@ -112,7 +112,7 @@ class KMeans:
         Raises:
             KMeansError: missing, not such a file, or holding pickled objects.
         """
-        remedy = "train one with scripts/train_kmeans.py, or import it (docs/units.md)"
+        remedy = "train one with sld kmeans, or import it (docs/units.md)"
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 centroids, text = arrays["centroids"], str(arrays["metadata"])

@@ -44,12 +44,12 @@ class Centroids:
 
     @classmethod
     def load(cls, path: Union[str, Path]) -> Centroids:
-        """Read a `.npz` of `scripts/train_kmeans.py`.
+        """Read a `.npz` of `sld kmeans`.
 
         Raises:
             CentroidsError: missing, or not such a file.
         """
-        remedy = "give the k-means .npz that made the units (scripts/train_kmeans.py, or import it: docs/units.md)"
+        remedy = "give the k-means .npz that made the units (sld kmeans, or import it: docs/units.md)"
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 values, metadata = arrays["centroids"], json.loads(str(arrays["metadata"]))

@@ -125,7 +125,7 @@ def read_prompts(tree: Path) -> Prompts:
 
 
 def write_table(prompts: Prompts, path: Path) -> None:
-    """The table that scripts/make_audio_manifest.py reads: columns path and text."""
+    """The table that sld audio reads: columns path and text."""
     with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
         out.write("path\ttext\n")
         out.writelines(f"{name}.wav\t{text}\n" for name, text in prompts.spoken)

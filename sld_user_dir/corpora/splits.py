@@ -60,7 +60,7 @@ def split_recordings(recordings: Sequence[Recording], by: str = "text") -> dict[
             continue
         key = KEYS[by](one)
         if not key:
-            raise SplitError(one.id, f"no {by} to split by", f"split by {' or '.join((k for k in KEYS if k != by))}")
+            raise SplitError(one.id, f"no {by} to split by", f"split by {' or '.join(k for k in KEYS if k != by)}")
         sets[subset_of(key)].append(one)
     empty = [name for name, members in sets.items() if not members]
     if empty:
@@ -68,7 +68,7 @@ def split_recordings(recordings: Sequence[Recording], by: str = "text") -> dict[
         raise SplitError(
             None,
             f"no recording falls into {' and '.join(empty)}: {kinds} different values to split by ({by}) are too few",
-            f"split by {' or '.join((k for k in KEYS if k != by))}, or give more recordings",
+            f"split by {' or '.join(k for k in KEYS if k != by)}, or give more recordings",
         )
     return sets
 

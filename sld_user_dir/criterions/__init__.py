@@ -1,1 +1,3 @@
-"""Training objectives: pure losses, their fused form, and the criteria registered with fairseq."""
+"""What stands on the side of fairseq: its criteria; importing fairseq first registers everything before a module of this folder is half loaded."""
+
+import fairseq  # noqa: F401

@@ -32,7 +32,7 @@ class CardOptions:
     language: Optional[str] = None
     """of the transcripts, as an ISO 639 code"""
     exported: bool = False
-    """whether the card lies beside a model of scripts/export_gpt2.py"""
+    """whether the card lies beside a model of sld export-gpt2"""
 
 
 def evaluation(facts: Facts) -> str:
@@ -49,7 +49,7 @@ def evaluation(facts: Facts) -> str:
     normalised = ", ".join(f"{k}={v}" for k, v in facts.results[0].report["normalization"].items())
     return (
         _table(titles, rows) + "\n\n"
-        "By `scripts/score.py`; the interval is a bootstrap over utterances; normalisation of both sides: "
+        "By `sld score`; the interval is a bootstrap over utterances; normalisation of both sides: "
         f"{normalised}. The decoded files hold the units of these manifests; that this checkpoint wrote them is "
         "stated by who wrote the card."
     )
@@ -75,7 +75,7 @@ def use(facts: Facts, options: CardOptions) -> str:
     decode = [
         "fairseq-generate DATA --user-dir sld_user_dir --task speech_unit_lm \\",
         f"    --path {file} --gen-subset {test} --beam 5 --scoring wer --results-path results",
-        f"python scripts/score.py --generate results/generate-{test}.txt --manifest DATA/{test}.tsv",
+        f"sld score --generate results/generate-{test}.txt --manifest DATA/{test}.tsv",
     ]
     parts += [_block("sh", decode)]
     parts += [

@@ -22,7 +22,7 @@ def read_features(path: Path, kmeans_path: Optional[str]) -> UnitFile:
 
     Args:
         path: any one of the shards.
-        kmeans_path: k-means file (.npz); scripts/export_kmeans.py imports scikit-learn's.
+        kmeans_path: k-means file (.npz); sld export-kmeans imports scikit-learn's.
 
     Raises:
         InteropError: a shard is missing, or shards, lengths and manifest disagree.

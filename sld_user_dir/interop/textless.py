@@ -123,7 +123,7 @@ class EncoderSpec:
     factory: Optional[str] = None
     """`module:function` that returns an object like SpeechEncoder, instead of textless-lib"""
     own_kmeans: Optional[Path] = None
-    """joblib file of scripts/export_kmeans.py: take this quantizer instead of textless-lib's"""
+    """joblib file of sld export-kmeans: take this quantizer instead of textless-lib's"""
 
     def build(self) -> tuple[SpeechEncoderLike, UnitProvenance]:
         """The encoder, and what its units will be.
@@ -204,7 +204,7 @@ def register_quantizer(path: Path, dense_model: str, num_units: int) -> str:
 class DenseFrontEnd(torch.nn.Module):
     """Our features as a dense model of textless-lib: `SpeechEncoder(DenseFrontEnd(…), KMeansQuantizer(path), …)`.
 
-    With the k-means that `export_sklearn` wrote, the encoder gives the units of scripts/extract_units.py.
+    With the k-means that `export_sklearn` wrote, the encoder gives the units of sld units.
     Features normalised by speaker are refused: a dense model sees one recording.
     """
 

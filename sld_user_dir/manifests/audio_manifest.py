@@ -94,7 +94,7 @@ def read_audio_manifest(path: PathLike, sample_rate: Optional[int] = None) -> li
     path = Path(path)
     lines = _lines(path)
     if not lines:
-        raise AudioManifestError(path, "empty", "make one with scripts/make_audio_manifest.py")
+        raise AudioManifestError(path, "empty", "make one with sld audio")
     own = lines[0].startswith("#") or "\t" in lines[0]
     recordings = _read_table(path, lines) if own else _read_fairseq(path, lines, sample_rate)
     _check_ids(path, recordings)

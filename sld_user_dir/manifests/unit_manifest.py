@@ -159,7 +159,7 @@ def _read_header(path: Path, lines: list[str]) -> tuple[dict[str, Any], int]:
         raise ManifestError(
             line_of(path, 1),
             f"not a unit manifest: no '# format: \"{FORMAT}\"' at the top",
-            "import other formats with scripts/import_units.py",
+            "import other formats with sld import",
         )
     return header, number
 

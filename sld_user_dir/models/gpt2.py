@@ -92,7 +92,7 @@ def from_gpt2(
         raise UnsupportedGPT2(
             None,
             f"GPT-2 has {len(text)} text symbols, but dict.txt has {size}",
-            "build it from GPT-2's tokenizer: scripts/build_vocab.py --text-tokenizer gpt2",
+            "build it from GPT-2's tokenizer: sld vocab --text-tokenizer gpt2",
         )
     embeddings = _new_rows(text, len(vocab), config.initializer_range, initialisation, seed)
     embeddings[vocab.text_start : vocab.text_end] = text

@@ -1,4 +1,4 @@
-"""fairseq checkpoints around GPT-2 weights: what scripts/import_gpt2.py and export_gpt2.py do."""
+"""fairseq checkpoints around GPT-2 weights: what sld import-gpt2 and export_gpt2.py do."""
 
 from pathlib import Path
 from typing import Any, Dict, List

@@ -113,7 +113,7 @@ class SpeechUnitLMConfig(FairseqDataclass):
         metadata={
             "help": "train one model for several tasks, such as asr=1,tts=0.5,slm=0.2: the weights "
             "are shares of the utterances, each of which gets one task an epoch (docs/mixture.md). "
-            "Needs scripts/build_vocab.py --tasks"
+            "Needs sld vocab --tasks"
         },
     )
     decode_task: ChoiceEnum(list(TASKS)) = field(  # type: ignore[valid-type]

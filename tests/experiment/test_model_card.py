@@ -134,7 +134,7 @@ def test_its_commands_run(mini, checkpoint, decoded, tmp_path, monkeypatch, caps
     fairseq_command("generate", words[1], *words[words.index("--path") :])
     words = shlex.split(scored.replace(" results", f" {tmp_path}"))
     capsys.readouterr()
-    assert words[:2] == ["python", "scripts/score.py"] and score.main(words[2:]) == 0
+    assert words[:2] == ["python", "sld score"] and score.main(words[2:]) == 0
     assert "95 % bootstrap interval" in capsys.readouterr().out
 
 

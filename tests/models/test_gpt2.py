@@ -12,6 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
 from scripts import export_gpt2, import_gpt2
 from sld_user_dir.models import gpt2, joint_lm
+from sld_user_dir.models.dictionaries import TextView, UnitView
 from sld_user_dir.vocabulary.joint import JointVocabulary
 from sld_user_dir.vocabulary.tokenizers import GPT2_DIR, GPT2Tokenizer, WordTokenizer
 
@@ -35,7 +36,7 @@ def make_gpt2(**changes) -> GPT2LMHeadModel:
 def make_joint(options: dict, vocab: JointVocabulary = VOCAB) -> joint_lm.JointLanguageModel:
     args = Namespace(**options, quant_noise_pq=0)
     joint_lm.gpt2(args)
-    task = SimpleNamespace(source_dictionary=vocab.dictionary, target_dictionary=vocab.dictionary)
+    task = SimpleNamespace(source_dictionary=UnitView(vocab), target_dictionary=TextView(vocab))
     return joint_lm.JointLanguageModel.build_model(args, task).eval()
 
 
@@ -94,8 +95,8 @@ def test_export_gives_the_same_logits(tmp_path):
         expected, logits = ours(ids[rows])[0][..., ids], theirs(rows).logits
     assert torch.allclose(logits, expected, atol=1e-4)
     symbols = json.loads((tmp_path / gpt2.SYMBOLS_FILE).read_text(encoding="utf-8"))
-    assert symbols == [VOCAB.dictionary[i] for i in ids.tolist()]
-    assert symbols[: len(WORDS)] == VOCAB.dictionary.symbols[TEXT]
+    assert symbols == [VOCAB.table[i] for i in ids.tolist()]
+    assert symbols[: len(WORDS)] == VOCAB.table.symbols[TEXT]
     assert symbols[theirs.config.eos_token_id] == "</s>"
 
 
@@ -146,7 +147,7 @@ def test_gpt2s_tokenizer_is_exported_with_our_symbols(tmp_path):
     (tmp_path / "merges.txt").write_text("#version: 0.2\no n\non e\n")
     tokenizer = GPT2Tokenizer(tmp_path)
     vocab = JointVocabulary.build([], NUM_UNITS, tokenizer, symbols=tokenizer.vocabulary())
-    assert vocab.dictionary.symbols[vocab.text_start : vocab.text_end] == list(pieces)
+    assert vocab.table.symbols[vocab.text_start : vocab.text_end] == list(pieces)
     options = {**gpt2.options_of(make_gpt2().config)}
     gpt2.export_directory(make_joint(options, vocab), vocab, tmp_path / GPT2_DIR)
     exported = GPT2TokenizerFast.from_pretrained(tmp_path / GPT2_DIR)

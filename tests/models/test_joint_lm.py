@@ -7,6 +7,7 @@ import pytest
 import torch
 from fairseq.data import Dictionary
 from fairseq.models.transformer_lm import TransformerLanguageModel
+from support.joint_lm import SLOW, joint_lm_args
 from torch.nn import functional as F
 
 from sld_user_dir.models import dropped_attention, joint_lm
@@ -24,18 +25,6 @@ OPTIONS = {
     "projected": {"decoder_input_dim": 8, "decoder_output_dim": 8},
     "layers-to-keep": {"decoder_layers_to_keep": "0,1"},
 }
-SLOW = {
-    "quantisation": {"quant_noise_pq": 0.1, "quant_noise_pq_block_size": 2},
-    "scaled-attention": {"scale_attn": True},
-    "scaled-heads": {"scale_heads": True},
-    "scaled-feedforward": {"scale_fc": True},
-    "scaled-residuals": {"scale_resids": True},
-    "adaptive-input": {
-        "adaptive_input": True,
-        "adaptive_input_cutoff": "10",
-        "share_decoder_input_output_embed": False,
-    },
-}
 
 
 def make_task() -> SimpleNamespace:
@@ -43,13 +32,6 @@ def make_task() -> SimpleNamespace:
     for i in range(SYMBOLS):
         dictionary.add_symbol(f"s{i}")
     return SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
-
-
-def joint_lm_args(**overrides) -> Namespace:
-    sizes = {"decoder_embed_dim": 16, "decoder_ffn_embed_dim": 32, "decoder_layers": 3}
-    args = Namespace(**{"tokens_per_sample": 32, "quant_noise_pq": 0, **sizes, **overrides})
-    joint_lm.tiny(args)
-    return args
 
 
 def make_models(dropout: float = 0.0, **overrides) -> tuple:

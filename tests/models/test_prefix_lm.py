@@ -1,22 +1,25 @@
 """Prefix-LM attention against fairseq's own attention under a mask that is written down here."""
 
+from contextlib import nullcontext
 from typing import Any, Dict, List
 from unittest import mock
 
 import pytest
 import torch
 from support import reference_decoding as reference
+from support.decoding import assert_same as assert_same_hypotheses
+from support.decoding import build
+from support.joint_lm import SLOW
 from support.miniature import fairseq_command, train
+from support.packing import CRITERIA, TASK, VOCAB, assert_same, criterion, make_batch, make_model, update
 from support.tasks import setup
-from test_generator import assert_same as assert_same_hypotheses
-from test_generator import build
-from test_joint_lm import SLOW
-from test_packing import CRITERIA, TASK, VOCAB, assert_same, criterion, make_batch, make_model, update
 from torch import nn
 
+from sld_user_dir.compatibility import ConflictError
 from sld_user_dir.models import gpt2
 from sld_user_dir.models.prefix_mask import prefix_mask
 from sld_user_dir.models.prompt_cache import PromptCache
+from sld_user_dir.tasks.speech_unit_lm import SpeechUnitLMConfig, SpeechUnitLMTask
 
 # fairseq's own, on every call of its decoder
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning")
@@ -89,15 +92,17 @@ def test_rows_without_separator_are_causal() -> None:
 def test_packed_batches(bos: bool) -> None:
     model, rule = make_model(prefix_lm=True), criterion("masked_ce")
     expected = update(model, rule, [make_batch([0, 1, 3, 5, 6], add_bos=bos)])
-    actual = update(model, rule, [make_batch([0, 1, 3, 5, 6], add_bos=bos, pack=True)])
+    actual = update(model, rule, [make_batch([0, 1, 3, 5, 6], add_bos=bos, packed=True)])
     assert_same(actual, expected)
 
 
 @pytest.mark.parametrize("name", [name for name in CRITERIA if name != "masked_ce"])
 def test_a_loss_on_speech_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="use --criterion masked_ce"):
-        criterion(name)(make_model(prefix_lm=True), make_batch([0, 1]))
-    criterion(name)(make_model(), make_batch([0, 1]))
+    for prefix_lm in (False, True):
+        check = SpeechUnitLMTask(SpeechUnitLMConfig(), VOCAB).compatibility
+        check.add_model(make_model(prefix_lm=prefix_lm))
+        with pytest.raises(ConflictError, match="use --criterion masked_ce") if prefix_lm else nullcontext():
+            check.add_objective(criterion(name))
 
 
 def test_what_lacks_the_mask_is_refused(mini: Any) -> None:
@@ -143,7 +148,7 @@ def test_prompt_cache_gives_the_models_own_logits() -> None:
 def test_decoding_equals_plain_forwards() -> None:
     model = make_model(prefix_lm=True).eval()
     batch = make_batch([0, 1, 3, 6])
-    emitted = [VOCAB.eos, *VOCAB.text_ids.tolist()]
+    emitted = [VOCAB.eos, *VOCAB.text_ids]
     found = build([model], VOCAB, beam=3, max_len_b=5).generate([model], batch)
     for row, length, hypotheses in zip(rows_of(batch), batch["prompt_lengths"].tolist(), found):
         scorer = reference.model_scorer([model], row[:length], emitted, 1.0)

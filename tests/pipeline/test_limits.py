@@ -1,4 +1,4 @@
-"""scripts/limit_lengths.py: what the model cannot hold is listed, and left out or cut."""
+"""sld limit: what the model cannot hold is listed, and left out or cut."""
 
 import numpy as np
 import pytest

@@ -31,9 +31,9 @@ PRETENDER = """
 import os, sys
 from pathlib import Path
 name, *rest = sys.argv[1:]
-name, words = (Path(rest[0]).name, rest[1:]) if name == "python" else (name, rest)
+name, words = (f"sld {rest[0]}", rest[1:]) if name == "sld" else (name, rest)
 with open(os.environ["PRETEND_LOG"], "a") as log:
-    print(name, *words, file=log)
+    print(name.replace(" ", "-"), *words, file=log)
 if os.environ.get("PRETEND_FAIL") == name:
     sys.exit("killed")
 
@@ -44,11 +44,11 @@ def write(path, text=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text or f"what {name} makes\\n")
 
-if name == "limit_lengths.py":
+if name == "sld limit":
     write(after("--data") / "train.tsv", "# format\\nid\\tunits\\ttext\\n" + 130 * "row\\n")
-elif name == "build_vocab.py":
+elif name == "sld vocab":
     write(after("--data") / "dict.txt"), write(after("--data") / "vocab.json")
-elif name == "unit_subwords.py":
+elif name == "sld subwords":
     write(after("--model"))
     for path in words[words.index("--encode") + 1 : words.index("--out-dir")]:
         write(after("--out-dir") / Path(path).name)
@@ -56,7 +56,7 @@ elif name in ("fairseq-train", "torchrun"):
     write(after("--save-dir") / "checkpoint_last.pt"), write(after("--save-dir") / "checkpoint_best.pt")
 elif name == "fairseq-generate":
     write(after("--results-path") / f"generate-{after('--gen-subset')}.txt")
-elif name == "score.py":
+elif name == "sld score":
     write(after("--json")), print("the table")
 elif "--out" in words:
     write(after("--out"))
@@ -101,7 +101,7 @@ def pretend(tmp_path, monkeypatch):
     bin_dir = tmp_path / "bin"
     bin_dir.mkdir()
     (bin_dir / "pretender.py").write_text(PRETENDER)
-    for name in ("python", "fairseq-train", "fairseq-generate", "torchrun"):
+    for name in ("python", "sld", "fairseq-train", "fairseq-generate", "torchrun"):
         program = bin_dir / name
         program.write_text(f'#!/bin/sh\nexec {sys.executable} -S {bin_dir}/pretender.py {name} "$@"\n')
         program.chmod(0o755)
@@ -115,7 +115,8 @@ def pretend(tmp_path, monkeypatch):
         log.write_text("")
         arguments = ["--corpus", tmp_path / "corpus", "--out", tmp_path / "out", *SMALL, *options]
         run.done = recipe(*arguments, PRETEND_LOG=str(log), **more)
-        return [line.split() for line in log.read_text().splitlines()]
+        calls = [line.split() for line in log.read_text().splitlines()]
+        return [[call[0].replace("sld-", "sld "), *call[1:]] for call in calls]
 
     return run
 
@@ -140,8 +141,8 @@ def test_a_second_call_does_nothing(pretend):
 @pytest.mark.parametrize(
     ("deleted", "redone"),
     [
-        ("units.model", {"unit_subwords.py"}),
-        ("data/train.tsv", {"build_vocab.py", "limit_lengths.py"}),
+        ("units.model", {"sld subwords"}),
+        ("data/train.tsv", {"sld vocab", "sld limit"}),
         ("sld/decode/generate-test-other.txt", {"fairseq-generate"}),
     ],
 )
@@ -152,7 +153,7 @@ def test_a_stage_whose_output_is_gone_is_redone_and_no_other(pretend, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    "killed", ["train_kmeans.py", "unit_subwords.py", "import_gpt2.py", "fairseq-train", "score.py"]
+    "killed", ["sld kmeans", "sld subwords", "sld import-gpt2", "fairseq-train", "sld score"]
 )
 def test_a_killed_stage_is_redone_and_what_was_done_is_not(pretend, killed):
     before = pretend(PRETEND_FAIL=killed, check=False)
@@ -166,13 +167,13 @@ def test_changed_settings_redo_what_depends_on_them(pretend, tmp_path):
     pretend()
     assert programs(pretend("--beam", 4)) == {"fairseq-generate"}  # whose results are the same here
     (tmp_path / "out" / "units" / "train_all.tsv").write_text("other units\n")
-    assert "unit_subwords.py" in programs(pretend("--beam", 4))
+    assert "sld subwords" in programs(pretend("--beam", 4))
 
 
 def test_another_objective_shares_the_data(pretend, tmp_path):
     pretend()
     calls = pretend("--objective", "masked_ce")
-    assert programs(calls) == {"fairseq-train", "fairseq-generate", "score.py"}
+    assert programs(calls) == {"fairseq-train", "fairseq-generate", "sld score"}
     assert option(calls[0], "--criterion") == "masked_ce"
     assert pretend() == [] and pretend("--objective", "masked_ce") == []
     assert (tmp_path / "out" / "masked_ce" / "scores.txt").read_text() == "the table\n"
@@ -199,7 +200,7 @@ def test_the_dev_sets_are_one_validation_set(pretend, tmp_path):
 
 def test_where_work_runs_changes_nothing(pretend):
     calls = pretend("--jobs", "--executor local --shards 3", "--gpus", 2, "--gpu-batch", 1, "--launch", "torchrun --x")
-    assert all(option(call, "--shards") == "3" for call in calls if call[0] in ("extract_units.py", "train_kmeans.py"))
+    assert all(option(call, "--shards") == "3" for call in calls if call[0] in ("sld units", "sld kmeans"))
     assert ["torchrun", "--x", "fairseq-train"] in [call[:3] for call in calls]
     (training,) = [call for call in calls if call[0] == "torchrun"]
     assert option(training, "--distributed-world-size") == "2" and option(training, "--update-freq") == "2"
@@ -207,8 +208,8 @@ def test_where_work_runs_changes_nothing(pretend):
 
 
 def test_stages_by_number(pretend):
-    assert programs(pretend("--stop-stage", 2)) == {"make_audio_manifest.py", "train_kmeans.py"}
-    assert programs(pretend("--stage", 3, "--stop-stage", 3)) == {"extract_units.py"}
+    assert programs(pretend("--stop-stage", 2)) == {"sld audio", "sld kmeans"}
+    assert programs(pretend("--stage", 3, "--stop-stage", 3)) == {"sld units"}
     pretend("--stage", 8, check=False)
     assert "stage decode needs" in pretend.done.stderr and "checkpoint_best.pt" in pretend.done.stderr
 

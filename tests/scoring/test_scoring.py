@@ -1,4 +1,4 @@
-"""Edit counts, reports and the bootstrap; and scripts/score.py as a user runs it."""
+"""Edit counts, reports and the bootstrap; and sld score as a user runs it."""
 
 import importlib.util
 import json
@@ -174,7 +174,7 @@ def test_compare_pairs_by_id() -> None:
         compare(a, b[1:])
 
 
-# ---- scripts/score.py
+# ---- sld score
 
 
 @pytest.fixture(scope="module")

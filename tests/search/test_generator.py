@@ -1,92 +1,30 @@
 """The generator against slow oracles: uncached step-by-step decoding and exhaustive search."""
 
 import logging
-from argparse import Namespace
-from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence
 
 import pytest
 import torch
 from fairseq.data import Dictionary
-from fairseq.models.transformer_lm import TransformerLanguageModel, base_lm_architecture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import reference_decoding as reference
+from support.decoding import (
+    EMITTED,
+    NUM_UNITS,
+    RAGGED,
+    VOCAB,
+    assert_same,
+    build,
+    make_model,
+    make_sample,
+    make_vocab,
+    prompt_of,
+)
 
 from sld_user_dir.models import prompt_cache
 from sld_user_dir.models.fixed_linear import FixedLinear
-from sld_user_dir.search.generator import PromptError, UnitGenerator, build_unit_generator
-
-NUM_UNITS = 7
-TEXT = "abcde"
-
-
-def make_vocab(text: str = TEXT) -> SimpleNamespace:
-    """Stands in for vocab.JointVocabulary."""
-    dictionary = Dictionary()
-    for symbol in [*text, "<mask>", "<sep>", *(f"<u{i}>" for i in range(NUM_UNITS))]:
-        dictionary.add_symbol(symbol)
-    text_end = 4 + len(text)
-    return SimpleNamespace(
-        dictionary=dictionary, pad=1, eos=2, bos=0, unk=3, text_end=text_end, separator=text_end + 1,
-        unit_offset=text_end + 2, num_units=NUM_UNITS, text_ids=torch.arange(4, text_end),
-    )  # fmt: skip
-
-
-VOCAB = make_vocab()
-EMITTED = [VOCAB.eos, *VOCAB.text_ids.tolist()]
-
-
-def make_model(seed: int = 0, dictionary: Dictionary = VOCAB.dictionary, **overrides: Any) -> TransformerLanguageModel:
-    """A tiny stock transformer_lm in float64, with weights large enough for peaked predictions."""
-    torch.manual_seed(seed)
-    sizes = {"decoder_embed_dim": 16, "decoder_ffn_embed_dim": 24, "decoder_layers": 2, "decoder_attention_heads": 2}
-    args = Namespace(**{**sizes, "tokens_per_sample": 64, "max_target_positions": 64, **overrides})
-    args.decoder_input_dim = getattr(args, "decoder_input_dim", args.decoder_embed_dim)
-    args.decoder_output_dim = getattr(args, "decoder_output_dim", args.decoder_embed_dim)
-    normalize_before = getattr(args, "decoder_normalize_before", True)
-    base_lm_architecture(args)
-    args.decoder_normalize_before = normalize_before  # which base_lm_architecture sets to True
-    task = SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
-    model = TransformerLanguageModel.build_model(args, task).double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-        model.decoder.embed_tokens.weight[VOCAB.pad] = 0.0
-    return model
-
-
-def make_sample(prompts: Sequence[Sequence[int]], text: Sequence[int] = ()) -> Dict[str, Any]:
-    """A right-padded batch of prompts, with `text` behind each as in a training batch."""
-    rows = [torch.tensor([*prompt, *text]) for prompt in prompts]
-    source = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=VOCAB.pad)
-    return {
-        "id": torch.arange(len(rows)),
-        "net_input": {"src_tokens": source, "src_lengths": torch.tensor([len(row) for row in rows])},
-        "prompt_lengths": torch.tensor([len(prompt) for prompt in prompts]),
-    }
-
-
-def prompt_of(*units: int) -> List[int]:
-    return [VOCAB.unit_offset + unit for unit in units] + [VOCAB.separator]
-
-
-RAGGED = [prompt_of(0, 3, 5, 1), prompt_of(), prompt_of(6, 6, 2, 4, 4, 1, 0, 2), prompt_of(2)]
-
-
-def build(
-    models: Sequence[Any], vocab: Any = VOCAB, lm_model: Any = None, lm_weight: float = 1.0, **cfg: Any
-) -> UnitGenerator:
-    defaults = {"beam": 3, "max_len_a": 0, "max_len_b": 6, "min_len": 0, "lenpen": 1.0}
-    return build_unit_generator(models, vocab, Namespace(**{**defaults, **cfg}), lm_model, lm_weight)
-
-
-def assert_same(hypotheses: List[Dict[str, Any]], expected: List[reference.Hypothesis]) -> None:
-    """Tokens equal, scores to float32, in which hypotheses are returned."""
-    assert [tuple(h["tokens"].tolist()) for h in hypotheses] == [h.tokens for h in expected]
-    for hypothesis, other in zip(hypotheses, expected):
-        assert hypothesis["score"].item() == pytest.approx(other.score, rel=1e-5, abs=1e-5)
-        assert hypothesis["positional_scores"].tolist() == pytest.approx(other.log_probs, rel=1e-5, abs=1e-5)
+from sld_user_dir.search.generator import PromptError
 
 
 def check(model: Any, prompts: Sequence[Sequence[int]] = RAGGED, beam: int = 3, limit: int = 6, **options: Any) -> None:
@@ -135,7 +73,7 @@ def test_a_wide_beam_is_an_exhaustive_search(seed: int, limit: int, lenpen: floa
     vocab = make_vocab("abc")
     model = make_model(seed, vocab.dictionary)
     prompt = [vocab.unit_offset + seed % NUM_UNITS, vocab.separator]
-    scorer = reference.model_scorer([model], prompt, [vocab.eos, *vocab.text_ids.tolist()])
+    scorer = reference.model_scorer([model], prompt, [vocab.eos, *vocab.text_ids])
     everything = reference.exhaustive(scorer, vocab.eos, limit, lenpen)
     generator = build([model], vocab, beam=len(everything), max_len_b=limit, lenpen=lenpen)
     assert_same(generator.generate([model], make_sample([prompt]))[0], everything)
@@ -230,11 +168,12 @@ def test_language_model_of_other_symbols_is_refused() -> None:
 def test_float32_gives_the_hypotheses_of_float64() -> None:
     """The weights are packed for a CPU in float32 only: and anew for each batch, as training changes them."""
     model = make_model(5)
-    single = build([make_model(6).float()])
-    single.generate(single.models, make_sample(RAGGED))
-    single.models[0].load_state_dict(model.float().state_dict())
+    models = [make_model(6).float()]
+    single = build(models)
+    single.generate(models, make_sample(RAGGED))
+    models[0].load_state_dict(model.float().state_dict())
     exact = build([model.double()]).generate([model], make_sample(RAGGED))
-    for found, expected in zip(single.generate(single.models, make_sample(RAGGED)), exact):
+    for found, expected in zip(single.generate(models, make_sample(RAGGED)), exact):
         assert [h["tokens"].tolist() for h in found] == [h["tokens"].tolist() for h in expected]
         assert [h["score"].item() for h in found] == pytest.approx([h["score"].item() for h in expected], abs=1e-4)
 
@@ -339,7 +278,7 @@ def test_bad_prefixes_and_options_are_errors() -> None:
         build([model], diverse_beam_groups=2)
     with pytest.raises(ValueError, match="--beam 0"):
         build([model], beam=0)
-    with pytest.raises(ValueError, match="need --sampling"):
+    with pytest.raises(ValueError, match="add --sampling"):
         build([model], sampling_topk=3)
 
 

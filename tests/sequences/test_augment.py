@@ -14,8 +14,6 @@ from support.tasks import setup
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.kmeans_file import Centroids, CentroidsError
-from sld_user_dir.losses.normalisation import count_targets
-from sld_user_dir.losses.positions import Layout
 from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
 from sld_user_dir.sequences.augmentation import Augmentation
 
@@ -114,9 +112,8 @@ def epochs(task, count, num_workers, offset=0, epoch=1):
     found = []
     for _ in range(count):
         batches = list(iterator.next_epoch_itr(shuffle=True))
-        layout = Layout.of(task.vocab)
         for batch in batches:
-            assert batch["update_counts"]["totals"].tolist() == count_targets(batch, layout).tolist()
+            assert batch[UPDATE]["totals"].tolist() == task._divisors(batch).tolist()
             assert batch["net_input"]["src_tokens"].numel() <= 60
         found.append({
             int(row): batch["net_input"]["src_tokens"][i, : batch["prompt_lengths"][i]].tolist()
@@ -126,7 +123,8 @@ def epochs(task, count, num_workers, offset=0, epoch=1):
 
 
 def loaded(data, *options):
-    _, task = setup(data, *options)
+    config, task = setup(data, *options)
+    task.build_criterion(config.criterion)
     task.load_dataset("train")
     return task
 

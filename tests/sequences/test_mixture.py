@@ -13,8 +13,7 @@ import pytest
 import torch
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.logging import metrics
-from sld_user_dir.sequences.mixture import MixtureDataset, MixtureError, draw_tasks, parse_mix
-from sld_user_dir.tasks.update_counts import annotate
+from support.criteria import gradients
 from support.miniature import (
     NUM_UNITS,
     ROOT,
@@ -26,15 +25,19 @@ from support.miniature import (
     train,
 )
 from support.tasks import batches, setup
-from test_criterions import gradients
 
 from sld_user_dir import hub
-from sld_user_dir.criterions.loss_options import SldCriterionConfig
-from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
+from sld_user_dir.criterions.loss_options import MaskedCeConfig, SldCriterionConfig
+from sld_user_dir.criterions.masked_ce import MaskedCeCriterion
 from sld_user_dir.criterions.sld_criterion import SldCriterion
-from sld_user_dir.losses.normalisation import count_targets
+from sld_user_dir.losses.normalisation import UPDATE, annotate
 from sld_user_dir.manifests.unit_manifest import Utterance, parse_numbers, read_manifest, write_manifest
+from sld_user_dir.models.dictionaries import TextView, UnitView
 from sld_user_dir.scoring.hypotheses import read_generate
+from sld_user_dir.sequences.dataset import SequenceDataset
+from sld_user_dir.sequences.segments import ANSWER, SPEECH_ANSWER, SPEECH_PROMPT
+from sld_user_dir.sequences.sequence_format import TaskError
+from sld_user_dir.sequences.task_mix import draw_tasks, parse_mix
 from sld_user_dir.vocabulary.building import build_vocabulary, describe
 from sld_user_dir.vocabulary.joint import JointVocabulary, VocabularyError
 from sld_user_dir.vocabulary.tokenizers import WordTokenizer
@@ -54,17 +57,17 @@ def make_mixture(directory, **counts):
     return directory
 
 
-def dataset(count: int = 6, mix: Any = EVEN, **options: Any) -> MixtureDataset:
+def dataset(count: int = 6, mix: Any = EVEN, **options: Any) -> SequenceDataset:
     utterances = make_utterances(count)
     texts = [VOCAB.encode_text(u.text) for u in utterances]
-    return MixtureDataset([u.units for u in utterances], texts, VOCAB, mix, **options)
+    return SequenceDataset([u.units for u in utterances], texts, VOCAB, mix, **options)
 
 
 # -- vocabulary --------------------------------------------------------------------------
 def test_task_tokens_stand_between_separator_and_units(tmp_path) -> None:
     VOCAB.save(tmp_path)
     loaded = JointVocabulary.load(tmp_path)
-    symbols = loaded.dictionary.symbols
+    symbols = loaded.table.symbols
     assert symbols[loaded.separator : loaded.unit_offset + 1] == ["<sep>", "<asr>", "<tts>", "<slm>", "<lm>", "<u0>"]
     assert loaded.tasks == {task: loaded.separator + 1 + i for i, task in enumerate(TASKS)}
     assert loaded.fingerprint == VOCAB.fingerprint != PLAIN.fingerprint
@@ -85,7 +88,7 @@ def test_vocabulary_files_that_disagree_on_tasks(tmp_path) -> None:
     PLAIN.save(tmp_path / "plain")
     VOCAB.save(tmp_path / "tasks")
     (tmp_path / "plain" / "vocab.json").write_text((tmp_path / "tasks" / "vocab.json").read_text())
-    with pytest.raises(VocabularyError, match=r"no <asr>.*build_vocab"):
+    with pytest.raises(VocabularyError, match=r"no <asr>.*sld vocab"):
         JointVocabulary.load(tmp_path / "plain")
     PLAIN.save(tmp_path / "other")
     (tmp_path / "tasks" / "vocab.json").write_text((tmp_path / "other" / "vocab.json").read_text())
@@ -115,20 +118,20 @@ def test_mix_is_parsed() -> None:
     ],
 )  # fmt: skip
 def test_mix_that_cannot_be(text: str, problem: str) -> None:
-    with pytest.raises(MixtureError, match=problem):
+    with pytest.raises(TaskError, match=problem):
         parse_mix(text, VOCAB)
 
 
 def test_mixture_needs_task_tokens(tmp_path) -> None:
     data = make_data(tmp_path / "plain", train=3)
     for extra in (["--task-mix", "asr=1"], ["--decode-task", "tts"]):
-        with pytest.raises(MixtureError, match=r"build_vocab\.py --data DIR --tasks"):
+        with pytest.raises(TaskError, match=r"sld vocab --data DIR --tasks"):
             setup(data, *extra)
     few = make_data(tmp_path / "few", train=3)
     JointVocabulary.build([" ".join(WORDS)], NUM_UNITS, WordTokenizer(), tasks=["asr", "tts"]).save(few)
-    with pytest.raises(MixtureError, match="tokens of asr, tts only; 'slm'"):
+    with pytest.raises(TaskError, match="'slm': the vocabulary has tokens of asr, tts only"):
         setup(few, "--task-mix", "asr=1,slm=1")
-    with pytest.raises(ValueError, match="--eval-wer needs asr"):
+    with pytest.raises(ValueError, match="--eval-wer: .*add asr"):
         setup(few, "--task-mix", "tts=1", "--eval-wer")
     with pytest.raises(ValueError, match="--prompt-fraction"):
         setup(few, "--prompt-fraction", 1.5)
@@ -149,16 +152,19 @@ def test_sequences(add_bos: bool) -> None:
             index = row + number * 6
             item = data[index]
             assert item["prompt"].tolist() == [VOCAB.bos] * add_bos + [VOCAB.tasks[task]] + prompt
-            assert item["transcript"].tolist() == answer and (item["id"], item["task"]) == (row, task)
-            assert data.size(index) == len(item["prompt"]) + len(item["transcript"]) - 1
+            assert item["answer"].tolist() == answer and (item["id"], item["task"]) == (row, task)
+            assert data.size(index) == len(item["prompt"]) + len(item["answer"]) - 1
             assert data.name(index) == f"utterance {row}"
 
 
 def test_batch_says_what_its_rows_are() -> None:
     data = dataset()
     batch = data.collater([data[0], data[6], data[12], data[18]])
-    assert batch["tasks"].tolist() == list(VOCAB.tasks.values())
-    assert batch["speech_role"].tolist() == [1, 2, 2, 0]
+    assert batch["tasks"] == TASKS
+    assert batch["segments"][:, 0].tolist() == [SPEECH_PROMPT, SPEECH_ANSWER, SPEECH_ANSWER + ANSWER, ANSWER]
+    for row, length in enumerate(batch["prompt_lengths"].tolist()):
+        answer = (batch["segments"][row] & ANSWER).bool()
+        assert not answer[: length - 1].any() and answer[length - 1 :].all()
     assert batch["net_input"]["src_tokens"].shape == batch["target"].shape
 
 
@@ -176,7 +182,7 @@ def test_drawn_shares(rows: int) -> None:
 
 def epoch(task: Any, number: int, **options: Any) -> List[Any]:
     iterator = task.get_batch_iterator(task.dataset("train"), max_tokens=90, seed=5, epoch=number, **options)
-    return [(b["id"].tolist(), b["tasks"].tolist()) for b in iterator.next_epoch_itr(shuffle=True)]
+    return [(b["id"].tolist(), b["tasks"]) for b in iterator.next_epoch_itr(shuffle=True)]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +209,7 @@ def test_augmentation_leaves_answers_alone() -> None:
     asr, tts, slm = (data[index] for index in (0, 6, 12))
     assert asr["prompt"].tolist() != plain[0]["prompt"].tolist()
     for noisy, before in ((tts, plain[1]), (slm, plain[2])):
-        assert noisy["transcript"].tolist() == before["transcript"].tolist()
+        assert noisy["answer"].tolist() == before["answer"].tolist()
 
 
 def test_each_epoch_draws_anew_and_again_the_same(tmp_path) -> None:
@@ -213,7 +219,7 @@ def test_each_epoch_draws_anew_and_again_the_same(tmp_path) -> None:
     for drawn in (first, second):
         assert sorted(i for ids, _ in drawn for i in ids) == list(range(40))
         counts = Counter(t for _, tokens in drawn for t in tokens)
-        assert [counts[VOCAB.tasks[t]] for t in TASKS] == [20, 10, 6, 4]
+        assert [counts[t] for t in TASKS] == [20, 10, 6, 4]
     tasks_of = [{i: t for ids, tokens in drawn for i, t in zip(ids, tokens)} for drawn in (first, second)]
     assert tasks_of[0] != tasks_of[1]
     _, resumed = setup(tmp_path, "--task-mix", MIX)  # another process, which begins with epoch 2
@@ -239,21 +245,21 @@ def test_validation_reads_every_utterance_as_every_task_in_batches_of_one_task(t
     model, criterion = task.build_model(config.model).eval(), task.build_criterion(config.criterion).eval()
     seen, logs, expected = [], [], {}
     for batch in batches(task, "valid"):
-        (token,) = set(batch["tasks"].tolist())
+        (token,) = set(batch["tasks"])
         seen += [(token, i) for i in batch["id"].tolist()]
         logs.append(task.valid_step(batch, model, criterion)[2])
         log_probs = model(**batch["net_input"])[0].log_softmax(-1).detach()
         nll = -log_probs.gather(2, batch["target"][..., None]).squeeze(2)
         answer = torch.arange(nll.size(1)) + 1 >= batch["prompt_lengths"][:, None]
         expected.setdefault(token, []).append(nll[answer & (batch["target"] != VOCAB.pad)])
-    assert sorted(seen) == [(VOCAB.tasks[t], i) for t in ("asr", "tts", "lm") for i in range(9)]
+    assert sorted(seen) == sorted((t, i) for t in ("asr", "tts", "lm") for i in range(9))
     utterances = make_utterances(9)
     assert sum(log["_words"] for log in logs) == sum(len(u.text.split()) for u in utterances)
     with metrics.aggregate(new_root=True) as aggregate:
         task.reduce_metrics(logs, criterion)
     values = aggregate.get_smoothed_values()
     for name in ("asr", "tts", "lm"):
-        bits = torch.cat(expected[VOCAB.tasks[name]]).mean().item() / math.log(2)
+        bits = torch.cat(expected[name]).mean().item() / math.log(2)
         assert values[name] == pytest.approx(bits, abs=2e-3)
 
 
@@ -281,7 +287,7 @@ def oracle(logits: torch.Tensor, batch: Dict[str, Any], name: str, options: Dict
     offset, tasks = VOCAB.unit_offset, {v: k for k, v in VOCAB.tasks.items()}
     official = options.get("kl_variant") == "official"
     for row in range(len(logits)):
-        task, length = tasks[int(batch["tasks"][row])], int(batch["prompt_lengths"][row])
+        task, length = batch["tasks"][row], int(batch["prompt_lengths"][row])
         spoken += task == "asr"
         for t, y in enumerate(batch["target"][row].tolist()):
             log_p = logits[row, t].log_softmax(0)
@@ -365,7 +371,7 @@ def test_update_freq_changes_nothing(model_and_task, name, options) -> None:
     parts = [data.collater([data[i] for i in part]) for part in (range(5), range(5, 14), range(14, 24))]
     criterion = make_criterion(name, task, **options).train()
     expected, _, _ = criterion(model, whole)
-    annotate(parts, lambda batch: count_targets(batch, criterion.layout))
+    annotate(parts, criterion.divisors)
     outcomes = [criterion(model, part) for part in parts]
     total = sum(loss for loss, _, _ in outcomes) / sum(size for _, size, _ in outcomes)
     torch.testing.assert_close(total, expected, rtol=1e-9, atol=1e-9)
@@ -383,19 +389,21 @@ def test_logs_of_a_mixture(model_and_task) -> None:
     terms = sum(values[f"loss_{term}"] for term in ("text", "speech", "kl", "speech_target"))
     assert values["loss"] == pytest.approx(loss.item() / math.log(2), abs=2e-3) == pytest.approx(terms, abs=2e-3)
     units = sum(len(u.units) for u in make_utterances(6))
-    assert log["speech_target_count"] == 2 * (units + 6) and log["speech_count"] == units - 6 + 6
+    assert log["perplexity:speech_target:count"] == 2 * (units + 6)
+    assert log["perplexity:speech:count"] == units - 6 + 6
 
 
 def test_single_task_is_what_it_was(tmp_path) -> None:
     config, task = setup(make_data(tmp_path, train=5))
     task.load_dataset("train")
-    assert type(task.dataset("train")).__name__ == "UnitDataset"
+    assert task.vocab.tasks == {} and task.mix == {"asr": 1.0}
+    criterion = task.build_criterion(config.criterion)
     (batch,) = batches(task, "train", max_tokens=4000)
-    assert batch.keys() == {
-        "id", "nsentences", "ntokens", "net_input", "target", "prompt_lengths", "update_counts",
-    }  # fmt: skip
-    assert batch["update_counts"]["totals"].shape == (5,)
-    log = task.build_criterion(config.criterion)(task.build_model(config.model), batch)[2]
+    for tokens, length in zip(batch["net_input"]["src_tokens"], batch["prompt_lengths"].tolist()):
+        assert (tokens[: length - 1] >= task.vocab.unit_offset).all() and tokens[length - 1] == task.vocab.separator
+    assert [term.name for term in criterion.objective.terms] == ["text", "speech", "kl"]
+    assert batch[UPDATE]["totals"].shape == (3,)
+    log = criterion(task.build_model(config.model), batch)[2]
     assert not [key for key in log if "target" in key]
 
 
@@ -411,7 +419,7 @@ def test_decoding_emits_what_the_task_may(tmp_path, name: str) -> None:
     allowed = units if name in ("tts", "slm") else text
     emitted, utterances = set(), make_utterances(5)
     for batch in batches(task, "test"):
-        assert set(batch["tasks"].tolist()) == {VOCAB.tasks[name]}
+        assert set(batch["tasks"]) == {name}
         assert (batch["target"] is None) == (name in ("slm", "lm"))
         for i, nbest in enumerate(task.inference_step(generator, [model], batch)):
             utterance, length = utterances[int(batch["id"][i])], int(batch["prompt_lengths"][i])
@@ -433,8 +441,8 @@ def test_sides_are_printed_by_what_they_hold() -> None:
     sides = {"asr": (units, utterance.text), "tts": (utterance.text, units)}
     for number, (source, target) in enumerate(sides.values()):
         batch = data.collater([data[number]])
-        assert VOCAB.source_view.string(batch["net_input"]["src_tokens"][0]) == source
-        assert VOCAB.target_view.string(batch["target"][0]) == target
+        assert UnitView(VOCAB).string(batch["net_input"]["src_tokens"][0]) == source
+        assert TextView(VOCAB).string(batch["target"][0]) == target
 
 
 @pytest.fixture(scope="module")
@@ -484,7 +492,7 @@ def test_spoken_units_reach_the_exporters(overfitted) -> None:
     records = read_generate(data / "speech" / "generate-test.txt", manifest)
     spoken = [Utterance(r.id, parse_numbers(r.best.text), r.reference) for r in records]
     write_manifest(data / "spoken.tsv", spoken, manifest.provenance)
-    export = [sys.executable, ROOT / "scripts" / "export_units.py", "--manifest", data / "spoken.tsv"]
+    export = [sys.executable, "-m", "sld_user_dir", "export", "--manifest", data / "spoken.tsv"]
     export += ["--format", "textless", "--out", data / "spoken"]
     subprocess.run(export, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     (written,) = data.glob("spoken*.units")
@@ -544,7 +552,7 @@ def test_hub_speaks_every_task(overfitted) -> None:
 
 
 def test_hub_refuses_tts_of_a_single_task_model(mini, checkpoint) -> None:
-    with pytest.raises(MixtureError, match=r"build_vocab\.py --data DIR --tasks"):
+    with pytest.raises(TaskError, match=r"sld vocab --data DIR --tasks"):
         hub.load(checkpoint, mini).synthesise_units("one")
 
 
@@ -552,12 +560,12 @@ def test_checkpoint_of_other_tasks_is_refused(overfitted, tmp_path) -> None:
     data, path, _ = overfitted
     (tmp_path / "test.tsv").write_text((data / "test.tsv").read_text())
     PLAIN.save(tmp_path)
-    with pytest.raises(MixtureError, match="for speech recognition alone"):
+    with pytest.raises(TaskError, match="for speech recognition alone"):
         hub.load(path, tmp_path)
     VOCAB.save(tmp_path)
     assert hub.load(path, tmp_path).vocab.fingerprint == VOCAB.fingerprint
     JointVocabulary.build([" ".join(WORDS)], NUM_UNITS, WordTokenizer(), tasks=TASKS[::-1]).save(tmp_path)
-    with pytest.raises(ValueError, match="the checkpoint's vocabulary is"):
+    with pytest.raises(ValueError, match="the checkpoint: its vocabulary is"):
         hub.load(path, tmp_path)
 
 

@@ -7,87 +7,20 @@ import numpy as np
 import pytest
 import torch
 from fairseq.models.transformer_lm import TransformerLanguageModel
-from sld_user_dir.tasks.update_counts import annotate
+from support.joint_lm import SLOW
 from support.miniature import train
+from support.packing import CRITERIA, VOCAB, assert_same, criterion, make_batch, make_model, update
 from support.tasks import setup
-from test_joint_lm import SLOW, joint_lm_args
-from torch import nn
 
-from sld_user_dir.criterions.loss_options import SldCriterionConfig
-from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion
-from sld_user_dir.criterions.sld_criterion import SldCriterion
-from sld_user_dir.losses.normalisation import SENTENCES, count_targets
-from sld_user_dir.models import joint_lm
+from sld_user_dir.models.generation import build_generator
 from sld_user_dir.models.packed_attention import Packing
-from sld_user_dir.search.generator import PromptError, build_unit_generator
-from sld_user_dir.sequences.dataset import UnitDataset
-from sld_user_dir.sequences.packed_batch import is_packed, pack_batch
+from sld_user_dir.search.generator import PromptError
+from sld_user_dir.sequences.dataset import SequenceDataset
+from sld_user_dir.sequences.packed_batch import pack_batch
 from sld_user_dir.tasks.speech_unit_lm import SpeechUnitLMConfig, SpeechUnitLMTask
-from sld_user_dir.vocabulary.joint import JointVocabulary
-from sld_user_dir.vocabulary.tokenizers import CharTokenizer
 
 # fairseq's own, on every call of its decoder
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning")
-
-VOCAB = JointVocabulary.build(["abcd"], 6, CharTokenizer())
-TASK = SpeechUnitLMTask(SpeechUnitLMConfig(), VOCAB)
-LENGTHS = [(3, 2), (9, 4), (1, 0), (4, 1), (9, 3), (6, 2), (0, 1)]  # units, text
-CRITERIA = {
-    "masked_ce": (MaskedCeCriterion, MaskedCeConfig, {}),
-    "multimodal": (SldCriterion, SldCriterionConfig, {"kl_weight": 0.0}),
-    "paper": (SldCriterion, SldCriterionConfig, {"kl_weight": 0.5}),
-    "paper-token": (SldCriterion, SldCriterionConfig, {"kl_denominator": "token"}),
-    "official": (SldCriterion, SldCriterionConfig, {"kl_variant": "official", "kl_weight": 0.5}),
-    "official-token": (SldCriterion, SldCriterionConfig, {"kl_variant": "official", "kl_denominator": "token"}),
-}
-
-
-def make_dataset(**options: Any) -> UnitDataset:
-    rng = np.random.default_rng(0)
-    units = [rng.integers(0, VOCAB.num_units, n) for n, _ in LENGTHS]
-    texts = [rng.integers(VOCAB.text_start, VOCAB.text_end, m) for _, m in LENGTHS]
-    return UnitDataset(units, texts, VOCAB, **options)
-
-
-def make_batch(which: List[int], **options: Any) -> Dict[str, Any]:
-    data = make_dataset(**options)
-    return data.collater([data[i] for i in which])
-
-
-def make_model(kind: Any = joint_lm.JointLanguageModel, **overrides: Any) -> nn.Module:
-    torch.manual_seed(0)
-    model = kind.build_model(joint_lm_args(**{"dropout": 0.0, "attention_dropout": 0.0, **overrides}), TASK).double()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model
-
-
-def criterion(name: str, form: str = "fused") -> Any:
-    kind, config, options = CRITERIA[name]
-    return kind.build_criterion(config(loss_form=form, **options), TASK)
-
-
-def update(model: nn.Module, criterion: Any, batches: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """Loss, gradients and logged sums of one update over these batches."""
-    model.zero_grad()
-    annotate(batches, lambda batch: count_targets(batch, criterion.layout))
-    losses, logs = [], []
-    for batch in batches:
-        loss, _, log = criterion(model, batch)
-        loss.backward()
-        losses.append(loss.detach())
-        logs.append({key: float(value) for key, value in log.items() if key not in ("padding", "positions")})
-    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
-    return {
-        "loss": sum(losses),
-        "logs": {key: torch.tensor(sum(log[key] for log in logs)).double() for key in logs[0]},
-        **gradients,
-    }
-
-
-def assert_same(actual: Dict[str, Any], expected: Dict[str, Any]) -> None:
-    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("bos", [False, True])
@@ -97,7 +30,7 @@ def test_losses_and_gradients_are_those_of_unpacked_batches(name: str, form: str
     model, rule = make_model(), criterion(name, form)
     groups = [range(5), range(5, 7)]  # --update-freq 2
     expected = update(model, rule, [make_batch(list(group), add_bos=bos) for group in groups])
-    actual = update(model, rule, [make_batch(list(group), add_bos=bos, pack=True) for group in groups])
+    actual = update(model, rule, [make_batch(list(group), add_bos=bos, packed=True) for group in groups])
     assert_same(actual, expected)
     assert float(expected["loss"]) > 0.1
 
@@ -128,11 +61,12 @@ def test_rows_without_targets_take_no_part(name: str) -> None:
 
 def test_a_batch_without_targets_has_no_sentence() -> None:
     """What a worker gets that has fewer batches than the others."""
-    batch = make_batch([0, 1], pack=True)
+    batch = make_batch([0, 1], packed=True)
     rule = criterion("official")
-    assert count_targets(batch, rule.layout)[SENTENCES] == 2
+    names = [term.name for term in rule.objective.terms]
+    assert rule.divisors(batch)[names.index("kl")] == 2  # sentences
     batch["target"] = torch.full_like(batch["target"], VOCAB.pad)
-    assert count_targets(batch, rule.layout).tolist() == [0] * 5
+    assert not rule.divisors(batch).any()
     assert rule(make_model(), batch)[0].item() == 0
 
 
@@ -150,18 +84,17 @@ def test_a_batch_without_targets_has_no_sentence() -> None:
 )
 def test_every_kind_of_joint_lm(options: Dict[str, Any]) -> None:
     model, rule = make_model(**options), criterion("paper")
-    assert_same(update(model, rule, [make_batch([1, 5, 0], pack=True)]), update(model, rule, [make_batch([1, 5, 0])]))
+    assert_same(update(model, rule, [make_batch([1, 5, 0], packed=True)]), update(model, rule, [make_batch([1, 5, 0])]))
 
 
 def test_an_utterance_alone_is_the_same_batch() -> None:
-    alone, packed = make_batch([1]), make_batch([1], pack=True)
-    assert not is_packed(packed)
+    alone, packed = make_batch([1]), make_batch([1], packed=True)
     torch.testing.assert_close(packed["net_input"], alone["net_input"])
 
 
 def test_packed_batch_has_no_padding_and_loses_nothing() -> None:
-    batch, packed = make_batch([0, 1, 2]), make_batch([0, 1, 2], pack=True)
-    assert is_packed(packed)
+    batch, packed = make_batch([0, 1, 2]), make_batch([0, 1, 2], packed=True)
+    assert len(packed["net_input"]["src_lengths"]) == 3
     tokens = batch["net_input"]["src_tokens"]
     assert torch.equal(packed["net_input"]["src_tokens"], tokens[tokens != VOCAB.pad][None])
     assert not (packed["target"] == VOCAB.pad).any()
@@ -172,7 +105,7 @@ def test_packed_batch_has_no_padding_and_loses_nothing() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(dtype: torch.dtype) -> None:
     model, rule = make_model().float(), criterion("paper")
-    batch, packed = make_batch([0, 1, 5]), make_batch([0, 1, 5], pack=True)
+    batch, packed = make_batch([0, 1, 5]), make_batch([0, 1, 5], packed=True)
     expected = rule(model, batch)[0]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(rule(model, packed)[0], expected, rtol=0.05, atol=0)
@@ -185,7 +118,7 @@ def test_half_precision(dtype: torch.dtype) -> None:
 def test_attention_dropout_stays_inside_utterances() -> None:
     """The gradient of an utterance's output by another one's embedding is 0, with dropout too."""
     model = make_model(attention_dropout=0.3, dropout=0.2)
-    batch = make_batch([0, 1, 5], pack=True)
+    batch = make_batch([0, 1, 5], packed=True)
     lengths = batch["net_input"]["src_lengths"].tolist()
     states: List[torch.Tensor] = []
     model.decoder.layers[0].register_forward_pre_hook(lambda _, args: states.append(args[0]))
@@ -217,23 +150,23 @@ def test_models_without_packed_attention_are_refused(mini: Any) -> None:
         task.build_model(config.model)
     stock = ["--arch", "transformer_lm", "--decoder-input-dim", "16", "--decoder-output-dim", "16"]
     config, task = setup(mini, "--pack-utterances", *stock)
-    with pytest.raises(ValueError, match=r"--pack-utterances: TransformerLanguageModel.*choose a joint_lm"):
+    with pytest.raises(ValueError, match=r"--pack-utterances.*choose a joint_lm"):
         task.build_model(config.model)
     slow = make_model(**SLOW["scaled-heads"])
     with pytest.raises(ValueError, match="can't take packed"):
-        slow(**make_batch([0, 1], pack=True)["net_input"])
+        slow(**make_batch([0, 1], packed=True)["net_input"])
 
 
 def test_stock_decoder_would_mix_utterances() -> None:
     """Why it is refused."""
     stock, own = make_model(TransformerLanguageModel), make_model()
     own.load_state_dict(stock.state_dict())
-    net_input = make_batch([0, 1], pack=True)["net_input"]
+    net_input = make_batch([0, 1], packed=True)["net_input"]
     assert not torch.allclose(stock(**net_input)[0], own(**net_input)[0])
 
 
 def test_unlabelled_and_left_padded_batches_are_refused() -> None:
-    data = UnitDataset([np.array([1, 2]), np.array([1])], None, VOCAB, pack=True)
+    data = SequenceDataset([np.array([1, 2]), np.array([1])], None, VOCAB, packed=True)
     with pytest.raises(ValueError, match="without transcripts"):
         data.collater([data[0], data[1]])
     batch = make_batch([0, 1])
@@ -245,9 +178,9 @@ def test_unlabelled_and_left_padded_batches_are_refused() -> None:
 
 def test_decoding_refuses_a_packed_batch() -> None:
     model = make_model()
-    generator = build_unit_generator([model], VOCAB, SpeechUnitLMConfig())
+    generator = build_generator([model], VOCAB, SpeechUnitLMConfig())
     with pytest.raises(PromptError, match="--pack-utterances"):
-        generator.generate([model], make_batch([0, 1], pack=True))
+        generator.generate([model], make_batch([0, 1], packed=True))
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -255,7 +188,7 @@ def test_batches_are_full_of_real_tokens(mixed: bool) -> None:
     np.random.seed(0)
     rng = np.random.default_rng(1)
     units = [rng.integers(0, 6, n) for n in rng.integers(1, 90, 200)]
-    data = UnitDataset(units, [[5]] * 200, VOCAB, shuffle=True, pack=True, mixed_lengths=mixed)
+    data = SequenceDataset(units, [[5]] * 200, VOCAB, shuffle=True, packed=True, mixed_lengths=mixed)
     batches = data.batch_by_size(data.ordered_indices(), max_tokens=500, required_batch_size_multiple=8)
     assert sorted(np.concatenate(batches).tolist()) == list(range(200))
     totals = [int(data.sizes[batch].sum()) for batch in batches]
@@ -266,7 +199,7 @@ def test_batches_are_full_of_real_tokens(mixed: bool) -> None:
 
 def test_input_masking_hides_the_same_share() -> None:
     cfg = SpeechUnitLMConfig(input_mask_prob=0.5, input_mask_tokens="all")
-    batch = make_batch([1] * 200 + [0], pack=True)
+    batch = make_batch([1] * 200 + [0], packed=True)
     masked = SpeechUnitLMTask(cfg, VOCAB).mask_inputs(batch)
     hidden = masked["net_input"]["src_tokens"] == VOCAB.mask
     assert abs(float(hidden.double().mean()) - 0.5) < 0.05

@@ -1,4 +1,4 @@
-"""scripts/build_vocab.py: a data directory's vocabulary from its train manifest."""
+"""sld vocab: a data directory's vocabulary from its train manifest."""
 
 import importlib.util
 import json
@@ -66,7 +66,7 @@ def test_sentencepiece_uses_a_model_that_is_there(data):
 def test_gpt2_symbols_in_their_own_order(data):
     save_tiny_gpt2(data / "gpt2_tokenizer")
     vocab = build_vocabulary(data, "gpt2")
-    assert vocab.dictionary.symbols[4:7] == ["!", '"', "#"]
+    assert vocab.table.symbols[4:7] == ["!", '"', "#"]
     for text in TEXTS:
         assert JointVocabulary.load(data).decode_text(vocab.encode_text(text)) == text
 
@@ -123,7 +123,7 @@ def test_gpt2s_tokenizer_is_copied_into_the_data(data, tmp_path, capsys):
     arguments = ["--data", str(data), "--text-tokenizer", "gpt2", "--gpt2"]
     assert run_script(*arguments, str(source)) == 0
     vocab = JointVocabulary.load(data)
-    assert vocab.dictionary.symbols[vocab.text_start : vocab.text_end] == list(pieces)
+    assert vocab.table.symbols[vocab.text_start : vocab.text_end] == list(pieces)
     assert vocab.decode_text(vocab.encode_text("three four")) == "three four"
     assert run_script(*arguments, str(tmp_path / "none")) == 1
     assert "no GPT-2 tokenizer" in capsys.readouterr().err

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sld_user_dir.vocabulary.joint import JointVocabulary, UnitString, VocabularyError
+from sld_user_dir.models.dictionaries import TextView, UnitView
+from sld_user_dir.vocabulary.joint import JointVocabulary, VocabularyError
 from sld_user_dir.vocabulary.tokenizers import CharTokenizer, WordTokenizer
 
 K = 7
@@ -22,7 +23,7 @@ def vocab() -> JointVocabulary:
 
 def test_layout(vocab):
     expected = ["<s>", "<pad>", "</s>", "<unk>", "four", "three", "<mask>", "<sep>"]
-    assert vocab.dictionary.symbols == expected + [f"<u{k}>" for k in range(K)]
+    assert vocab.table.symbols == expected + [f"<u{k}>" for k in range(K)]
     assert (vocab.bos, vocab.pad, vocab.eos, vocab.unk) == (0, 1, 2, 3)
     assert (vocab.mask, vocab.separator, vocab.unit_offset) == (6, 7, 8)
     assert vocab.num_units == K and len(vocab) == 15
@@ -67,22 +68,22 @@ def test_a_line_that_is_no_units_is_named(vocab):
 
 def test_the_source_view_prints_and_reads_units(vocab):
     row = torch.tensor([vocab.bos, 9, 8, vocab.separator, 4, vocab.eos])
-    printed = vocab.source_view.string(row)
+    printed = UnitView(vocab).string(row)
     assert printed == "1 0" and isinstance(printed, UnitString)
-    assert vocab.source_view.encode_line("1 0").tolist() == [9, 8, vocab.eos]
-    assert vocab.source_view.encode_line("1 0", append_eos=False).tolist() == [9, 8]
+    assert UnitView(vocab).encode_line("1 0").tolist() == [9, 8, vocab.eos]
+    assert UnitView(vocab).encode_line("1 0", append_eos=False).tolist() == [9, 8]
 
 
 def test_the_target_view_prints_text_only(vocab):
-    assert vocab.target_view.string(torch.tensor([9, 7, 5, 4, 2, 1])) == "three four"
-    assert len(vocab.target_view) == len(vocab.source_view) == len(vocab)
-    assert vocab.target_view.pad() == vocab.pad
+    assert TextView(vocab).string(torch.tensor([9, 7, 5, 4, 2, 1])) == "three four"
+    assert len(TextView(vocab)) == len(UnitView(vocab)) == len(vocab)
+    assert TextView(vocab).pad() == vocab.pad
 
 
 def test_saved_and_loaded(vocab, tmp_path: Path):
     vocab.save(tmp_path)
     loaded = JointVocabulary.load(tmp_path)
-    assert loaded.dictionary.symbols == vocab.dictionary.symbols
+    assert loaded.table.symbols == vocab.table.symbols
     assert loaded.fingerprint == vocab.fingerprint
     assert sorted(p.name for p in tmp_path.iterdir()) == ["dict.txt", "vocab.json"]
 
@@ -129,7 +130,7 @@ def _spoil(directory: Path, spoil: str) -> None:
 def test_a_dictionary_that_cannot_be_right_is_refused_with_file_and_remedy(vocab, tmp_path, spoil):
     vocab.save(tmp_path)
     _spoil(tmp_path, spoil)
-    with pytest.raises(VocabularyError, match=r"build.*scripts/build_vocab\.py") as error:
+    with pytest.raises(VocabularyError, match=r"build.*sld vocab") as error:
         JointVocabulary.load(tmp_path)
     assert str(tmp_path) in str(error.value)
 
@@ -138,7 +139,7 @@ def test_a_dictionary_that_cannot_be_right_is_refused_with_file_and_remedy(vocab
 def test_a_bad_vocab_json_is_refused(vocab, tmp_path, content):
     vocab.save(tmp_path)
     (tmp_path / "vocab.json").write_text(content)
-    with pytest.raises(VocabularyError, match=r"build_vocab\.py") as error:
+    with pytest.raises(VocabularyError, match=r"sld vocab") as error:
         JointVocabulary.load(tmp_path)
     assert str(tmp_path) in str(error.value)
 
@@ -147,7 +148,7 @@ def test_a_bad_vocab_json_is_refused(vocab, tmp_path, content):
 def test_a_missing_or_unreadable_file_is_named(vocab, tmp_path, name):
     vocab.save(tmp_path)
     (tmp_path / name).write_bytes(b"\xff\xfe 1\n")
-    with pytest.raises(VocabularyError, match=r"build_vocab\.py"):
+    with pytest.raises(VocabularyError, match=r"sld vocab"):
         JointVocabulary.load(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(VocabularyError, match=f"{name} does not exist; build it with"):

@@ -1,20 +1,17 @@
 """The joint vocabulary of a data directory: DIR/train.tsv to DIR/dict.txt and DIR/vocab.json.
 
-    python scripts/build_vocab.py --data data --text-tokenizer word
-    python scripts/build_vocab.py --data data --text-tokenizer sentencepiece --text-vocab-size 500
+    sld vocab --data data --text-tokenizer word
+    sld vocab --data data --text-tokenizer sentencepiece --text-vocab-size 500
 
 Deterministic: the same manifest gives the same bytes. `gpt2` takes GPT-2's own symbols from a
 Hugging Face tokenizer in DIR/gpt2_tokenizer, which `--gpt2 gpt2-medium` puts there.
 """
 
-import sys
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
-from simple_parsing import ArgumentParser, DashVariant
-
-from sld_user_dir.pipeline.progress import log_progress
 from sld_user_dir.vocabulary.building import build_vocabulary, copy_gpt2_tokenizer, describe
 
 
@@ -36,22 +33,15 @@ class VocabConfig:
     """tasks of a mixture in one model, such as asr,tts,slm,lm (docs/mixture.md); none: recognition alone"""
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    log_progress()
-    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
-    parser.add_arguments(VocabConfig, dest="config")
-    config = parser.parse_args(argv).config
-    try:
-        if config.gpt2 is not None:
-            copy_gpt2_tokenizer(config.gpt2, config.data)
-        tasks = [task.strip() for task in config.tasks.split(",")] if config.tasks else []
-        vocab = build_vocabulary(config.data, config.text_tokenizer, config.text_vocab_size, config.split, tasks)
-    except (ValueError, OSError) as error:
-        print(f"build_vocab.py: {error}", file=sys.stderr)
-        return 1
+CONFIGS = {"config": VocabConfig}
+SHOWS_PROGRESS = True
+
+
+def run(options: Namespace) -> None:
+    """Run the command."""
+    config = options.config
+    if config.gpt2 is not None:
+        copy_gpt2_tokenizer(config.gpt2, config.data)
+    tasks = [task.strip() for task in config.tasks.split(",")] if config.tasks else []
+    vocab = build_vocabulary(config.data, config.text_tokenizer, config.text_vocab_size, config.split, tasks)
     print(f"{config.data}: {describe(vocab)}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

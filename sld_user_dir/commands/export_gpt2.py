@@ -1,18 +1,16 @@
 """A trained model as a Hugging Face GPT-2 directory, for its tools to serve.
 
-    python scripts/export_gpt2.py --checkpoint runs/sld/checkpoint_best.pt --data data/librispeech --out exported
+    sld export-gpt2 --checkpoint runs/sld/checkpoint_best.pt --data data/librispeech --out exported
 
 The exported vocabulary is text first, in GPT-2's order, then specials, then units; its symbols are
 listed in joint_symbols.json. A prompt is units, then <sep>; the transcript ends with </s>. README.md
-is its model card; scripts/model_card.py says what it holds.
+is its model card; sld model-card says what it holds.
 """
 
-import sys
+from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import List, Optional, Sequence
-
-from simple_parsing import ArgumentParser, DashVariant
+from typing import List, Optional
 
 from sld_user_dir.experiment.card_facts import gather
 from sld_user_dir.experiment.card_sections import CardOptions
@@ -40,20 +38,14 @@ class Config:
     """of the transcripts, as an ISO 639 code"""
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
-    parser.add_arguments(Config, dest="config")
-    config: Config = parser.parse_args(argv).config
+CONFIGS = {"config": Config}
+SHOWS_PROGRESS = False
+
+
+def run(options: Namespace) -> None:
+    """Run the command."""
+    config: Config = options.config
     options = CardOptions(config.name or config.out.resolve().name, config.license, config.language, exported=True)
-    try:
-        card = model_card(gather(config.checkpoint, config.data, config.results), options)
-        export_checkpoint(config.checkpoint, config.data, config.out)
-        write_card(config.out / "README.md", card)
-    except (ValueError, OSError) as error:
-        print(f"export_gpt2.py: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    card = model_card(gather(config.checkpoint, config.data, config.results), options)
+    export_checkpoint(config.checkpoint, config.data, config.out)
+    write_card(config.out / "README.md", card)

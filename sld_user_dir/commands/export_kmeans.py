@@ -1,25 +1,23 @@
 """Our k-means file (.npz) to scikit-learn's joblib form, which textless-lib's KMeansQuantizer loads; and back.
 
-    python scripts/export_kmeans.py --kmeans km100.npz --out hubert-base-ls960-kmeans-100.bin
-    python scripts/export_kmeans.py --import-sklearn km.bin --trust-pickle --out km.npz \\
+    sld export-kmeans --kmeans km100.npz --out hubert-base-ls960-kmeans-100.bin
+    sld export-kmeans --import-sklearn km.bin --trust-pickle --out km.npz \\
         --features facebook/hubert-base-ls960 --layer 9
 
 The export gives the same units (`--check` assigns random frames with both and counts). An imported
 file stores the features that you name, as a file that was trained here does.
 """
 
-import sys
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
 import numpy as np
-from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.features.front_end import FeatureConfig
 from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn, to_sklearn
-from sld_user_dir.pipeline.progress import log_progress
 
 
 @dataclass
@@ -47,7 +45,8 @@ def disagreements(kmeans: KMeans, n_frames: int, seed: int = 0) -> int:
     return int((to_sklearn(kmeans).predict(frames) != kmeans.assign(frames)).sum())
 
 
-def run(config: ExportConfig, features: FeatureConfig) -> str:
+def convert(config: ExportConfig, features: FeatureConfig) -> str:
+    """Write the file; returns what was done."""
     if (config.kmeans is None) == (config.import_sklearn is None):
         raise ValueError("give either --kmeans, to export, or --import-sklearn, to import")
     if config.import_sklearn is not None:
@@ -61,19 +60,10 @@ def run(config: ExportConfig, features: FeatureConfig) -> str:
     return text + (f"; {config.check - different} of {config.check} frames get the same unit" if config.check else "")
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    log_progress()
-    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
-    parser.add_arguments(ExportConfig, dest="config")
-    parser.add_arguments(FeatureConfig, dest="features_config")
-    options = parser.parse_args(argv)
-    try:
-        print(run(options.config, options.features_config))
-    except (ValueError, OSError) as error:
-        print(f"export_kmeans.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+CONFIGS = {"config": ExportConfig, "features_config": FeatureConfig}
+SHOWS_PROGRESS = True
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run(options: Namespace) -> None:
+    """Run the command."""
+    print(convert(options.config, options.features_config))

@@ -1,24 +1,22 @@
 """Units that you have, in any format of the field, to a unit manifest; joined by id, never by line order.
 
-    python scripts/import_units.py --units dev.units --text dev.text --num-units 100 --out data/dev.tsv
-    python scripts/import_units.py --units train.km --out data/train.tsv --encoder hubert-base-ls960 \\
+    sld import --units dev.units --text dev.text --num-units 100 --out data/dev.tsv
+    sld import --units train.km --out data/train.tsv --encoder hubert-base-ls960 \\
         --layer 6 --frame-rate-hz 50 --kmeans sha256:… --num-units 100
 
 The format is recognised, or named by --format. What made the units is "unknown" until you state it.
 docs/interop.md lists the formats.
 """
 
-import sys
+from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional
 
-from simple_parsing import ArgumentParser, DashVariant
 from simple_parsing import field as option
 
 from sld_user_dir.interop.formats import FEATURES, FORMATS
 from sld_user_dir.interop.importing import Imported, Statement, import_units
-from sld_user_dir.pipeline.progress import log_progress
 from sld_user_dir.pipeline.table_jobs import parse_header
 
 
@@ -51,24 +49,21 @@ def report(out: Path, done: Imported) -> None:
             print(f"left out, {what}: {len(names)} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})")
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    log_progress()
-    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
-    parser.add_arguments(ImportConfig, dest="config")
-    parser.add_arguments(Statement, dest="statement")
-    options = parser.parse_args(argv)
+CONFIGS = {"config": ImportConfig, "statement": Statement}
+SHOWS_PROGRESS = True
+
+
+def run(options: Namespace) -> None:
+    """Run the command."""
     config: ImportConfig = options.config
-    try:
-        done = import_units(
-            config.units, config.out, format_name=config.format, text=config.text, audio=config.audio,
-            statement=options.statement, allow_missing=config.allow_missing, header=parse_header(config.header),
-        )  # fmt: skip
-    except (ValueError, OSError) as error:
-        print(f"import_units.py: {error}", file=sys.stderr)
-        return 1
+    done = import_units(
+        config.units,
+        config.out,
+        format_name=config.format,
+        text=config.text,
+        audio=config.audio,
+        statement=options.statement,
+        allow_missing=config.allow_missing,
+        header=parse_header(config.header),
+    )
     report(config.out, done)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,19 +1,17 @@
 """A model card beside a checkpoint: data, units, vocabulary, objective, training, WER where it was measured, commands.
 
-    python scripts/model_card.py --checkpoint runs/sld/checkpoint_best.pt --data data/librispeech \\
+    sld model-card --checkpoint runs/sld/checkpoint_best.pt --data data/librispeech \\
         --results results/generate-test.txt --license cc-by-4.0 --language en
 
 Writes README.md in Hugging Face's form into the checkpoint's folder. Everything is read from the files;
 test sets are scored from fairseq-generate's outputs, and without them the card says "not evaluated".
-scripts/export_gpt2.py writes the same card beside the model that it exports.
+sld export-gpt2 writes the same card beside the model that it exports.
 """
 
-import sys
+from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import List, Optional, Sequence
-
-from simple_parsing import ArgumentParser, DashVariant
+from typing import List, Optional
 
 from sld_user_dir.experiment.card_facts import gather
 from sld_user_dir.experiment.card_sections import CardOptions
@@ -40,20 +38,14 @@ class Config:
     """of the transcripts, as an ISO 639 code"""
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
-    parser.add_arguments(Config, dest="config")
-    config: Config = parser.parse_args(argv).config
+CONFIGS = {"config": Config}
+SHOWS_PROGRESS = False
+
+
+def run(options: Namespace) -> None:
+    """Run the command."""
+    config: Config = options.config
     out = config.out or config.checkpoint.parent / "README.md"
-    try:
-        options = CardOptions(config.name or out.resolve().parent.name, config.license, config.language)
-        write_card(out, model_card(gather(config.checkpoint, config.data, config.results), options))
-    except (ValueError, OSError) as error:
-        print(f"model_card.py: {error}", file=sys.stderr)
-        return 1
+    options = CardOptions(config.name or out.resolve().parent.name, config.license, config.language)
+    write_card(out, model_card(gather(config.checkpoint, config.data, config.results), options))
     print(f"{out}: written")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

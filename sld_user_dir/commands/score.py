@@ -1,19 +1,18 @@
 """Score transcripts: WER, CER, where the errors are, and whether one system is better than another.
 
-    python scripts/score.py --generate results/generate-test.txt --manifest data/test.tsv --by speaker
-    python scripts/score.py --references ref.txt --hypotheses hyp.txt --json report.json
-    python scripts/score.py --generate a/generate-test.txt --against b/generate-test.txt
+    sld score --generate results/generate-test.txt --manifest data/test.tsv --by speaker
+    sld score --references ref.txt --hypotheses hyp.txt --json report.json
+    sld score --generate a/generate-test.txt --against b/generate-test.txt
 
 Prints a table; `--json` also writes the report, with the comparison under "comparison".
 """
 
 import json
-import sys
+from argparse import Namespace
 from dataclasses import dataclass, field
 from typing import List, Optional, Sequence
 
-from simple_parsing import ArgumentParser, DashVariant
-
+from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.scoring.edits import TextNormalization
@@ -61,7 +60,9 @@ class ScoreConfig:
         if bool(self.generate) == bool(self.references and self.hypotheses):
             raise ValueError("give either --generate, or both --references and --hypotheses")
         if self.manifest and len(self.manifest) != len(self.generate):
-            raise ValueError(f"{len(self.manifest)} manifests for {len(self.generate)} outputs; give one for each")
+            raise InputError(
+                None, f"{len(self.manifest)} manifests for {len(self.generate)} outputs", "give one for each"
+            )
         if self.against and len(self.against) != len(self.generate or [self.hypotheses]):
             raise ValueError("--against needs as many files as the system that it is compared with")
 
@@ -80,28 +81,22 @@ def load(config: ScoreConfig, outputs: Sequence[str]) -> List[Record]:
     return records
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
-    parser.add_arguments(ScoreConfig, dest="config")
-    config = parser.parse_args(argv).config
-    try:
-        config.validate()
-        normalization = TextNormalization(config.lowercase, config.strip_punctuation, config.unicode_form)
-        records = load(config, config.generate or [config.hypotheses])
-        report = score(records, normalization, config.by, config.worst, config.max_len)
-        print(format_report(report))
-        if config.against:
-            other = load(config, config.against)
-            report["comparison"] = compare(records, other, normalization, config.block)
-            print("\n" + format_comparison(report["comparison"]))
-    except (ValueError, OSError) as error:
-        print(f"score.py: {error}", file=sys.stderr)
-        return 1
+CONFIGS = {"config": ScoreConfig}
+SHOWS_PROGRESS = False
+
+
+def run(options: Namespace) -> None:
+    """Run the command."""
+    config = options.config
+    config.validate()
+    normalization = TextNormalization(config.lowercase, config.strip_punctuation, config.unicode_form)
+    records = load(config, config.generate or [config.hypotheses])
+    report = score(records, normalization, config.by, config.worst, config.max_len)
+    print(format_report(report))
+    if config.against:
+        other = load(config, config.against)
+        report["comparison"] = compare(records, other, normalization, config.block)
+        print("\n" + format_comparison(report["comparison"]))
     if config.json:
         with atomic_path(config.json) as path:
             path.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,22 +1,21 @@
 """List the recordings below a folder, with transcripts and speakers, and say which are unusable.
 
-    python scripts/make_audio_manifest.py --root LibriSpeech/train-clean-100 --out train.audio.tsv
-    python scripts/make_audio_manifest.py --root fsdd --out digits.audio.tsv \\
+    sld audio --root LibriSpeech/train-clean-100 --out train.audio.tsv
+    sld audio --root fsdd --out digits.audio.tsv \\
         --pattern '(?P<text>\\d)_(?P<speaker>\\w+)_(?P<take>\\d+)' --speeds 0.9 1.0 1.1
-    python scripts/make_audio_manifest.py --root LibriSpeech --folders dev-clean dev-other --out valid.audio.tsv
+    sld audio --root LibriSpeech --folders dev-clean dev-other --out valid.audio.tsv
 
 Transcripts come from a table, from the file names by --pattern, from X.txt beside X.flac, or from
 LibriSpeech's *.trans.txt. What is left out stands in OUT with .rejected.tsv, with reasons.
 """
 
 import re
-import sys
+from argparse import Namespace
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional
 
-from simple_parsing import ArgumentParser, DashVariant
-
+from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import (
     Recording,
     draw_share,
@@ -35,8 +34,6 @@ from sld_user_dir.pipeline.audio_scan import (
     rejected_path,
 )
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
-from sld_user_dir.pipeline.progress import log_progress
-from sld_user_dir.pipeline.shards import ShardError
 from sld_user_dir.pipeline.table_jobs import CheckJob
 
 
@@ -89,39 +86,30 @@ def draft(config: AudioManifestConfig) -> List[Recording]:
         pattern = re.compile(config.pattern)
         recordings = [add_pattern(one, pattern) for one in recordings]
     if not recordings:
-        raise ValueError(f"{root}: no recordings found; check --root (sub-folders are searched)")
+        raise InputError(root, "no recordings found", "check --root (sub-folders are searched)")
     recordings = [add_transcript(one) for one in draw_share(recordings, config.share)]
     return [replace(one, text=one.text.lower()) for one in recordings] if config.lowercase else recordings
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    log_progress()
-    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
-    parser.add_arguments(AudioManifestConfig, dest="config")
-    parser.add_arguments(ExecutorConfig, dest="executor")
-    options = parser.parse_args(argv)
-    config, executor = options.config, options.executor
-    try:
-        draft_path = config.out.with_suffix(".draft.tsv")
-        root = config.root.absolute()
-        write_audio_manifest(draft_path, with_speeds(draft(config), config.speeds), root)
-        limits = Limits(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
-        job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
-        if not run_job(job, executor):
-            return 0
-        draft_path.unlink()
-        good = read_audio_manifest(config.out)
-        if config.write_fairseq:
-            write_fairseq_tsv(config.out.with_suffix(".fairseq.tsv"), good, root)
-    except (ValueError, OSError, ShardError) as error:
-        print(f"make_audio_manifest.py: {error}", file=sys.stderr)
-        return 1
+CONFIGS = {"config": AudioManifestConfig, "executor": ExecutorConfig}
+SHOWS_PROGRESS = True
+
+
+def run(options: Namespace) -> None:
+    """Run the command."""
+    config, executor = (options.config, options.executor)
+    draft_path = config.out.with_suffix(".draft.tsv")
+    root = config.root.absolute()
+    write_audio_manifest(draft_path, with_speeds(draft(config), config.speeds), root)
+    limits = Limits(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
+    job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
+    if not run_job(job, executor):
+        return
+    draft_path.unlink()
+    good = read_audio_manifest(config.out)
+    if config.write_fairseq:
+        write_fairseq_tsv(config.out.with_suffix(".fairseq.tsv"), good, root)
     rejected = rejected_path(config.out)
     left_out = len(read_rejected(rejected))
     hours = sum(one.seconds or 0.0 for one in good) / 3600
     print(f"{config.out}: {len(good)} recordings, {hours:.2f} h; {left_out} left out ({rejected})")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,18 +1,17 @@
 """How good units are, as JSON: use of the clusters, agreement with labels, stability under noise.
 
-python scripts/unit_report.py --units data/test.tsv
-python scripts/unit_report.py --units data/test.tsv --alignment phones.ctm
-python scripts/unit_report.py --kmeans km300.npz --audio test.audio.tsv --recordings 100
+sld report --units data/test.tsv
+sld report --units data/test.tsv --alignment phones.ctm
+sld report --kmeans km300.npz --audio test.audio.tsv --recordings 100
 """
 
 import json
-import sys
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional
 
 import numpy as np
-from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.quality import frame_labels, label_report, read_ctm, usage_report
@@ -73,24 +72,18 @@ def stability(config: ReportConfig, kmeans_file: Path, audio: Path) -> Dict[str,
     return stability_report(waves, front_end, kmeans, speakers)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
-    parser.add_arguments(ReportConfig, dest="config")
-    config = parser.parse_args(argv).config
+CONFIGS = {"config": ReportConfig}
+SHOWS_PROGRESS = False
+
+
+def run(options: Namespace) -> None:
+    """Run the command."""
+    config = options.config
     report: Dict[str, Any] = {}
-    try:
-        if not config.units and not (config.kmeans and config.audio):
-            raise ValueError("give --units, or --kmeans and --audio, or all three")
-        if config.units:
-            report.update(use_and_labels(config.units, config.alignment))
-        if config.kmeans and config.audio:
-            report["stability"] = stability(config, config.kmeans, config.audio)
-    except (ValueError, OSError) as error:
-        print(f"unit_report.py: {error}", file=sys.stderr)
-        return 1
+    if not config.units and (not (config.kmeans and config.audio)):
+        raise ValueError("give --units, or --kmeans and --audio, or all three")
+    if config.units:
+        report.update(use_and_labels(config.units, config.alignment))
+    if config.kmeans and config.audio:
+        report["stability"] = stability(config, config.kmeans, config.audio)
     print(json.dumps(report, indent=2))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

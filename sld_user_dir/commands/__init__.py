@@ -1,0 +1,125 @@
+"""`sld COMMAND`: the stages of the package on the command line, a thin front each.
+
+A command's module holds its help (the docstring), its options (`CONFIGS`, dataclasses by destination), whether it shows
+progress on standard error (`SHOWS_PROGRESS`), and `run(options)`, which returns an exit status, or None for 0. What all
+commands share stands here: parsing, progress, and the one place where an error becomes a message and a status.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import sys
+from argparse import Namespace
+from types import ModuleType
+from typing import Any, NamedTuple, Optional, Sequence
+
+from sld_user_dir.errors import InputError
+
+
+class Command(NamedTuple):
+    """A line of the overview."""
+
+    name: str
+    summary: str
+
+    @property
+    def module(self) -> str:
+        """Where it stands; `import` is no name of a module."""
+        name = self.name.replace("-", "_")
+        return f"{__name__}.{'import_' if name == 'import' else name}"
+
+
+STAGES = {
+    "from recordings to units": (
+        Command("audio", "list recordings, with transcripts and speakers, and say which are unusable"),
+        Command("kmeans", "learn units: features and k-means"),
+        Command("units", "recordings to a unit manifest"),
+        Command("subwords", "learn subwords of units, and rewrite manifests in them"),
+        Command("report", "how good units are: use, agreement with labels, stability"),
+    ),
+    "units that you have already": (
+        Command("import", "units in any format of the field to a unit manifest"),
+        Command("export", "a unit manifest in a format of the field"),
+        Command("textless", "recordings to units by a textless-lib encoder"),
+        Command("export-kmeans", "a k-means file to scikit-learn's form, and back"),
+    ),
+    "before training": (
+        Command("vocab", "the joint vocabulary of a data directory"),
+        Command("limit", "leave out what the model cannot hold"),
+        Command("import-gpt2", "pretrained GPT-2 weights to a checkpoint that training starts from"),
+    ),
+    "training and decoding are fairseq's commands, with --user-dir sld_user_dir": (),
+    "after decoding": (
+        Command("score", "word and character error rates, and comparisons"),
+        Command("transcribe", "recordings to text by a trained model"),
+        Command("model-card", "a model card beside a checkpoint"),
+        Command("export-gpt2", "a trained model as a Hugging Face GPT-2 directory"),
+    ),
+}
+COMMANDS = {command.name: command for commands in STAGES.values() for command in commands}
+
+
+def overview() -> str:
+    """The pipeline in order, a line a command."""
+    lines = ["usage: sld COMMAND …        sld COMMAND --help tells its options", ""]
+    for stage, commands in STAGES.items():
+        lines += [stage, *(f"    {command.name:<14}{command.summary}" for command in commands)]
+    return "\n".join(lines)
+
+
+def parser_of(name: str) -> Any:
+    """The parser of a command.
+
+    Raises:
+        InputError: no such command; names those that are spelt alike.
+    """
+    from simple_parsing import ArgumentParser, DashVariant
+
+    module = _module(name)
+    parser = ArgumentParser(
+        prog=f"sld {name}", description=module.__doc__, add_option_string_dash_variants=DashVariant.DASH
+    )
+    for destination, kind in module.CONFIGS.items():
+        parser.add_arguments(kind, dest=destination)
+    return parser
+
+
+def _module(name: str) -> ModuleType:
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS)
+        hint = f"did you mean {' or '.join(near)}?" if near else "sld alone lists the commands"
+        raise InputError(name, "no such command", hint)
+    return importlib.import_module(COMMANDS[name].module)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run `sld`; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    name, *rest = words
+    try:
+        options: Namespace = parser_of(name).parse_args(rest)
+        module = _module(name)
+        if module.SHOWS_PROGRESS:
+            show_progress()
+        return module.run(options) or 0
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print(f"sld {name}: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"sld {name}: {error}" if name in COMMANDS else f"sld: {error}", file=sys.stderr)
+        return 1
+
+
+def show_progress() -> None:
+    """Log INFO and above to standard error, with the time, whatever was set up before."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
