@@ -115,8 +115,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"sld {name}: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
-        print(f"sld {name}: {error}" if name in COMMANDS else f"sld: {error}", file=sys.stderr)
+        print(f"sld {name}: {_said(error)}" if name in COMMANDS else f"sld: {error}", file=sys.stderr)
         return 1
+
+
+def _said(error: Exception) -> str:
+    """What an error says to a user; those of the operating system lack a remedy."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
+        return f"{error.filename}: {error.strerror}; check the path"
+    return str(error)
 
 
 def show_progress() -> None:

@@ -1,12 +1,13 @@
 """Units: joined assignment, de-duplication, provenance, subwords, stability, the scripts."""
 
-import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from support.commands import sld
 
 from sld_user_dir.clustering.kmeans import KMeans, KMeansError
 from sld_user_dir.clustering.stability import PERTURBATIONS, stability_report
@@ -18,13 +19,6 @@ from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
 
 
 @pytest.mark.parametrize("block_frames", [1, 7, 100, 10_000])
@@ -111,7 +105,7 @@ def test_subword_manifests_keep_frames_and_say_so(tmp_path):
     ]
     made_by = UnitProvenance("mfcc-39", None, 25.0, "sha256:0", 30, deduplicated=True)
     write_manifest(tmp_path / "train.tsv", utterances, made_by, {"license": "CC0"})
-    main = script("unit_subwords")
+    main = partial(sld, "subwords")
     arguments = [
         "--train",
         tmp_path / "train.tsv",
@@ -133,7 +127,7 @@ def test_subword_manifests_keep_frames_and_say_so(tmp_path):
         np.testing.assert_array_equal(subwords.decode(after.units), before.units)
         assert after.durations.sum() == before.durations.sum() and len(after.durations) == len(after.units)
     assert result.provenance.fingerprint != made_by.fingerprint
-    assert main(["--model", str(tmp_path / "gone"), "--encode", "x", "--out-dir", "y"]) == 1
+    assert main("--model", str(tmp_path / "gone"), "--encode", "x", "--out-dir", "y") == 1
 
 
 def babble(n_samples, seed):
@@ -162,8 +156,8 @@ def test_report_script(tmp_path, capsys):
     rows = [Utterance("u1", np.array([0, 0, 1, 1]), "a"), Utterance("u2", np.array([2, 2]), "b")]
     write_manifest(tmp_path / "u.tsv", rows, made_by)
     (tmp_path / "a.ctm").write_text("u1 1 0 0.04 A\nu1 1 0.04 0.04 B\nu2 1 0 0.04 A\n")
-    main = script("unit_report")
-    assert main(["--units", str(tmp_path / "u.tsv"), "--alignment", str(tmp_path / "a.ctm")]) == 0
+    main = partial(sld, "report")
+    assert main("--units", str(tmp_path / "u.tsv"), "--alignment", str(tmp_path / "a.ctm")) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["use"]["used_units"] == 3 and report["use"]["bitrate"] == pytest.approx(50 * np.log2(3))
     assert report["labels"]["pnmi"] == pytest.approx(1)
@@ -172,9 +166,9 @@ def test_report_script(tmp_path, capsys):
     (tmp_path / "audio.tsv").write_text("id\tpath\nw\tw.wav\n")
     soundfile.write(tmp_path / "w.wav", babble(8000, 0), 8000)
     KMeans(front(babble(8000, 0))[::9], {"features": config.to_dict()}).save(tmp_path / "k.npz")
-    assert main(["--kmeans", str(tmp_path / "k.npz"), "--audio", str(tmp_path / "audio.tsv")]) == 0
+    assert main("--kmeans", str(tmp_path / "k.npz"), "--audio", str(tmp_path / "audio.tsv")) == 0
     assert set(json.loads(capsys.readouterr().out)["stability"]) == set(PERTURBATIONS)
-    assert main([]) == 1
+    assert main() == 1
 
 
 def test_subwords_of_a_share_of_the_utterances(tmp_path):
@@ -182,6 +176,6 @@ def test_subwords_of_a_share_of_the_utterances(tmp_path):
     made_by = UnitProvenance("mfcc-39", None, 25.0, "sha256:0", 30)
     write_manifest(tmp_path / "train.tsv", [Utterance(str(i), line, "text") for i, line in enumerate(lines)], made_by)
     arguments = ["--train", tmp_path / "train.tsv", "--model", tmp_path / "m.model", "--num-pieces", 50, "--share", 0.5]
-    assert script("unit_subwords")([*map(str, arguments)]) == 0
+    assert sld("subwords", *arguments) == 0
     drawn = UnitSubwords.train(draw_share(lines, 0.5), 30, 50)
     assert UnitSubwords.load(tmp_path / "m.model").sha256 == drawn.sha256 != UnitSubwords.train(lines, 30, 50).sha256

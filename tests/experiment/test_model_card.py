@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from support.commands import sld
 from support.miniature import NUM_UNITS, WORDS, fairseq_command, make_provenance, make_utterances, train
 
-from scripts import export_gpt2, model_card, score
 from sld_user_dir import hub
 from sld_user_dir.experiment import card_facts
 from sld_user_dir.experiment import model_card as cards
@@ -35,7 +35,7 @@ def decoded(mini, checkpoint, tmp_path_factory):
 
 def written(tmp_path, checkpoint, data, *options) -> str:
     out = tmp_path / "README.md"
-    assert model_card.main(["--checkpoint", str(checkpoint), "--data", str(data), "--out", str(out), *options]) == 0
+    assert sld("model-card", "--checkpoint", checkpoint, "--data", data, "--out", out, *options) == 0
     return out.read_text(encoding="utf-8")
 
 
@@ -108,7 +108,7 @@ def test_the_same_bytes_again_and_nothing_written_by_hand_is_lost(mini, checkpoi
     assert written(tmp_path, checkpoint, mini) == first
     (tmp_path / "README.md").write_text("mine")
     arguments = ["--checkpoint", str(checkpoint), "--data", str(mini), "--out", str(tmp_path / "README.md")]
-    assert model_card.main(arguments) == 1
+    assert sld("model-card", *arguments) == 1
     assert "README.md: was not written by this command" in capsys.readouterr().err
     assert (tmp_path / "README.md").read_text() == "mine"
 
@@ -134,7 +134,7 @@ def test_its_commands_run(mini, checkpoint, decoded, tmp_path, monkeypatch, caps
     fairseq_command("generate", words[1], *words[words.index("--path") :])
     words = shlex.split(scored.replace(" results", f" {tmp_path}"))
     capsys.readouterr()
-    assert words[:2] == ["python", "sld score"] and score.main(words[2:]) == 0
+    assert words[:2] == ["sld", "score"] and sld(*words[1:]) == 0
     assert "95 % bootstrap interval" in capsys.readouterr().out
 
 
@@ -143,7 +143,7 @@ def test_the_card_of_an_export(mini, checkpoint, tmp_path_factory, tmp_path, mon
     save_dir = tmp_path_factory.mktemp("gpt2")
     train(mini, save_dir, "--arch", "joint_lm_gpt2", "--decoder-attention-heads", "4", updates=1, criterion="masked_ce")
     arguments = ["--checkpoint", save_dir / "checkpoint_last.pt", "--data", mini, "--out", tmp_path / "out"]
-    assert export_gpt2.main([*map(str, arguments), "--language", "en"]) == 0
+    assert sld("export-gpt2", *arguments, "--language", "en") == 0
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert card.split("\n# ")[1].startswith("out\n")
     assert front_matter(card)["library_name"] == "transformers" and front_matter(card)["language"] == "en"
@@ -163,7 +163,7 @@ def refusal(checkpoint, data, capsys, *results) -> str:
     options = ["--results", *map(str, results)] if results else []
     arguments = ["--checkpoint", str(checkpoint), "--data", str(data), "--out", str(data / "README.md"), *options]
     capsys.readouterr()
-    assert model_card.main(arguments) == 1
+    assert sld("model-card", *arguments) == 1
     assert not (data / "README.md").exists()
     return capsys.readouterr().err
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from fairseq import hub_utils, utils
 from omegaconf import OmegaConf
+from sld_user_dir.hub.continuation import predicts_units
+from support.commands import sld
 from support.miniature import NUM_UNITS, ROOT, fairseq_command, make_data, train
 
 from sld_user_dir import hub
-from sld_user_dir.hub.continuation import predicts_units
 
 UNITS = [[0, 0, 1], [4, 4, 5, 2, 2, 3], [6, 6, 7, 8, 8, 9, 0, 0, 1, 2, 2, 3]]
 
@@ -287,20 +288,17 @@ def test_audio_that_cannot_be_used(spoken, tmp_path, model):
         other.transcribe(tmp_path / "x.wav")
 
 
-def test_transcribe_script_goes_on_after_a_broken_file(spoken, tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import transcribe
-
+def test_transcribe_goes_on_after_a_broken_file(spoken, tmp_path, capsys):
     folder, recordings = spoken
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     options = ["--checkpoint", str(folder / "save" / "checkpoint_last.pt"), "--data", str(folder / "data")]
     options += ["--beam", "2", "--max-len-b", "5"]
     first, last = str(recordings[0].path), str(recordings[2].path)
-    assert transcribe.main([first, str(tmp_path / "broken.wav"), last, *options]) == 1
+    assert sld("transcribe", first, tmp_path / "broken.wav", last, *options) == 1
     out, err = capsys.readouterr()
     model = hub.load(folder / "save" / "checkpoint_last.pt", data=folder / "data")
     expected = [f"{path}\t{model.transcribe(path, beam=2, max_len_b=5)}" for path in (first, last)]
     assert out.splitlines()[-2:] == expected and "broken.wav" in err
     other = ["--kmeans", str(tmp_path / "none.npz")]
-    assert transcribe.main([first, *options, *other]) == 1
+    assert sld("transcribe", first, *options, *other) == 1
     assert "none.npz" in capsys.readouterr().err

@@ -1,14 +1,13 @@
 """Import and export: round trips, detection, joins by id, and everything that cannot be right."""
 
-import importlib.util
 import json
 import random
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.commands import sld
 
 from sld_user_dir.interop.formats import FORMATS, detect
 from sld_user_dir.interop.importing import Statement, import_units
@@ -18,14 +17,6 @@ from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def script(name: str, *argv: object) -> int:
-    spec = importlib.util.spec_from_file_location(f"{name}_script", REPOSITORY / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # simple-parsing looks there for the texts of --help
-    spec.loader.exec_module(module)
-    return module.main([str(a) for a in argv])
 
 
 # -- round trips ---------------------------------------------------------------------
@@ -363,13 +354,13 @@ def test_paths_and_lengths_for_an_export_come_from_the_audio_manifest(tmp_path, 
     manifest, audio, out = tmp_path / "m.tsv", tmp_path / "a.tsv", tmp_path / "o" / "x.km"
     write_manifest(manifest, [Utterance("g/a", np.array([1, 1]), "two six")], UnitProvenance("x", 6, 50.0, "s", 9))
     options = ["--manifest", manifest, "--format", "km", "--out", out]
-    assert script("export_units", *options) == 1
+    assert sld("export", *options) == 1
     assert re.search(r"m\.tsv:4: .*columns path and n_samples.*--audio", capsys.readouterr().err)
     audio.write_text("/c\ng/b.wav\t320\n")
-    assert script("export_units", *options, "--audio", audio) == 1
+    assert sld("export", *options, "--audio", audio) == 1
     assert re.search(r"m\.tsv:4: 'g/a' is not in .*a\.tsv", capsys.readouterr().err)
     audio.write_text("/c\ng/a.wav\t320\n")
-    assert script("export_units", *options, "--audio", audio) == 0
+    assert sld("export", *options, "--audio", audio) == 0
     written = {p.name: p.read_text() for p in out.parent.iterdir() if p.suffix in (".km", ".ltr", ".wrd")}
     assert written == {"x.km": "1 1\n", "x.ltr": "t w o | s i x |\n", "x.wrd": "two six\n"}
     back = Statement(provenance=manifest, sample_rate=8000)  # 320 samples are 2 frames at 8 kHz
@@ -381,9 +372,9 @@ def test_ids_and_units_that_a_format_cannot_hold(tmp_path):
     path = tmp_path / "m.tsv"
     for name, format_name in (("a b", "espnet"), ("a|b", "gslm")):
         write_manifest(path, [Utterance(name, np.array([1]), "x")], UnitProvenance.unknown(9))
-        assert script("export_units", "--manifest", path, "--format", format_name, "--out", tmp_path / "o") == 1
+        assert sld("export", "--manifest", path, "--format", format_name, "--out", tmp_path / "o") == 1
     write_manifest(path, [Utterance("a", np.array([40_000]), "x")], UnitProvenance.unknown(50_000))
-    assert script("export_units", "--manifest", path, "--format", "espnet-cjk", "--out", tmp_path / "o") == 1
+    assert sld("export", "--manifest", path, "--format", "espnet-cjk", "--out", tmp_path / "o") == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.tsv"]
 
 
@@ -421,28 +412,15 @@ def test_a_stated_kmeans_file_gives_k_and_hash(tmp_path):
 def test_scripts_import_and_export(tmp_path, capsys):
     path, out = put(tmp_path, "gslm-json"), tmp_path / "data" / "train.tsv"
     options = ["--units", path, "--out", out, "--text", tmp_path / "text.txt", "--header", "license=CC0"]
-    assert script("import_units", *options) == 0
+    assert sld("import", *options) == 0
     printed = capsys.readouterr().out
     assert "2 utterances of format gslm-json" in printed and "K=100" in printed and "is unknown: state" in printed
     assert read_manifest(out).header["license"] == "CC0"
-    assert script("export_units", "--manifest", out, "--format", "textless", "--out", tmp_path / "e" / "t") == 0
+    assert sld("export", "--manifest", out, "--format", "textless", "--out", tmp_path / "e" / "t") == 0
     printed = capsys.readouterr().out
     assert re.search(r"no place for: .*speaker", printed)
     names = ["t.units", "t.units.provenance.json", "t.units.text"]
     assert sorted(p.name for p in (tmp_path / "e").iterdir()) == names
     assert json.loads((tmp_path / "e" / "t.units.provenance.json").read_text())["num_units"] == 100
-    assert script("import_units", "--units", path, "--out", out) == 1
-    assert "import_units.py: " in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["import_units", "export_units", "build_vocab", "export_kmeans", "textless_units"])
-def test_help_explains_every_option(name, capsys):
-    with pytest.raises(SystemExit) as ended:
-        script(name, "--help")
-    text = capsys.readouterr().out
-    assert ended.value.code == 0
-    options = re.split(r"\n  (?=--)", text)[1:]
-    assert len(options) >= 3
-    for option in options:
-        described = re.sub(r"\(default: .*?\)", "", " ".join(option.split()[1:]), flags=re.S)
-        assert len(described.split()) > 2, option
+    assert sld("import", "--units", path, "--out", out) == 1
+    assert "sld import: " in capsys.readouterr().err

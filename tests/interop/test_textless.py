@@ -4,7 +4,6 @@ textless-lib is not on PyPI and wants torchaudio, so most of these tests run aga
 which says what it stands in for. The last section runs against the library itself where it can be imported.
 """
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from support.commands import sld
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.features.front_end import FeatureConfig, build_front_end
@@ -133,25 +133,17 @@ def test_a_pickle_is_loaded_only_when_trusted(kmeans, exported, tmp_path):
         import_sklearn(tmp_path / "y.bin", trust_pickle=True)
 
 
-def script(name: str, *argv: object) -> int:
-    path = Path(__file__).parents[2] / "scripts" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"{name}_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main([str(a) for a in argv])
-
-
 def test_export_and_import_by_the_script(kmeans, tmp_path, capsys):
     kmeans.save(tmp_path / "km.npz")
-    assert script("export_kmeans", "--kmeans", tmp_path / "km.npz", "--out", tmp_path / "km.bin") == 0
+    assert sld("export-kmeans", "--kmeans", tmp_path / "km.npz", "--out", tmp_path / "km.bin") == 0
     assert "5000 of 5000 frames get the same unit" in capsys.readouterr().out
     back = ["--import-sklearn", tmp_path / "km.bin", "--out", tmp_path / "back.npz", "--features", "some/model"]
-    assert script("export_kmeans", *back, "--layer", 9) == 1
+    assert sld("export-kmeans", *back, "--layer", 9) == 1
     assert "--trust-pickle" in capsys.readouterr().err
-    assert script("export_kmeans", *back, "--layer", 9, "--trust-pickle") == 0
+    assert sld("export-kmeans", *back, "--layer", 9, "--trust-pickle") == 0
     loaded = KMeans.load(tmp_path / "back.npz")
     assert loaded.sha256 == kmeans.sha256 and loaded.metadata["features"]["layer"] == 9
-    assert script("export_kmeans", "--out", tmp_path / "z") == 1
+    assert sld("export-kmeans", "--out", tmp_path / "z") == 1
     assert "either --kmeans" in capsys.readouterr().err
 
 
@@ -236,7 +228,7 @@ def test_audio_to_units_in_shards(corpus, kmeans, wave, shards, capsys):
         "--header",
         "license=CC0",
     ]
-    assert script("textless_units", *options) == 0
+    assert sld("textless", *options) == 0
     manifest = read_manifest(out)
     assert manifest.column("id") == ["u0", "u1", "u2"] and manifest.column("speaker") == ["george"] * 3
     assert manifest.provenance == UnitProvenance("stand-in", None, 100.0, kmeans.sha256, K, True)
@@ -262,7 +254,7 @@ def test_audio_to_units_in_shards(corpus, kmeans, wave, shards, capsys):
     ],
 )
 def test_an_encoder_other_than_asked_for_is_refused(corpus, capsys, options, message):
-    assert script("textless_units", *options, "--audio", corpus / "a.tsv", "--out", corpus / "units.tsv") == 1
+    assert sld("textless", *options, "--audio", corpus / "a.tsv", "--out", corpus / "units.tsv") == 1
     assert message in capsys.readouterr().err
     assert not (corpus / "units.tsv").exists()
 

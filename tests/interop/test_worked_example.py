@@ -4,7 +4,6 @@ What the stand-in is: `test_textless.StandInEncoder` (a `SpeechEncoder` without 
 lines make the training short; nothing else is changed.
 """
 
-import importlib
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from support.commands import sld
 from support.miniature import ROOT, WORDS
 
 soundfile = pytest.importorskip("soundfile")
@@ -29,7 +29,7 @@ from sld_user_dir.interop.sklearn_kmeans import export_sklearn  # noqa: E402
 
 K, RATE = 100, 16_000
 SHORT = {
-    "textless_units.py": ["--factory", "worked_example_encoder:make"],
+    "textless": ["--factory", "worked_example_encoder:make"],
     "fairseq-train": [
         "--arch", "joint_lm_tiny", "--max-update", "3", "--num-workers", "0", "--no-epoch-checkpoints",
     ],
@@ -74,12 +74,10 @@ def corpus(tmp_path, monkeypatch) -> Path:
 
 
 def run(line: str) -> None:
-    """One line of the example: a script in this process, a fairseq command in its own."""
+    """One line of the example: a command of ours in this process, a fairseq command in its own."""
     words = shlex.split(line)
-    if words[0] == "python":
-        name = Path(words[1]).name
-        script = importlib.import_module(f"scripts.{Path(name).stem}")
-        assert script.main([*words[2:], *SHORT.get(name, [])]) == 0, line
+    if words[0] == "sld":
+        assert sld(*words[1:], *SHORT.get(words[1], [])) == 0, line
         return
     program = str(Path(sys.executable).with_name(words[0]))
     words = [str(ROOT / w) if w == "sld_user_dir" else w for w in words[1:]]
@@ -92,7 +90,7 @@ def run(line: str) -> None:
 
 def test_every_line_of_the_worked_example_runs(corpus, capsys):
     lines = example("sh").splitlines()
-    assert [Path(shlex.split(line)[1]).name for line in lines if line.startswith("python")][-1] == "model_card.py"
+    assert [shlex.split(line)[1] for line in lines if line.startswith("sld")][-1] == "model-card"
     for line in lines:
         run(line)
     card = (corpus / "runs" / "hubert" / "README.md").read_text(encoding="utf-8")

@@ -1,11 +1,11 @@
 """Audio manifests: both forms, folders, and a thousand files of which twenty are broken."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from support.commands import sld
 
 from sld_user_dir.manifests.audio_manifest import (
     AudioManifestError,
@@ -26,14 +26,6 @@ def write_noise(path, n_samples=2000, rate=8000, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     wave = 0.1 * np.random.default_rng(seed).standard_normal(n_samples)
     soundfile.write(path, wave.astype(np.float32), rate)
-
-
-def run_script(name, *arguments):
-    """The script's main(), in this process."""
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main(list(map(str, arguments)))
 
 
 def test_our_form_round_trips(tmp_path):
@@ -116,11 +108,11 @@ def test_folders_below_the_root_and_lower_case(tmp_path, capsys):
         (tmp_path / name / "1" / "1-2.trans.txt").write_text("1-2-0000 HELLO YOU\n")
     out = tmp_path / "out.tsv"
     arguments = ["--root", tmp_path, "--out", out, "--lowercase", "--folders"]
-    assert run_script("make_audio_manifest", *arguments, "train", "dev") == 0
+    assert sld("audio", *arguments, "train", "dev") == 0
     rows = read_audio_manifest(out)
     assert [row.id for row in rows] == ["train/1/1-2-0000", "dev/1/1-2-0000"]
     assert {row.text for row in rows} == {"hello you"}
-    assert run_script("make_audio_manifest", *arguments, "dev", "nowhere") == 1
+    assert sld("audio", *arguments, "dev", "nowhere") == 1
     assert "nowhere: no such folder" in capsys.readouterr().err
 
 
@@ -200,15 +192,15 @@ def test_of_all_files_twenty_broken_the_others_become_units(tmp_path, capsys, n_
         (audio / f"{name}.txt").write_text("text")
     assert len(broken) == 20
     manifest, units = tmp_path / "a.tsv", tmp_path / "units.tsv"
-    assert run_script("make_audio_manifest", "--root", audio, "--out", manifest, "--max-seconds", 4) == 0
+    assert sld("audio", "--root", audio, "--out", manifest, "--max-seconds", 4) == 0
     said = capsys.readouterr().out
     assert f"{n_good} recordings" in said and "20 left out" in said
     rows = [line.split("\t") for line in (tmp_path / "a.rejected.tsv").read_text().splitlines()[1:]]
     assert {row[0] for row in rows} == set(broken)
     for name, path, reason in rows:
         assert broken[name] in reason and reason and path.startswith(str(audio))
-    code = run_script(
-        "train_kmeans",
+    code = sld(
+        "kmeans",
         "--audio",
         manifest,
         "--out",
@@ -226,12 +218,12 @@ def test_of_all_files_twenty_broken_the_others_become_units(tmp_path, capsys, n_
     )
     assert code == 0
     whole = tmp_path / "whole.tsv"
-    assert run_script("extract_units", "--audio", manifest, "--kmeans", tmp_path / "km.npz", "--out", whole) == 0
+    assert sld("units", "--audio", manifest, "--kmeans", tmp_path / "km.npz", "--out", whole) == 0
     assert read_manifest(whole).column("id") == [f"u{i:03}" for i in range(n_good)]
     (audio / "u007.wav").write_bytes(b"overwritten since")  # found when it is read
     assert (tmp_path / "km.npz.rejected.tsv").read_text() == "id\tpath\treason\n"
     options = ["--audio", manifest, "--kmeans", tmp_path / "km.npz", "--out", units]
-    assert run_script("extract_units", *options, "--header", "license=CC0") == 0
+    assert sld("units", *options, "--header", "license=CC0") == 0
     result = read_manifest(units)
     assert result.column("id") == [f"u{i:03}" for i in range(n_good) if i != 7]
     assert result.header["license"] == "CC0" and result.provenance.num_units == 20
@@ -248,9 +240,9 @@ def test_headers_alone_miss_what_decoding_finds(tmp_path):
 
 
 def test_scripts_fail_with_one_line(tmp_path, capsys):
-    assert run_script("make_audio_manifest", "--root", tmp_path, "--out", tmp_path / "a.tsv") == 1
+    assert sld("audio", "--root", tmp_path, "--out", tmp_path / "a.tsv") == 1
     assert "no recordings found" in capsys.readouterr().err
     gone = ["--audio", tmp_path / "x", "--kmeans", tmp_path / "k", "--out", tmp_path / "o"]
-    assert run_script("extract_units", *gone) == 1
+    assert sld("units", *gone) == 1
     assert "x" in capsys.readouterr().err
-    assert run_script("train_kmeans", "--audio", tmp_path / "x", "--out", tmp_path / "k") == 1
+    assert sld("kmeans", "--audio", tmp_path / "x", "--out", tmp_path / "k") == 1

@@ -107,8 +107,8 @@ BAD = {
         "header line is not '# key: JSON value'",
         "correct",
     ),
-    "no format": (GOOD.encode().split(b"\n", 1)[1], 1, "not a unit manifest", "import_units.py"),
-    "empty file": (b"", 1, "not a unit manifest", "import_units.py"),
+    "no format": (GOOD.encode().split(b"\n", 1)[1], 1, "not a unit manifest", "sld import"),
+    "empty file": (b"", 1, "not a unit manifest", "sld import"),
     "raw among de-duplicated": (
         re.sub("provenance: .*", f"provenance: {COLLAPSED}", GOOD).replace("1 2\t", "1 1\t").encode(),
         4,

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from support.commands import sld
 from support.miniature import NUM_UNITS, WORDS, fairseq_command, make_data
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
-from scripts import export_gpt2, import_gpt2
 from sld_user_dir.models import gpt2, joint_lm
 from sld_user_dir.models.dictionaries import TextView, UnitView
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -163,7 +163,7 @@ def test_scripts_from_gpt2_through_training_and_back(tmp_path, capsys):
     theirs = make_gpt2()
     theirs.save_pretrained(tmp_path / "gpt2")
     arguments = ["--gpt2", tmp_path / "gpt2", "--data", data, "--out", tmp_path / "init" / "gpt2.pt"]
-    assert import_gpt2.main([*map(str, arguments)]) == 0
+    assert sld("import-gpt2", *arguments) == 0
     options = shlex.split(capsys.readouterr().out)
     fairseq_command(
         "train", data, *options, "--criterion", "sld", "--optimizer", "adam", "--lr", "0", "--max-update", "1",
@@ -171,7 +171,7 @@ def test_scripts_from_gpt2_through_training_and_back(tmp_path, capsys):
     )  # fmt: skip
     checkpoint = tmp_path / "run" / "checkpoint_last.pt"
     arguments = ["--checkpoint", checkpoint, "--data", data, "--out", tmp_path / "exported"]
-    assert export_gpt2.main([*map(str, arguments)]) == 0
+    assert sld("export-gpt2", *arguments) == 0
     tokens = torch.randint(len(WORDS), (2, 9))
     with torch.no_grad():
         logits = GPT2LMHeadModel.from_pretrained(tmp_path / "exported").eval()(tokens).logits
@@ -182,8 +182,8 @@ def test_scripts_from_gpt2_through_training_and_back(tmp_path, capsys):
 def test_scripts_report_errors_in_a_line(tmp_path, capsys):
     data = make_data(tmp_path / "data", train=3)
     arguments = ["--data", str(data), "--out", str(tmp_path / "x.pt"), "--gpt2"]
-    assert import_gpt2.main([*arguments, str(tmp_path / "none")]) == 1
+    assert sld("import-gpt2", *arguments, tmp_path / "none") == 1
     make_gpt2(vocab_size=9).save_pretrained(tmp_path / "other")
-    assert import_gpt2.main([*arguments, str(tmp_path / "other")]) == 1
+    assert sld("import-gpt2", *arguments, tmp_path / "other") == 1
     assert "9 text symbols, but dict.txt has 5" in capsys.readouterr().err
     assert not (tmp_path / "x.pt").exists()

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from support.commands import sld
 from support.miniature import NUM_UNITS, WORDS, make_provenance
 
-from scripts import limit_lengths
 from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest
 from sld_user_dir.pipeline.length_limits import Limits, TooLong, limit_manifest
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -34,7 +34,7 @@ def lengths(path):
 @pytest.mark.parametrize("too_long", ["skip", "truncate"])
 def test_limits(data, capsys, too_long):
     arguments = ["--data", data, "--max-tokens", 10, "--max-text-tokens", 3, "--too-long", too_long]
-    assert limit_lengths.main([*map(str, arguments)]) == 0
+    assert sld("limit", *arguments) == 0
     kept = {"short": LENGTHS["short"], "full": LENGTHS["full"]} if too_long == "skip" else CUT
     assert lengths(data / "train.tsv") == kept
     listed = (data / "train.too-long.tsv").read_text().splitlines()
@@ -66,6 +66,6 @@ def test_no_limit_on_text(data):
     ],
 )
 def test_errors_in_a_line(data, capsys, options, message):
-    assert limit_lengths.main(["--data", str(data), *options]) == 1
+    assert sld("limit", "--data", data, *options) == 1
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1

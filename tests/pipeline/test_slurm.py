@@ -66,14 +66,7 @@ def test_a_shard_killed_on_slurm_is_redone_and_the_others_are_not(slurm, tmp_pat
     KMeans(centroids, {"encoder": front.encoder, "features": FEATURES.to_dict()}).save(tmp_path / "k.npz")
 
     def extract(name, *options):
-        command = [
-            sys.executable,
-            ROOT / "scripts" / "extract_units.py",
-            "--audio",
-            audio,
-            "--kmeans",
-            tmp_path / "k.npz",
-        ]
+        command = [sys.executable, "-m", "sld_user_dir", "units", "--audio", audio, "--kmeans", tmp_path / "k.npz"]
         command += ["--out", tmp_path / name, "--device", "cpu", "--logs", tmp_path / "logs", *options]
         return subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, env=slurm)
 

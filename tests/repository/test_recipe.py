@@ -152,9 +152,7 @@ def test_a_stage_whose_output_is_gone_is_redone_and_no_other(pretend, tmp_path, 
     assert programs(pretend()) == redone
 
 
-@pytest.mark.parametrize(
-    "killed", ["sld kmeans", "sld subwords", "sld import-gpt2", "fairseq-train", "sld score"]
-)
+@pytest.mark.parametrize("killed", ["sld kmeans", "sld subwords", "sld import-gpt2", "fairseq-train", "sld score"])
 def test_a_killed_stage_is_redone_and_what_was_done_is_not(pretend, killed):
     before = pretend(PRETEND_FAIL=killed, check=False)
     assert pretend.done.returncode != 0

@@ -1,6 +1,5 @@
 """Edit counts, reports and the bootstrap; and sld score as a user runs it."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import List, Optional
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.commands import sld
 
 from sld_user_dir.scoring.edits import ErrorCounts, TextNormalization, align, error_counts, format_alignment
 from sld_user_dir.scoring.hypotheses import Hypothesis, Record
@@ -177,35 +177,26 @@ def test_compare_pairs_by_id() -> None:
 # ---- sld score
 
 
-@pytest.fixture(scope="module")
-def score_main():
-    path = Path(__file__).parents[2] / "scripts" / "score.py"
-    spec = importlib.util.spec_from_file_location("score_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
-
-def test_script_on_text_files(score_main, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_sld_score_on_text_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "ref").write_text("A b\nc\n", encoding="utf-8")
     (tmp_path / "hyp").write_text("a b\nd\n", encoding="utf-8")
     files = ["--references", str(tmp_path / "ref"), "--hypotheses", str(tmp_path / "hyp")]
-    assert score_main([*files, "--lowercase", "--json", str(tmp_path / "report.json")]) == 0
+    assert sld("score", *files, "--lowercase", "--json", str(tmp_path / "report.json")) == 0
     assert "33.33" in capsys.readouterr().out
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["wer"]["errors"] == 1
 
 
-def test_script_compares_two_systems(score_main, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_sld_score_compares_two_systems(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for name, text in (("a", "one"), ("b", "two")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "generate-t.txt").write_text(f"T-0\ttwo\nH-0\t-1\t{text}\n", encoding="utf-8")
     outputs = [str(tmp_path / name / "generate-t.txt") for name in "ab"]
-    assert score_main(["--generate", outputs[0], "--against", outputs[1], "--by", "test_set"]) == 0
+    assert sld("score", "--generate", outputs[0], "--against", outputs[1], "--by", "test_set") == 0
     assert "WER 100.00 -> 0.00" in capsys.readouterr().out
 
 
-def test_script_says_what_is_wrong(score_main, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert score_main(["--generate", str(tmp_path / "none.txt")]) == 1
+def test_sld_score_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert sld("score", "--generate", str(tmp_path / "none.txt")) == 1
     assert "none.txt" in capsys.readouterr().err
-    assert score_main([]) == 1
+    assert sld("score") == 1
     assert "--generate" in capsys.readouterr().err

@@ -131,7 +131,7 @@ def test_mixture_needs_task_tokens(tmp_path) -> None:
     JointVocabulary.build([" ".join(WORDS)], NUM_UNITS, WordTokenizer(), tasks=["asr", "tts"]).save(few)
     with pytest.raises(TaskError, match="'slm': the vocabulary has tokens of asr, tts only"):
         setup(few, "--task-mix", "asr=1,slm=1")
-    with pytest.raises(ValueError, match="--eval-wer: .*add asr"):
+    with pytest.raises(ValueError, match=r"--eval-wer: .*add asr"):
         setup(few, "--task-mix", "tts=1", "--eval-wer")
     with pytest.raises(ValueError, match="--prompt-fraction"):
         setup(few, "--prompt-fraction", 1.5)

@@ -1,11 +1,11 @@
 """sld vocab: a data directory's vocabulary from its train manifest."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.commands import sld
 
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import ManifestError, Utterance, write_manifest
@@ -13,14 +13,6 @@ from sld_user_dir.vocabulary.building import build_vocabulary, train_sentencepie
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 TEXTS = ["three four", "four", "four three three", "ZWÖLF"]
-
-
-def run_script(*argv: str) -> int:
-    path = Path(__file__).parents[2] / "scripts" / "build_vocab.py"
-    spec = importlib.util.spec_from_file_location("build_vocab_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main(list(argv))
 
 
 @pytest.fixture
@@ -31,7 +23,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_words_are_sorted_by_count_then_symbol_before_specials_and_units(data, capsys):
-    assert run_script("--data", str(data), "--text-tokenizer", "word") == 0
+    assert sld("vocab", "--data", str(data), "--text-tokenizer", "word") == 0
     assert ": 14 symbols: 3 of text (word), 5 units" in capsys.readouterr().out
     symbols = [line.rsplit(" ", 1)[0] for line in (data / "dict.txt").read_text().splitlines()]
     units = [f"<u{k}>" for k in range(5)]
@@ -95,7 +87,7 @@ def save_tiny_gpt2(directory: Path) -> None:
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(data, capsys, argv, message):
-    assert run_script("--data", str(data), *argv) == 1
+    assert sld("vocab", "--data", str(data), *argv) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert sorted(p.name for p in data.iterdir()) == ["train.tsv"]
@@ -121,9 +113,9 @@ def test_gpt2s_tokenizer_is_copied_into_the_data(data, tmp_path, capsys):
     (source / "vocab.json").write_text(json.dumps(pieces))
     (source / "merges.txt").write_text("#version: 0.2\n")
     arguments = ["--data", str(data), "--text-tokenizer", "gpt2", "--gpt2"]
-    assert run_script(*arguments, str(source)) == 0
+    assert sld("vocab", *arguments, str(source)) == 0
     vocab = JointVocabulary.load(data)
     assert vocab.table.symbols[vocab.text_start : vocab.text_end] == list(pieces)
     assert vocab.decode_text(vocab.encode_text("three four")) == "three four"
-    assert run_script(*arguments, str(tmp_path / "none")) == 1
+    assert sld("vocab", *arguments, str(tmp_path / "none")) == 1
     assert "no GPT-2 tokenizer" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sld_user_dir.models.dictionaries import TextView, UnitView
+from sld_user_dir.models.dictionaries import TextView, UnitString, UnitView
 from sld_user_dir.vocabulary.joint import JointVocabulary, VocabularyError
 from sld_user_dir.vocabulary.tokenizers import CharTokenizer, WordTokenizer
 
