@@ -30,7 +30,8 @@ from threadpoolctl import threadpool_limits
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined
-from sld_user_dir.features.front_end import FeatureConfig, build_front_end
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
 from sld_user_dir.pipeline.extraction import extract_units
 from sld_user_dir.pipeline.stream import Framed, StreamConfig, stream_frames

@@ -11,9 +11,8 @@ from typing import Protocol, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sld_user_dir.features.waveform import FloatArray
+from sld_user_dir.arrays import FloatArray, UnitArray
 
-UnitArray = npt.NDArray[np.int32]
 BLOCK_ROWS = 1024  # frames and scores of a block stay in the cache
 
 

@@ -22,12 +22,12 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.clustering.assign import CpuAssigner
 from sld_user_dir.clustering.faiss_device import resolve_gpus
 from sld_user_dir.clustering.kmeans_file import FORMAT, centroids_sha256
 from sld_user_dir.clustering.relocate import MAX_ROUNDS, SETTLE, relocate
 from sld_user_dir.errors import InputError
-from sld_user_dir.features.waveform import FloatArray, PathLike
 from sld_user_dir.files import atomic_path
 
 logger = logging.getLogger(__name__)

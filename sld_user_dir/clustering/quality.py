@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.errors import InputError
-from sld_user_dir.features.waveform import FloatArray, PathLike
 
 IntArray = npt.NDArray[np.integer[Any]]
 UNLABELLED = -1

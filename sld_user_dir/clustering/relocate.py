@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from sld_user_dir.features.waveform import FloatArray
+from sld_user_dir.arrays import FloatArray
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.errors import InputError
-from sld_user_dir.features.waveform import FloatArray, PathLike
 from sld_user_dir.files import atomic_path
 
 SPILL = 8  # a buffer of 1/8 of the capacity gathers newcomers between two evictions

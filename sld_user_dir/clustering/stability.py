@@ -14,13 +14,12 @@ import editdistance
 import numpy as np
 import soundfile
 
-from sld_user_dir.clustering.assign import UnitArray
+from sld_user_dir.arrays import FloatArray, UnitArray
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.sample import stable_random
 from sld_user_dir.clustering.unit_sequences import deduplicate
 from sld_user_dir.features.cmvn import CmvnStats
 from sld_user_dir.features.front_end import FrontEnd
-from sld_user_dir.features.waveform import FloatArray
 
 Perturbation = Callable[[FloatArray, int, str], FloatArray]
 

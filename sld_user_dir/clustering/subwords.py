@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import sentencepiece
 
-from sld_user_dir.clustering.assign import UnitArray
+from sld_user_dir.arrays import PathLike, UnitArray
 from sld_user_dir.errors import InputError
-from sld_user_dir.features.waveform import PathLike
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Manifest, Utterance

@@ -7,10 +7,11 @@ from typing import Iterable, Iterator, Optional
 import numpy as np
 import numpy.typing as npt
 
-from sld_user_dir.clustering.assign import Assigner, CpuAssigner, TorchAssigner, UnitArray
+from sld_user_dir.arrays import FloatArray, UnitArray
+from sld_user_dir.clustering.assign import Assigner, CpuAssigner, TorchAssigner
 from sld_user_dir.clustering.kmeans import KMeans, KMeansError
-from sld_user_dir.features.front_end import FeatureConfig, FrontEnd
-from sld_user_dir.features.waveform import FloatArray
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.front_end import FrontEnd
 from sld_user_dir.manifests.provenance import UnitProvenance
 
 BLOCK_FRAMES = 8192  # enough for efficient matrix products, little enough to hold

@@ -16,7 +16,7 @@ from typing import Optional
 import numpy as np
 
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.features.front_end import FeatureConfig
+from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn, to_sklearn
 
 

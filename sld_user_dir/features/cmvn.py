@@ -11,7 +11,7 @@ from typing import Optional
 import numpy as np
 import numpy.typing as npt
 
-from sld_user_dir.features.waveform import FloatArray
+from sld_user_dir.arrays import FloatArray
 
 MIN_STD = 1e-3  # a constant dimension (digital silence) must not explode
 

@@ -1,82 +1,12 @@
-"""One description of the features (`FeatureConfig`), and the object that computes them.
+"""Encoder, normalisation and stacking as one object: waveforms to the frames that are clustered."""
 
-The k-means file stores the description, so units are always extracted by the features that
-the centroids were trained on, and the unit manifest's provenance is composed from it.
-"""
+from typing import List, Optional
 
-from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Optional, Protocol
-
+from sld_user_dir.arrays import FloatArray
 from sld_user_dir.features.cmvn import CmvnStats, normalise
-from sld_user_dir.features.mfcc import MfccExtractor
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.frame_encoder import FrameEncoder, load_encoder
 from sld_user_dir.features.stacking import stack_frames, stacked_length
-from sld_user_dir.features.waveform import FloatArray
-
-NORMALISATIONS = ("none", "utterance", "speaker")
-
-
-@dataclass(frozen=True)
-class FeatureConfig:
-    """Everything that changes the features; devices and batch sizes do not belong here."""
-
-    features: str = "mfcc"
-    """`mfcc`, or a HuBERT, WavLM or wav2vec 2.0 model: a local directory or hub name in
-    Hugging Face's form, or a fairseq checkpoint ending in .pt"""
-
-    sample_rate_hz: int = 16000
-    """audio is resampled to this rate; 8000 suits telephone speech with MFCC"""
-
-    layer: Optional[int] = None
-    """transformer block whose output is taken, counted from 1; 0 is the first block's input"""
-
-    normalise: str = "none"
-    """mean and variance of each dimension: `none`, `utterance`, or `speaker` (all the
-    recordings that the audio manifest gives a speaker)"""
-
-    stack: int = 1
-    """frames put side by side: 4 makes 40 ms units of MFCC, 2 of HuBERT's 20 ms frames"""
-
-    fp16: bool = False
-    """run a neural encoder in half precision (GPU only)"""
-
-    chunk_seconds: float = 30.0
-    """longer recordings go through a neural encoder in pieces of this length"""
-
-    context_seconds: float = 2.0
-    """speech that a piece sees on either side of itself"""
-
-    def __post_init__(self) -> None:
-        if self.normalise not in NORMALISATIONS:
-            raise ValueError(f"normalise is one of {', '.join(NORMALISATIONS)}, not {self.normalise!r}")
-        if self.stack < 1:
-            raise ValueError(f"stack is at least 1, not {self.stack}")
-        if self.features == "mfcc" and self.layer is not None:
-            raise ValueError("mfcc has no layers: leave `layer` out")
-        if self.features != "mfcc" and self.layer is None:
-            raise ValueError(f"say which layer of {self.features} to take, for example `layer` 9")
-
-    def to_dict(self) -> Dict[str, Any]:
-        return asdict(self)
-
-
-class FrameEncoder(Protocol):
-    """Waveforms to frames; `encoder` names whatever changes the result, weights included."""
-
-    sample_rate_hz: int
-    frame_rate_hz: float
-    dim: int
-    layer: Optional[int]
-    encoder: str
-    model_name: str
-
-    def n_frames(self, n_samples: int) -> int:
-        """Frames of a waveform of that many samples."""
-
-    def working_bytes(self) -> int:
-        """Upper estimate of the memory that encoding takes, beside audio and frames."""
-
-    def encode_batch(self, waves: List[FloatArray]) -> List[FloatArray]:
-        """Frames (T, dim) of each waveform, as if it had come alone."""
 
 
 class FrontEnd:
@@ -145,14 +75,5 @@ class FrontEnd:
 
 
 def build_front_end(config: FeatureConfig, device: str = "auto", batch_seconds: float = 60.0) -> FrontEnd:
-    """The front end of a description.
-
-    Args:
-        device: `auto`, `cpu` or `gpu`, for neural encoders.
-        batch_seconds: audio that a neural encoder takes at a time.
-    """
-    if config.features == "mfcc":
-        return FrontEnd(MfccExtractor(config.sample_rate_hz), config)
-    from sld_user_dir.features.ssl_encoder import load_ssl_encoder  # torch only where it is needed
-
-    return FrontEnd(load_ssl_encoder(config, device, batch_seconds), config)
+    """The front end of a description; the arguments as of `load_encoder`."""
+    return FrontEnd(load_encoder(config, device, batch_seconds), config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sld_user_dir.features.waveform import FloatArray
+from sld_user_dir.arrays import FloatArray
 
 
 def stack_frames(frames: FloatArray, n: int) -> FloatArray:

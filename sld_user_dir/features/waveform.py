@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
 
+from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.errors import InputError
-
-FloatArray = npt.NDArray[np.float32]
-PathLike = Union[str, Path]
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph")
 RESAMPLER_QUALITY = "HQ"  # soxr's 20-bit recipe; part of what makes features reproducible

@@ -8,11 +8,12 @@ from typing import Optional, Sequence, Union
 
 import torch
 
+from sld_user_dir.arrays import FloatArray
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined, deduplicate, feature_config_of, provenance
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.front_end import FrontEnd, build_front_end
-from sld_user_dir.features.waveform import AudioError, FloatArray
+from sld_user_dir.features.waveform import AudioError
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.pipeline.audio_scan import Rejected

@@ -8,9 +8,9 @@ from typing import Any, Iterator, Optional
 
 import numpy as np
 
+from sld_user_dir.arrays import FloatArray
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined
-from sld_user_dir.features.waveform import FloatArray
 from sld_user_dir.interop.records import InteropError, Record, UnitFile, read_lines
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sld_user_dir.arrays import FloatArray
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.features.front_end import FrontEnd
-from sld_user_dir.features.waveform import FloatArray
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.sklearn_kmeans import import_sklearn
 from sld_user_dir.manifests.provenance import UNKNOWN, UnitProvenance

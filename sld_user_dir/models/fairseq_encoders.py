@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sld_user_dir.features.ssl_encoder import SslError, SslGeometry, check_layer
+from sld_user_dir.features.chunked_encoder import ChunkedEncoder, EncoderGeometry, check_layer, load_chunked_encoder
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.frame_encoder import EncoderError, register_encoder
 
 WAVE_NORM_EPS = 1e-5  # torch's layer_norm, by which fairseq normalises waveforms
 USED = ("feature_extractor", "post_extract_proj", "layer_norm", "encoder")
@@ -34,7 +36,7 @@ class FairseqBackend:
         self.model = nn.ModuleDict({part: getattr(model, part) for part in USED if getattr(model, part) is not None})
         self._load(path, state["model"])
         layers = [block[0] for block in model.feature_extractor.conv_layers]
-        self.geometry = SslGeometry(
+        self.geometry = EncoderGeometry(
             str(model_cfg["_name"]),
             int(task_cfg.get("sample_rate", 16000)),
             int(model.encoder.embedding_dim),
@@ -60,7 +62,7 @@ class FairseqBackend:
         wanted = self.model.state_dict()
         missing = [name for name in wanted if name not in weights]
         if missing:
-            raise SslError(path, f"no weights {', '.join(missing[:3])}", "is it a pre-training checkpoint?")
+            raise EncoderError(path, f"no weights {', '.join(missing[:3])}", "is it a pre-training checkpoint?")
         self.model.load_state_dict({name: weights[name].float() for name in wanted})
 
 
@@ -68,7 +70,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """A fairseq checkpoint as plain values.
 
     Raises:
-        SslError: missing, not a checkpoint, or holding objects that are not allowed.
+        EncoderError: missing, not a checkpoint, or holding objects that are not allowed.
     """
     from fairseq.data.dictionary import Dictionary
 
@@ -85,16 +87,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(allowed):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise SslError(path, "no such checkpoint") from None
+        raise EncoderError(path, "no such checkpoint", "check the path") from None
     except Exception as error:  # torch raises several kinds, pickle's among them
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SslError(
+        raise EncoderError(
             path,
             f"cannot be read without running pickled code ({reason})",
             "if you trust it, load it with torch.load(weights_only=False) and save its 'cfg' (plain) and 'model' again",
         ) from error
     if not isinstance(state, dict) or "model" not in state:
-        raise SslError(path, "not a fairseq checkpoint (no 'model')")
+        raise EncoderError(path, "not a fairseq checkpoint (no 'model')", "give one of pre-training")
     return state
 
 
@@ -109,7 +111,7 @@ def _configs(path: Path, state: dict[str, Any]) -> tuple[dict[str, Any], dict[st
     if state.get("args") is not None:
         args = vars(state["args"])
         return {"_name": args.get("arch"), **args}, args
-    raise SslError(path, "holds neither 'cfg' nor 'args': its architecture is unknown")
+    raise EncoderError(path, "holds neither 'cfg' nor 'args': its architecture is unknown", "give the original")
 
 
 def _build(path: Path, model_cfg: dict[str, Any], task_cfg: dict[str, Any]) -> Any:
@@ -124,7 +126,7 @@ def _build(path: Path, model_cfg: dict[str, Any], task_cfg: dict[str, Any]) -> A
         return HubertModel(_fill(HubertConfig, {**model_cfg, **label_rate}), task, [None])
     if name == "wav2vec2":
         return Wav2Vec2Model(_fill(Wav2Vec2Config, model_cfg))
-    raise SslError(
+    raise EncoderError(
         path,
         f"a {name!r} model",
         "fairseq checkpoints of hubert and wav2vec2 pre-training are read, others through transformers",
@@ -138,3 +140,9 @@ def _fill(kind: Any, values: dict[str, Any]) -> Any:
         if one.name in values:
             setattr(config, one.name, values[one.name])
     return config
+
+
+@register_encoder("a fairseq checkpoint ending in .pt", claims=lambda features: features.endswith(".pt"))
+def load(config: FeatureConfig, device: str, batch_seconds: float) -> ChunkedEncoder:
+    """HuBERT or wav2vec 2.0 from a fairseq checkpoint."""
+    return load_chunked_encoder(lambda name, layer: FairseqBackend(Path(name), layer), config, device, batch_seconds)

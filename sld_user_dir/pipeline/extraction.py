@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, Optional, Union
 
+from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined, deduplicate, provenance
 from sld_user_dir.features.front_end import FrontEnd
-from sld_user_dir.features.waveform import FloatArray, PathLike
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest

@@ -17,8 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Iterable, Sequence, TextIO, TypeVar
 
+from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
-from sld_user_dir.features.waveform import PathLike
 from sld_user_dir.files import atomic_path
 
 logger = logging.getLogger(__name__)

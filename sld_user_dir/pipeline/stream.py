@@ -10,9 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Iterable, Iterator, Optional, Union
 
+from sld_user_dir.arrays import FloatArray
 from sld_user_dir.features.cmvn import CmvnStats
 from sld_user_dir.features.front_end import FrontEnd
-from sld_user_dir.features.waveform import AudioError, FloatArray, load_audio, reject_reason
+from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.pipeline.audio_scan import Rejected
 

@@ -13,7 +13,8 @@ from sld_user_dir.clustering.kmeans import KMeans, KMeansError
 from sld_user_dir.clustering.stability import PERTURBATIONS, stability_report
 from sld_user_dir.clustering.subwords import SubwordError, UnitSubwords, to_text, to_units
 from sld_user_dir.clustering.unit_sequences import assign_joined, deduplicate, expand, feature_config_of, provenance
-from sld_user_dir.features.front_end import FeatureConfig, build_front_end
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.manifests.audio_manifest import draw_share
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from sld_user_dir.features.cmvn import CmvnStats, normalise
-from sld_user_dir.features.front_end import FeatureConfig, build_front_end
-from sld_user_dir.features.mfcc import MfccExtractor
+from sld_user_dir.features.encoders.mfcc import MfccExtractor
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.front_end import build_front_end
 
 
 def noise(n_samples, seed=0):

@@ -13,8 +13,9 @@ from transformers import (
     WavLMModel,
 )
 
-from sld_user_dir.features.front_end import FeatureConfig, build_front_end
-from sld_user_dir.features.ssl_encoder import SslError
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.frame_encoder import EncoderError
+from sld_user_dir.features.front_end import build_front_end
 
 SHAPE = {
     "hidden_size": 32,
@@ -230,7 +231,7 @@ class Payload:
 
 def test_pickled_code_is_refused(tmp_path, capfd):
     torch.save({"model": {}, "cfg": Payload()}, tmp_path / "bad.pt")
-    with pytest.raises(SslError, match="without running pickled code"):
+    with pytest.raises(EncoderError, match="without running pickled code"):
         front_end(tmp_path / "bad.pt", 1)
     assert "pickled code ran" not in capfd.readouterr().out
 
@@ -246,22 +247,22 @@ def test_pickled_code_is_refused(tmp_path, capfd):
 )
 def test_impossible_settings_are_errors(tmp_path, options, message):
     save_transformers(tmp_path)
-    with pytest.raises(SslError, match=message):
+    with pytest.raises(EncoderError, match=message):
         front_end(tmp_path, **options)
 
 
 def test_missing_models_are_errors(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(SslError, match="cannot load it"):
+    with pytest.raises(EncoderError, match="cannot load it"):
         front_end(tmp_path, 1)
-    with pytest.raises(SslError, match="no such checkpoint"):
+    with pytest.raises(EncoderError, match="no such checkpoint"):
         front_end(tmp_path / "none.pt", 1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_without_one_is_an_error(tmp_path):
     save_transformers(tmp_path)
-    with pytest.raises(SslError, match="torch sees no GPU"):
+    with pytest.raises(DeviceError, match="torch sees no GPU"):
         build_front_end(FeatureConfig(features=str(tmp_path), layer=1), "gpu")
 
 

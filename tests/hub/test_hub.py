@@ -231,7 +231,8 @@ def spoken(tmp_path_factory):
     """A model of MFCC units of noise bursts, its k-means and three recordings, made by our own commands' parts."""
     soundfile = pytest.importorskip("soundfile")
     from sld_user_dir.clustering.kmeans import KMeans
-    from sld_user_dir.features.front_end import FeatureConfig, build_front_end
+    from sld_user_dir.features.feature_config import FeatureConfig
+    from sld_user_dir.features.front_end import build_front_end
     from sld_user_dir.manifests.audio_manifest import Recording
     from sld_user_dir.pipeline.extraction import extract_units
     from sld_user_dir.vocabulary.building import build_vocabulary

@@ -15,7 +15,8 @@ import torch
 from support.commands import sld
 
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.features.front_end import FeatureConfig, build_front_end
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn
 from sld_user_dir.interop.textless import DenseFrontEnd, EncoderSpec, encode, encoder_provenance, register_quantizer

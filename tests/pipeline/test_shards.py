@@ -13,7 +13,8 @@ import pytest
 import soundfile
 
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.features.front_end import FeatureConfig, build_front_end
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
 from sld_user_dir.pipeline.audio_scan import rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
@@ -175,7 +176,7 @@ def test_submitit_names_the_shard_that_failed(job, tmp_path, monkeypatch):
 MEASURE = """
 import json, sys
 from pathlib import Path
-from sld_user_dir.features.front_end import FeatureConfig
+from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.table_jobs import ExtractJob
 from sld_user_dir.pipeline.stream import StreamConfig

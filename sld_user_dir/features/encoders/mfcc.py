@@ -12,7 +12,9 @@ from typing import Optional
 import kaldi_native_fbank as knf
 import numpy as np
 
-from sld_user_dir.features.waveform import FloatArray
+from sld_user_dir.arrays import FloatArray
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.frame_encoder import register_encoder
 
 FRAME_SHIFT_MS = 10
 FRAME_LENGTH_MS = 25
@@ -69,3 +71,9 @@ class MfccExtractor:
     def encode_batch(self, waves: list[FloatArray]) -> list[FloatArray]:
         """One array of frames for each waveform."""
         return [self(wave) for wave in waves]
+
+
+@register_encoder("mfcc", claims=lambda features: features == "mfcc", has_layers=False)
+def load(config: FeatureConfig, device: str, batch_seconds: float) -> MfccExtractor:
+    """MFCC at the description's sample rate; always on the CPU."""
+    return MfccExtractor(config.sample_rate_hz)

@@ -11,7 +11,9 @@ import logging
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-from sld_user_dir.features.ssl_encoder import SslError, SslGeometry, check_layer
+from sld_user_dir.features.chunked_encoder import ChunkedEncoder, EncoderGeometry, check_layer, load_chunked_encoder
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.frame_encoder import EncoderError, register_encoder
 
 logger = logging.getLogger(__name__)
 WAVE_NORM_EPS = 1e-7  # of Wav2Vec2FeatureExtractor
@@ -25,19 +27,23 @@ class TransformersBackend:
             config = AutoConfig.from_pretrained(name)
             model = AutoModel.from_pretrained(name)
         except (OSError, KeyError, ValueError, ImportError) as error:
-            raise SslError(
+            raise EncoderError(
                 name, f"transformers cannot load it ({_first_line(error)})", "give a local directory or a hub name"
             ) from error
         parts = ("feature_extractor", "feature_projection", "encoder")
         if not all(hasattr(model, part) for part in parts) or not hasattr(model.encoder, "layers"):
-            raise SslError(name, f"{config.model_type} is not of the wav2vec 2.0 family")
+            raise EncoderError(
+                name,
+                f"{config.model_type} is not of the wav2vec 2.0 family",
+                "take HuBERT, WavLM, wav2vec 2.0 or data2vec",
+            )
         check_layer(name, layer, len(model.encoder.layers))
         model.encoder.layers = model.encoder.layers[:layer]
         if getattr(config, "do_stable_layer_norm", False):
             model.encoder.layer_norm = nn.Identity()  # the norm after the last block only
         self.model = nn.ModuleDict({part: getattr(model, part) for part in parts})
         rate, normalised = _waveform(name, config)
-        self.geometry = SslGeometry(
+        self.geometry = EncoderGeometry(
             config.model_type,
             rate,
             config.hidden_size,
@@ -75,3 +81,11 @@ def _waveform(name: str, config: object) -> tuple[int, bool]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@register_encoder(
+    "a directory or hub name of the wav2vec 2.0 family", claims=lambda features: True, takes_the_rest=True
+)
+def load(config: FeatureConfig, device: str, batch_seconds: float) -> ChunkedEncoder:
+    """HuBERT, WavLM or wav2vec 2.0 in Hugging Face's form."""
+    return load_chunked_encoder(TransformersBackend, config, device, batch_seconds)

@@ -1,4 +1,4 @@
-"""Frames from HuBERT, WavLM, wav2vec 2.0 and relatives, by either library's checkpoints.
+"""Frames of a Transformer encoder over waveforms, in batches and in pieces, whichever library its model is from.
 
 **Layers** count from 1: layer L is the output of the L-th transformer block, before any final
 layer norm; 0 is the first block's input. This is `output_layer=L` of fairseq and
@@ -17,26 +17,22 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Optional, Protocol
+from typing import Callable, Optional, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sld_user_dir.errors import InputError
-from sld_user_dir.features.front_end import FeatureConfig
-from sld_user_dir.features.waveform import FloatArray
+from sld_user_dir.arrays import FloatArray
+from sld_user_dir.devices import torch_device
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.frame_encoder import EncoderError
 
 logger = logging.getLogger(__name__)
 
 
-class SslError(InputError):
-    """A model that cannot be loaded or used; the message tells why and what to do."""
-
-
 @dataclass(frozen=True)
-class SslGeometry:
+class EncoderGeometry:
     """What the shapes follow from."""
 
     model_type: str
@@ -61,11 +57,15 @@ class SslGeometry:
             hop *= stride
         return field
 
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a waveform: (n_samples - 400) // 320 + 1, for the usual convolutions."""
+        return 0 if n_samples < self.receptive_field else (n_samples - self.receptive_field) // self.hop + 1
 
-class SslBackend(Protocol):
+
+class EncoderBackend(Protocol):
     """One library's model, cut off after the wanted layer."""
 
-    geometry: SslGeometry
+    geometry: EncoderGeometry
     model: nn.ModuleDict
 
     def convolve(self, wave: Tensor) -> Tensor:
@@ -85,10 +85,12 @@ class _Piece:
     n_frames: int
 
 
-class SslEncoder:
+class ChunkedEncoder:
     """Waveforms -> frames of one layer; a `FrameEncoder`."""
 
-    def __init__(self, backend: SslBackend, config: FeatureConfig, device: torch.device, batch_seconds: float) -> None:
+    def __init__(
+        self, backend: EncoderBackend, config: FeatureConfig, device: torch.device, batch_seconds: float
+    ) -> None:
         assert config.layer is not None
         self._backend, self._config, self._device = backend, config, device
         geometry = backend.geometry
@@ -107,9 +109,8 @@ class SslEncoder:
         backend.model.to(device=device, dtype=self._dtype).eval()
 
     def n_frames(self, n_samples: int) -> int:
-        """(n_samples - 400) // 320 + 1, for the usual convolutions."""
-        field = self._backend.geometry.receptive_field
-        return 0 if n_samples < field else (n_samples - field) // self._backend.geometry.hop + 1
+        """Frames of a waveform of that many samples."""
+        return self._backend.geometry.n_frames(n_samples)
 
     def working_bytes(self) -> int:
         """Upper estimate of what encoding takes: the first convolution's output, a few times."""
@@ -163,52 +164,36 @@ class SslEncoder:
         return [out[i, p.skip : p.skip + p.n_frames] for i, p in enumerate(pieces)]
 
 
-def load_ssl_encoder(config: FeatureConfig, device: str = "auto", batch_seconds: float = 60.0) -> SslEncoder:
-    """The encoder that `config.features` names: a fairseq `.pt` file, or transformers' form.
+def load_chunked_encoder(
+    build: Callable[[str, int], EncoderBackend], config: FeatureConfig, device: str, batch_seconds: float
+) -> ChunkedEncoder:
+    """The encoder over a library's model.
+
+    Args:
+        build: makes the backend of a name, cut off after a layer.
 
     Raises:
-        SslError: cannot be loaded, no such layer, another sample rate, no GPU where one is asked for.
+        EncoderError: cannot be loaded, no such layer, or another sample rate.
+        DeviceError: no GPU where one is asked for.
     """
     where = torch_device(device)
     if config.fp16 and where.type == "cpu":
-        raise SslError(None, "fp16 is for GPUs: take --nofp16 or --device gpu")
+        raise EncoderError("--fp16", "half precision is for GPUs", "take --nofp16 or --device cuda")
     assert config.layer is not None
     if config.layer < 0:
-        raise SslError(None, f"layers count from 0 (the first block's input), not {config.layer}")
-    if config.features.endswith(".pt"):
-        from sld_user_dir.models.fairseq_encoders import FairseqBackend
-
-        backend: SslBackend = FairseqBackend(Path(config.features), config.layer)
-    else:
-        from sld_user_dir.features.ssl_transformers import TransformersBackend
-
-        backend = TransformersBackend(config.features, config.layer)
+        raise EncoderError(f"--layer {config.layer}", "layers count from 0, the first block's input", "take 0 or more")
+    backend = build(config.features, config.layer)
     rate = backend.geometry.sample_rate_hz
     if config.sample_rate_hz != rate:
-        raise SslError(None, f"{config.features} wants {rate} Hz", f"take --sample-rate-hz {rate} (audio is resampled)")
+        raise EncoderError(config.features, f"it wants {rate} Hz", f"take --sample-rate-hz {rate} (audio is resampled)")
     logger.info("%s, layer %d, on %s", config.features, config.layer, where)
-    return SslEncoder(backend, config, where, batch_seconds)
-
-
-def torch_device(device: str) -> torch.device:
-    """`auto`, `cpu` or `gpu` to torch's.
-
-    Raises:
-        SslError: `gpu` where torch sees none.
-    """
-    if device not in ("auto", "cpu", "gpu"):
-        raise ValueError(f"device is one of auto, cpu, gpu, not {device!r}")
-    if device == "gpu" and not torch.cuda.is_available():
-        raise SslError(
-            None, "--device gpu: torch sees no GPU", "check nvidia-smi and torch's build, or take --device cpu"
-        )
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    return ChunkedEncoder(backend, config, where, batch_seconds)
 
 
 def check_layer(name: str, layer: int, n_layers: int) -> None:
-    """Raise SslError where the model has no such layer."""
+    """Raise EncoderError where the model has no such layer."""
     if layer > n_layers:
-        raise SslError(None, f"{name} has layers 0 to {n_layers}, not {layer}")
+        raise EncoderError(f"--layer {layer}", f"{name} has layers 0 to {n_layers}", "take one of them")
 
 
 def weights_digest(model: nn.Module) -> str:

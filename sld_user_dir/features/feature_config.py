@@ -1,0 +1,54 @@
+"""One description of the features, `FeatureConfig`.
+
+The k-means file stores it, so units are always extracted by the features that the centroids were trained on, and the
+unit manifest's provenance is composed from it.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, Optional
+
+from sld_user_dir.errors import InputError
+
+NORMALISATIONS = ("none", "utterance", "speaker")
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """Everything that changes the features; devices and batch sizes do not belong here."""
+
+    features: str = "mfcc"
+    """`mfcc`, or a HuBERT, WavLM or wav2vec 2.0 model: a local directory or hub name in
+    Hugging Face's form, or a fairseq checkpoint ending in .pt"""
+
+    sample_rate_hz: int = 16000
+    """audio is resampled to this rate; 8000 suits telephone speech with MFCC"""
+
+    layer: Optional[int] = None
+    """transformer block whose output is taken, counted from 1; 0 is the first block's input"""
+
+    normalise: str = "none"
+    """mean and variance of each dimension: `none`, `utterance`, or `speaker` (all the
+    recordings that the audio manifest gives a speaker)"""
+
+    stack: int = 1
+    """frames put side by side: 4 makes 40 ms units of MFCC, 2 of HuBERT's 20 ms frames"""
+
+    fp16: bool = False
+    """run a neural encoder in half precision (GPU only)"""
+
+    chunk_seconds: float = 30.0
+    """longer recordings go through a neural encoder in pieces of this length"""
+
+    context_seconds: float = 2.0
+    """speech that a piece sees on either side of itself"""
+
+    def __post_init__(self) -> None:
+        if self.normalise not in NORMALISATIONS:
+            raise InputError(
+                f"--normalise {self.normalise}", "no such normalisation", f"choose one of {', '.join(NORMALISATIONS)}"
+            )
+        if self.stack < 1:
+            raise InputError(f"--stack {self.stack}", "no frames to a unit", "stack 1 frame or more")
+
+    def to_dict(self) -> Dict[str, Any]:
+        return asdict(self)
