@@ -7,43 +7,40 @@ import logging
 import faiss
 import numpy as np
 
-from sld_user_dir.errors import InputError
+from sld_user_dir.devices import DeviceError, check_device
 
 logger = logging.getLogger(__name__)
-DEVICES = ("auto", "cpu", "gpu")
-
-
-class DeviceError(InputError):
-    """A GPU was asked for and cannot be used; the message tells what to do."""
 
 
 def resolve_gpus(device: str) -> int:
-    """How many GPUs to use: 0 for the CPU, else all that faiss sees, self-tested.
+    """How many GPUs to use: 0 for the CPU, else all that faiss sees, or one if it is named, self-tested.
 
     Args:
-        device: `cpu`; `gpu`, an error where there is none; `auto`, GPUs where present.
+        device: see `sld_user_dir.devices`; `cuda` is an error where there is no GPU.
 
     Raises:
         DeviceError: no GPU or no GPU build of faiss, or the self-test failed.
     """
-    if device not in DEVICES:
-        raise ValueError(f"device is one of {', '.join(DEVICES)}, not {device!r}")
-    n_gpus = 0 if device == "cpu" else int(faiss.get_num_gpus())
+    word = check_device(device)
+    n_gpus = 0 if word == "cpu" else int(faiss.get_num_gpus())
     if n_gpus == 0:
-        if device == "gpu":
-            build = "this faiss is" if not _is_gpu_build() else "faiss sees no GPU though it is"
-            remedy = (
-                "install requirements-gpu.txt in place of faiss-cpu (never both)"
-                if not _is_gpu_build()
-                else "check nvidia-smi and CUDA_VISIBLE_DEVICES"
-            )
-            kind = "a CPU build" if not _is_gpu_build() else "a GPU build"
-            raise DeviceError(None, f"--device gpu: {build} {kind}", f"{remedy}, or take --device cpu")
+        if word.startswith("cuda"):
+            raise _no_gpu(device)
         logger.info("k-means runs on the CPU (faiss %s, %d threads)", faiss.__version__, faiss.omp_get_max_threads())
         return 0
+    n_gpus = 1 if ":" in word else n_gpus
     self_test(n_gpus)
     logger.info("k-means runs on %d GPU(s) (faiss %s)", n_gpus, faiss.__version__)
     return n_gpus
+
+
+def _no_gpu(device: str) -> DeviceError:
+    if _is_gpu_build():
+        problem, remedy = "faiss sees no GPU though it is a GPU build", "check nvidia-smi and CUDA_VISIBLE_DEVICES"
+    else:
+        problem = "this faiss is a CPU build"
+        remedy = "install requirements-gpu.txt in place of faiss-cpu (never both)"
+    return DeviceError(f"--device {device}", problem, f"{remedy}, or take --device cpu")
 
 
 def self_test(n_gpus: int) -> None:

@@ -4,16 +4,11 @@ Lloyd's algorithm (Lloyd 1982) from a k-means++ (Arthur & Vassilvitskii 2007) or
 (Bachem et al. 2016) start: on every n-th frame first, where badly placed centroids are then moved
 (`relocate`), then on all, each until the inertia hardly falls. Clusters that end empty are
 restarted on the frames that fit worst.
-
-The file is a plain `.npz`: `centroids` float32 (K, D) and `metadata`, a JSON text. Nothing in
-it is pickled, and nothing pickled is ever loaded.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Optional
@@ -25,10 +20,8 @@ import numpy.typing as npt
 from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.clustering.assign import CpuAssigner
 from sld_user_dir.clustering.faiss_device import resolve_gpus
-from sld_user_dir.clustering.kmeans_file import FORMAT, centroids_sha256
+from sld_user_dir.clustering.kmeans_file import Centroids, KMeansError, centroids_sha256
 from sld_user_dir.clustering.relocate import MAX_ROUNDS, SETTLE, relocate
-from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +33,8 @@ STARTS = {
 ROUND = 3  # iterations between two looks at the inertia
 TOLERANCE = 5e-3  # 2e-3 lowers held-out inertia by 0.2 to 0.3 %, for 1.3 times the work
 MIN_ROUNDS = 3  # on all frames
-FEW = 3  # rounds of moving centroids on all frames
+RELOCATION_ROUNDS = 3  # rounds of moving centroids on all frames
 COARSE_FRAMES = 24  # for each unit: enough to place the centroids roughly
-
-
-class KMeansError(InputError):
-    """Frames that cannot be clustered, or a file that is no k-means of ours."""
 
 
 @dataclass(frozen=True)
@@ -100,30 +89,18 @@ class KMeans:
         return np.ascontiguousarray(frames, dtype=np.float32)
 
     def save(self, path: PathLike) -> None:
-        """Write atomically; the same centroids and metadata give the same bytes."""
-        text = json.dumps({"format": FORMAT, **self.metadata}, sort_keys=True, ensure_ascii=False)
-        with atomic_path(path) as aside, open(aside, "wb") as handle:
-            np.savez(handle, centroids=self.centroids.astype("<f4"), metadata=np.array(text))
+        """Write a k-means file; see `Centroids.save`."""
+        Centroids.save(path, self.centroids, self.metadata)
 
     @classmethod
     def load(cls, path: PathLike) -> KMeans:
-        """Read what `save` wrote.
+        """Read a k-means file.
 
         Raises:
             KMeansError: missing, not such a file, or holding pickled objects.
         """
-        remedy = "train one with sld kmeans, or import it (docs/units.md)"
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                centroids, text = arrays["centroids"], str(arrays["metadata"])
-            metadata = json.loads(text)
-        except FileNotFoundError:
-            raise KMeansError(path, "no such file", remedy) from None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AttributeError) as error:
-            raise KMeansError(path, f"not a k-means file ({error})", remedy) from error
-        if metadata.pop("format", None) != FORMAT:
-            raise KMeansError(path, f"metadata is not of format {FORMAT!r}", remedy)
-        return cls(centroids, metadata)
+        found = Centroids.load(path)
+        return cls(found.values, found.metadata)
 
     @classmethod
     def fit(
@@ -161,7 +138,7 @@ class KMeans:
             del coarse  # and its copy of frames
             trainer.run(max_iterations, tolerance, MIN_ROUNDS)
             if len(frames) < 4 * COARSE_FRAMES * num_units:  # then the coarse ones were a poor guide
-                trainer.relocate(FEW)
+                trainer.relocate(RELOCATION_ROUNDS)
         else:
             trainer.run(max_iterations, tolerance, MIN_ROUNDS)
             trainer.relocate()

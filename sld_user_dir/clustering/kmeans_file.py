@@ -1,7 +1,7 @@
-"""The centroids behind the units, as training uses them: who is near whom.
+"""The k-means file, and the centroids in it: read and written by numpy alone, since training imports no clustering library.
 
-Reads the arrays of a k-means file (`sld_user_dir.clustering.kmeans`) with numpy alone, since
-training imports no clustering library.
+The file is a plain `.npz`: `centroids` float32 (K, D) and `metadata`, a JSON text. Nothing in it is pickled, and nothing
+pickled is ever loaded.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.provenance import UnitProvenance
 
 FORMAT = "speech-unit-kmeans/1"
 BLOCK = 2**22  # distances that are held at a time
 
 
-class CentroidsError(InputError):
-    """No k-means file, or not that of the units."""
+class KMeansError(InputError):
+    """Frames that cannot be clustered, no k-means file of ours, or not that of the units."""
 
 
 def centroids_sha256(values: npt.NDArray[np.float32]) -> str:
@@ -41,26 +42,37 @@ class Centroids:
 
     values: npt.NDArray[np.float32]
     path: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """plain JSON values; `features` holds the `FeatureConfig` of the frames, where it is known"""
 
     @classmethod
-    def load(cls, path: Union[str, Path]) -> Centroids:
-        """Read a `.npz` of `sld kmeans`.
+    def load(cls, path: PathLike) -> Centroids:
+        """Read a k-means file.
 
         Raises:
-            CentroidsError: missing, or not such a file.
+            KMeansError: missing, not such a file, or holding pickled objects.
         """
-        remedy = "give the k-means .npz that made the units (sld kmeans, or import it: docs/units.md)"
+        remedy = "train one with sld kmeans, or import it (docs/units.md)"
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 values, metadata = arrays["centroids"], json.loads(str(arrays["metadata"]))
-            known = metadata["format"] == FORMAT and values.ndim == 2 and values.size and np.isfinite(values).all()
+            known = metadata.pop("format", None) == FORMAT
         except FileNotFoundError:
-            raise CentroidsError(path, "no such file", remedy) from None
+            raise KMeansError(path, "no such file", remedy) from None
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AttributeError) as error:
-            raise CentroidsError(path, f"not a k-means file ({error})", remedy) from error
+            raise KMeansError(path, f"not a k-means file ({error})", remedy) from error
         if not known:
-            raise CentroidsError(path, f"not finite (K, D) centroids of format {FORMAT!r}", remedy)
-        return cls(np.ascontiguousarray(values, dtype=np.float32), str(path))
+            raise KMeansError(path, f"metadata is not of format {FORMAT!r}", remedy)
+        if values.ndim != 2 or not values.size or not np.isfinite(values).all():
+            raise KMeansError(path, "not finite (K, D) centroids", remedy)
+        return cls(np.ascontiguousarray(values, dtype=np.float32), str(path), metadata)
+
+    @staticmethod
+    def save(path: PathLike, values: npt.NDArray[np.float32], metadata: dict[str, Any]) -> None:
+        """Write a k-means file, whole or not at all; the same centroids and metadata give the same bytes."""
+        text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True, ensure_ascii=False)
+        with atomic_path(path) as aside, open(aside, "wb") as handle:
+            np.savez(handle, centroids=values.astype("<f4"), metadata=np.array(text))
 
     @property
     def num_units(self) -> int:
@@ -75,21 +87,21 @@ class Centroids:
         """Refuse units that these centroids did not make.
 
         Raises:
-            CentroidsError: subword units, another K, or another k-means (where it is known).
+            KMeansError: subword units, another K, or another k-means (where it is known).
         """
         remedy = "give the k-means file that made them, or extract the units again with this one"
         if units.subword is not None:
-            raise CentroidsError(
+            raise KMeansError(
                 manifest,
                 f"its units are subwords ({units.subword[:19]}), which have no centroids",
                 "leave the option out that needs them",
             )
         if units.num_units != self.num_units:
-            raise CentroidsError(
+            raise KMeansError(
                 None, f"{self.path} has {self.num_units} centroids, but {manifest} has {units.num_units} units", remedy
             )
         if units.kmeans.startswith("sha256:") and units.kmeans != self.sha256:
-            raise CentroidsError(
+            raise KMeansError(
                 None,
                 f"{self.path} is k-means {self.sha256[:19]}, but the units of {manifest} are of {units.kmeans[:19]}",
                 remedy,

@@ -25,7 +25,7 @@ from sld_user_dir.manifests.audio_manifest import (
     write_fairseq_tsv,
 )
 from sld_user_dir.pipeline.audio_scan import (
-    Limits,
+    UsableAudio,
     add_pattern,
     add_transcript,
     find_recordings,
@@ -101,7 +101,7 @@ def run(options: Namespace) -> None:
     draft_path = config.out.with_suffix(".draft.tsv")
     root = config.root.absolute()
     write_audio_manifest(draft_path, with_speeds(draft(config), config.speeds), root)
-    limits = Limits(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
+    limits = UsableAudio(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
     job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
     if not run_job(job, executor):
         return

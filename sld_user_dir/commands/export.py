@@ -18,7 +18,7 @@ from sld_user_dir.interop.formats import FORMATS
 
 
 @dataclass
-class ExportConfig:
+class ExportUnitsConfig:
     """What to write."""
 
     manifest: Path
@@ -31,13 +31,13 @@ class ExportConfig:
     """audio manifest, ours or fairseq's, for formats that want paths and lengths (km, s2ut)"""
 
 
-CONFIGS = {"config": ExportConfig}
+CONFIGS = {"config": ExportUnitsConfig}
 SHOWS_PROGRESS = True
 
 
 def run(options: Namespace) -> None:
     """Run the command."""
-    config: ExportConfig = options.config
+    config: ExportUnitsConfig = options.config
     done = export_units(config.manifest, config.out, config.format, config.audio)
     print("written: " + ", ".join(map(str, done.files)))
     if done.lost:

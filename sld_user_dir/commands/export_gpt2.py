@@ -19,7 +19,7 @@ from sld_user_dir.models.gpt2_files import export_checkpoint
 
 
 @dataclass
-class Config:
+class ExportGPT2Config:
     """What to export, and where it goes."""
 
     checkpoint: Path
@@ -38,13 +38,13 @@ class Config:
     """of the transcripts, as an ISO 639 code"""
 
 
-CONFIGS = {"config": Config}
+CONFIGS = {"config": ExportGPT2Config}
 SHOWS_PROGRESS = False
 
 
 def run(options: Namespace) -> None:
     """Run the command."""
-    config: Config = options.config
+    config: ExportGPT2Config = options.config
     options = CardOptions(config.name or config.out.resolve().name, config.license, config.language, exported=True)
     card = model_card(gather(config.checkpoint, config.data, config.results), options)
     export_checkpoint(config.checkpoint, config.data, config.out)

@@ -21,7 +21,7 @@ from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn, 
 
 
 @dataclass
-class ExportConfig:
+class ConvertConfig:
     """Which file, and which way."""
 
     out: Path
@@ -45,7 +45,7 @@ def disagreements(kmeans: KMeans, n_frames: int, seed: int = 0) -> int:
     return int((to_sklearn(kmeans).predict(frames) != kmeans.assign(frames)).sum())
 
 
-def convert(config: ExportConfig, features: FeatureConfig) -> str:
+def convert(config: ConvertConfig, features: FeatureConfig) -> str:
     """Write the file; returns what was done."""
     if (config.kmeans is None) == (config.import_sklearn is None):
         raise ValueError("give either --kmeans, to export, or --import-sklearn, to import")
@@ -60,7 +60,7 @@ def convert(config: ExportConfig, features: FeatureConfig) -> str:
     return text + (f"; {config.check - different} of {config.check} frames get the same unit" if config.check else "")
 
 
-CONFIGS = {"config": ExportConfig, "features_config": FeatureConfig}
+CONFIGS = {"config": ConvertConfig, "features_config": FeatureConfig}
 SHOWS_PROGRESS = True
 
 

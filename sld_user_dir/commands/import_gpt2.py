@@ -14,7 +14,7 @@ from sld_user_dir.models.gpt2_files import import_checkpoint
 
 
 @dataclass
-class Config:
+class ImportGPT2Config:
     """What to import, and where it goes."""
 
     gpt2: str
@@ -29,7 +29,7 @@ class Config:
     """of the initialisation"""
 
 
-CONFIGS = {"config": Config}
+CONFIGS = {"config": ImportGPT2Config}
 SHOWS_PROGRESS = False
 
 

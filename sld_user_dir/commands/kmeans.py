@@ -3,7 +3,7 @@
     sld kmeans --audio train.audio.tsv --out km300.npz \\
         --sample-rate-hz 8000 --normalise speaker --stack 4 --num-units 300
     sld kmeans --audio train.audio.tsv --out km2000.npz \\
-        --features facebook/hubert-base-ls960 --layer 9 --num-units 2000 --device gpu
+        --features facebook/hubert-base-ls960 --layer 9 --num-units 2000 --device cuda
 
 The file stores the features, so sld units needs to be told only the file. Drawn
 recordings that could not be used stand in OUT with .rejected.tsv, with reasons.
@@ -24,7 +24,7 @@ from sld_user_dir.pipeline.stream import StreamConfig
 
 
 @dataclass
-class Files:
+class KMeansFiles:
     """What to read and write."""
 
     audio: Path
@@ -34,7 +34,7 @@ class Files:
 
 
 CONFIGS = {
-    "files_config": Files,
+    "files_config": KMeansFiles,
     "features_config": FeatureConfig,
     "train_config": TrainConfig,
     "stream_config": StreamConfig,

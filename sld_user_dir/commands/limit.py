@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.pipeline.length_limits import Limits, limit_manifest
+from sld_user_dir.pipeline.length_limits import LengthLimits, limit_manifest
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
@@ -27,7 +27,7 @@ class LimitConfig:
     """manifest to write"""
 
 
-CONFIGS = {"config": LimitConfig, "limits": Limits}
+CONFIGS = {"config": LimitConfig, "limits": LengthLimits}
 SHOWS_PROGRESS = False
 
 

@@ -19,7 +19,7 @@ from sld_user_dir.experiment.model_card import model_card, write_card
 
 
 @dataclass
-class Config:
+class ModelCardConfig:
     """What the card is about, and what no file tells."""
 
     checkpoint: Path
@@ -38,13 +38,13 @@ class Config:
     """of the transcripts, as an ISO 639 code"""
 
 
-CONFIGS = {"config": Config}
+CONFIGS = {"config": ModelCardConfig}
 SHOWS_PROGRESS = False
 
 
 def run(options: Namespace) -> None:
     """Run the command."""
-    config: Config = options.config
+    config: ModelCardConfig = options.config
     out = config.out or config.checkpoint.parent / "README.md"
     options = CardOptions(config.name or out.resolve().parent.name, config.license, config.language)
     write_card(out, model_card(gather(config.checkpoint, config.data, config.results), options))

@@ -39,7 +39,7 @@ class ReportConfig:
     recordings: int = 100
     """how many of its first recordings to perturb"""
     device: str = "auto"
-    """for a neural encoder: `cpu`, `gpu`, or `auto`"""
+    """for a neural encoder: `auto`, `cpu`, `cuda`, or one card as `cuda:1`"""
 
 
 def use_and_labels(units: Path, alignment: Optional[Path]) -> Dict[str, Any]:

@@ -16,7 +16,7 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.scoring.edits import TextNormalization
-from sld_user_dir.scoring.hypotheses import Record, read_generate, read_pair
+from sld_user_dir.scoring.hypotheses import DecodedUtterance, read_generate, read_pair
 from sld_user_dir.scoring.rates import compare, format_comparison, format_report, score
 
 
@@ -67,11 +67,11 @@ class ScoreConfig:
             raise ValueError("--against needs as many files as the system that it is compared with")
 
 
-def load(config: ScoreConfig, outputs: Sequence[str]) -> List[Record]:
+def load(config: ScoreConfig, outputs: Sequence[str]) -> List[DecodedUtterance]:
     """Records of one system's outputs; ids get the test set's name in front where there are several."""
     if config.references is not None:
         return read_pair(config.references, outputs[0], config.keyed)
-    records: List[Record] = []
+    records: List[DecodedUtterance] = []
     for i, path in enumerate(outputs):
         manifest = read_manifest(config.manifest[i]) if config.manifest else None
         for record in read_generate(path, manifest, config.missing_as_empty):

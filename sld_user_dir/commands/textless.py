@@ -22,7 +22,7 @@ from sld_user_dir.pipeline.table_jobs import parse_header
 
 
 @dataclass
-class Files:
+class TextlessFiles:
     """What to read and write."""
 
     audio: Path
@@ -37,7 +37,7 @@ class Files:
     """further header lines, KEY=VALUE: license, attribution"""
 
 
-CONFIGS = {"files": Files, "encoder": EncoderSpec, "executor_config": ExecutorConfig}
+CONFIGS = {"files": TextlessFiles, "encoder": EncoderSpec, "executor_config": ExecutorConfig}
 SHOWS_PROGRESS = True
 
 

@@ -33,7 +33,7 @@ class ExtractConfig:
     features: Optional[str] = None
     """where the encoder lies now, if not where it lay when the k-means was trained"""
     device: str = "auto"
-    """for a neural encoder: `cpu`, `gpu`, or `auto`"""
+    """for a neural encoder: `auto`, `cpu`, `cuda`, or one card as `cuda:1`"""
     header: List[str] = field(default_factory=list)
     """further header lines, KEY=VALUE: license, attribution"""
 

@@ -13,7 +13,7 @@ import numpy as np
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.unit_manifest import Utterance
 
-MOST = 5  # utterances to a string
+MAX_UTTERANCES = 5  # in a string
 
 
 def join_utterances(
@@ -48,7 +48,7 @@ def _two_fit(pool: list[Utterance], longest: int) -> bool:
 
 
 def _draw(pool: list[Utterance], longest: int, rng: np.random.Generator) -> list[Utterance]:
-    wanted, string, length = int(rng.integers(2, MOST + 1)), [], 0
+    wanted, string, length = int(rng.integers(2, MAX_UTTERANCES + 1)), [], 0
     for place in rng.permutation(len(pool)):
         if length + len(pool[place].units) <= longest:
             string.append(pool[place])

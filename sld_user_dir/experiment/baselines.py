@@ -7,12 +7,12 @@ from typing import Sequence
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.scoring.edits import ErrorCounts, error_counts
-from sld_user_dir.scoring.hypotheses import Record
+from sld_user_dir.scoring.hypotheses import DecodedUtterance
 
 DEALS = 20
 
 
-def dealt_out_wer(records: Sequence[Record], seed: int = 0, deals: int = DEALS) -> float:
+def dealt_out_wer(records: Sequence[DecodedUtterance], seed: int = 0, deals: int = DEALS) -> float:
     """WER in percent of the same outputs given to recordings at random, mean of `deals` deals.
 
     Saying nothing at all scores 100. A system that only knows how the corpus talks scores the same

@@ -14,7 +14,7 @@ import torch
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, format_units, read_manifest
-from sld_user_dir.scoring.hypotheses import HypothesisError, Record, read_generate
+from sld_user_dir.scoring.hypotheses import DecodedUtterance, HypothesisError, read_generate
 from sld_user_dir.scoring.rates import Report, score
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
@@ -184,7 +184,7 @@ def _evaluate(path: Path, manifest: Manifest) -> Evaluated:
     return Evaluated(_test_set(path), path.name, _sha256(path), _beam(path), score(records, worst=0))
 
 
-def _check_sources(path: Path, records: Sequence[Record], manifest: Manifest) -> None:
+def _check_sources(path: Path, records: Sequence[DecodedUtterance], manifest: Manifest) -> None:
     for record in records:
         if record.source is not None and record.source != format_units(manifest.units_of(record.row)):
             raise HypothesisError(

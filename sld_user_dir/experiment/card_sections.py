@@ -17,7 +17,17 @@ SHAPE = (
     "share_decoder_input_output_embed",
 )  # fmt: skip
 OF_THIS_MACHINE = {"data", "save_dir", "restore_file", "continue_once", "finetune_from_model", "checkpoint_suffix"}
-TWICE = {"_name", "tpu", "lr", "pad", "eos", "unk", "update_freq", "tokens_per_sample", "max_target_positions"}
+SHOWN_ELSEWHERE = {
+    "_name",
+    "tpu",
+    "lr",
+    "pad",
+    "eos",
+    "unk",
+    "update_freq",
+    "tokens_per_sample",
+    "max_target_positions",
+}
 """options that stand elsewhere in the card, or say nothing of the model"""
 
 
@@ -169,7 +179,7 @@ def objective(facts: Facts) -> str:
     options = dict(facts.model.cfg["criterion"])
     if options.get("_name") == "sld" and options.get("kl_weight") is None:
         options["kl_weight"] = DEFAULT_KL_WEIGHT[str(options["kl_denominator"])]
-    table = _options({k: v for k, v in options.items() if k not in TWICE})
+    table = _options({k: v for k, v in options.items() if k not in SHOWN_ELSEWHERE})
     return f"{describe_objective(options)}\n\n{table}\n\n`docs/losses.md` of `sld_user_dir` says what each does."
 
 
@@ -205,7 +215,7 @@ def training(facts: Facts) -> str:
         "started_from": Path(cfg["checkpoint"].get("finetune_from_model") or "").name or None,
     }
     for group in groups.values():
-        options.update({k: v for k, v in group.items() if k not in TWICE | OF_THIS_MACHINE})
+        options.update({k: v for k, v in group.items() if k not in SHOWN_ELSEWHERE | OF_THIS_MACHINE})
     return _options({k: v for k, v in options.items() if v is not None})
 
 

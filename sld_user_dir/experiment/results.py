@@ -11,7 +11,7 @@ from sld_user_dir.experiment.fairseq_commands import LOG_FILE, Plan, System, gen
 from sld_user_dir.experiment.training_log import Curves, read_curves
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
-from sld_user_dir.scoring.hypotheses import Record, read_generate
+from sld_user_dir.scoring.hypotheses import DecodedUtterance, read_generate
 from sld_user_dir.scoring.rates import Report, compare, score
 
 Row = dict[str, Any]
@@ -37,7 +37,7 @@ class Evaluation:
     """What decoding gave, read and scored once; keys are (system, test set)."""
 
     manifests: Mapping[str, Manifest]
-    records: Mapping[tuple[str, str], list[Record]]
+    records: Mapping[tuple[str, str], list[DecodedUtterance]]
     reports: Mapping[tuple[str, str], Report]
 
 

@@ -9,7 +9,7 @@ from typing import Optional
 
 from sld_user_dir.interop.formats import FORMATS
 from sld_user_dir.interop.join import audio_table
-from sld_user_dir.interop.records import InteropError, Record, write_lines
+from sld_user_dir.interop.records import InteropError, UnitRecord, write_lines
 from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 
 
@@ -21,10 +21,10 @@ class Exported:
     lost: list[str]
 
 
-def records_of(manifest: Manifest) -> list[Record]:
+def records_of(manifest: Manifest) -> list[UnitRecord]:
     """A manifest as records whose place is their line in it."""
     return [
-        Record(u.id, u.units, u.durations, u.text, u.fields, f"{manifest.path}:{manifest.line(i)}")
+        UnitRecord(u.id, u.units, u.durations, u.text, u.fields, f"{manifest.path}:{manifest.line(i)}")
         for i, u in enumerate(manifest)
     ]
 
@@ -65,7 +65,7 @@ def export_units(manifest_path: Path, out: Path, format_name: str, audio: Option
     return Exported(files, columns)
 
 
-def _with_audio(records: list[Record], audio: Path) -> list[Record]:
+def _with_audio(records: list[UnitRecord], audio: Path) -> list[UnitRecord]:
     """The records with the paths and lengths of their recordings."""
     table = audio_table(audio)
     found = []

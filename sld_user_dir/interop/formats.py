@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from sld_user_dir.interop import json_formats, line_formats, tables
-from sld_user_dir.interop.records import InteropError, Record, UnitFile, read_lines
+from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, read_lines
 
 HEAD_LINES = 20
 NUMBERS = r"\d+(?: +\d+)* *"
@@ -24,7 +24,7 @@ class Format:
     suffix: str
     """of the file that is written"""
     read: Callable[[Path], UnitFile]
-    write: Callable[[Path, list[Record], dict[str, Any]], list[Path]]
+    write: Callable[[Path, list[UnitRecord], dict[str, Any]], list[Path]]
     looks_like: Callable[[Path, list[str]], bool]
     """whether a file of this name begins with these lines"""
     holds: frozenset[str] = frozenset()

@@ -9,7 +9,7 @@ from typing import Any, Optional, Sequence
 
 from sld_user_dir.interop.formats import FEATURES, Format, format_named
 from sld_user_dir.interop.join import Joined, Table, audio_table, join, text_table
-from sld_user_dir.interop.records import InteropError, Record, UnitFile, beside
+from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, beside
 from sld_user_dir.manifests.provenance import UNKNOWN, UnitProvenance
 from sld_user_dir.manifests.unit_manifest import REQUIRED, Utterance, read_manifest, write_manifest
 
@@ -123,7 +123,7 @@ def _tables(text: Optional[Path], audio: Optional[Path], repair: bool, rate: int
     return made if text is None else [*made, text_table(text, repair)]
 
 
-def _check(records: list[Record], source: Optional[Path]) -> None:
+def _check(records: list[UnitRecord], source: Optional[Path]) -> None:
     seen: dict[str, str] = {}
     for r in records:
         if not r.id:
@@ -136,7 +136,7 @@ def _check(records: list[Record], source: Optional[Path]) -> None:
             raise InteropError(r.where, f"no transcript of {r.id!r}", remedy)
 
 
-def _utterances(records: list[Record]) -> list[Utterance]:
+def _utterances(records: list[UnitRecord]) -> list[Utterance]:
     columns = {name: None for r in records for name in r.fields}
     taken = [name for name in columns if name in (*REQUIRED, "durations") or "\t" in name]
     if taken:
@@ -156,7 +156,7 @@ def _header(read: UnitFile, paths: Sequence[Path], kind: Format) -> dict[str, An
 
 
 # -- provenance ------------------------------------------------------------------------
-def state(statement: Statement, read: UnitFile, records: list[Record]) -> UnitProvenance:
+def state(statement: Statement, read: UnitFile, records: list[UnitRecord]) -> UnitProvenance:
     """Provenance as far as it has been stated.
 
     Raises:
@@ -201,7 +201,7 @@ def _provenance_of(statement: Statement, name: str) -> Optional[float]:
     return asdict(load_provenance(statement.provenance))[name] or None
 
 
-def _agree(made_by: UnitProvenance, read: UnitFile, records: list[Record]) -> UnitProvenance:
+def _agree(made_by: UnitProvenance, read: UnitFile, records: list[UnitRecord]) -> UnitProvenance:
     first = records[0].where
     if read.num_units not in (None, made_by.num_units):
         raise InteropError(
@@ -213,20 +213,20 @@ def _agree(made_by: UnitProvenance, read: UnitFile, records: list[Record]) -> Un
     return made_by
 
 
-def repeat(record: Record) -> Optional[int]:
+def repeat(record: UnitRecord) -> Optional[int]:
     """Where a unit follows itself, or None."""
     same = (record.units[1:] == record.units[:-1]).nonzero()[0]
     return int(same[0]) if len(same) else None
 
 
-def looks_deduplicated(read: UnitFile, records: list[Record]) -> bool:
+def looks_deduplicated(read: UnitFile, records: list[UnitRecord]) -> bool:
     """What the format says; else, whether no unit follows itself in any utterance."""
     if read.deduplicated is not None:
         return read.deduplicated
     return all(repeat(r) is None for r in records)
 
 
-def _check_units(records: list[Record], made_by: UnitProvenance) -> None:
+def _check_units(records: list[UnitRecord], made_by: UnitProvenance) -> None:
     """Every unit below K, and de-duplicated and raw utterances not mixed."""
     collapsed = next((r for r in records if r.durations is not None and (r.durations > 1).any()), None)
     for r in records:

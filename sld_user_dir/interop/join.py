@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterable, Optional
 
-from sld_user_dir.interop.records import AUDIO_SUFFIXES, InteropError, Record, read_lines
+from sld_user_dir.interop.records import AUDIO_SUFFIXES, InteropError, UnitRecord, read_lines
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
 
 
@@ -36,7 +36,7 @@ class Table:
             for name in _short_names(row.id, repair):
                 self._short.setdefault(name, []).append(row)
 
-    def find(self, record: Record) -> Optional[Row]:
+    def find(self, record: UnitRecord) -> Optional[Row]:
         """The row of a record.
 
         Raises:
@@ -105,12 +105,14 @@ def _audio_row(recording: Recording, where: str) -> Row:
 class Joined:
     """Records with their transcripts, and what was left out because one side lacks it."""
 
-    records: list[Record]
+    records: list[UnitRecord]
     without_units: list[str]
     without_row: list[str]
 
 
-def join(records: list[Record], table: Table, allow_missing: bool = False, rate_hz: Optional[float] = None) -> Joined:
+def join(
+    records: list[UnitRecord], table: Table, allow_missing: bool = False, rate_hz: Optional[float] = None
+) -> Joined:
     """Give each record the id, transcript and columns of its row.
 
     Args:
@@ -120,9 +122,9 @@ def join(records: list[Record], table: Table, allow_missing: bool = False, rate_
     Raises:
         InteropError: names both files: an utterance that only one has, two for one row, an impossible count.
     """
-    taken: dict[str, Record] = {}
-    joined: list[Record] = []
-    lost: list[Record] = []
+    taken: dict[str, UnitRecord] = {}
+    joined: list[UnitRecord] = []
+    lost: list[UnitRecord] = []
     for record in records:
         row = table.find(record)
         if row is None:
@@ -155,7 +157,7 @@ def join(records: list[Record], table: Table, allow_missing: bool = False, rate_
     return Joined(joined, [row.id for row in unused], [r.id for r in lost])
 
 
-def check_length(record: Record, row: Row, rate_hz: Optional[float]) -> None:
+def check_length(record: UnitRecord, row: Row, rate_hz: Optional[float]) -> None:
     """Units cannot outlast their recording, nor end well before it.
 
     Encoders lose up to two frames at the edges, and fairseq's reader as many at each 100 s.

@@ -11,8 +11,8 @@ from typing import Any, Callable, Optional
 from sld_user_dir.interop.records import (
     IntArray,
     InteropError,
-    Record,
     UnitFile,
+    UnitRecord,
     audio_id,
     read_lines,
     unit_list,
@@ -73,7 +73,7 @@ def read_dicts(path: Path) -> UnitFile:
     Raises:
         InteropError: units under two keys, which stand for two encoders.
     """
-    records: list[Record] = []
+    records: list[UnitRecord] = []
     first: Optional[tuple[str, str]] = None
     for where, line in read_lines(path):
         item = parse_object(line, where)
@@ -92,12 +92,12 @@ def read_dicts(path: Path) -> UnitFile:
         durations = _durations(item.get(stream), units, where)
         drop = {key, "id", "text"} | ({stream} if durations is not None else set())
         name = str(item.get("id", audio_id(str(item["audio"]))))
-        records.append(Record(name, units, durations, _text_of(item), _fields(item, drop), where))
+        records.append(UnitRecord(name, units, durations, _text_of(item), _fields(item, drop), where))
     size = KMEANS_KEY.match(first[0]) if first else None
     return UnitFile(records, int(size[1]) if size else None, header={"unit_key": first[0]} if first else {})
 
 
-def _dict_item(record: Record, header: dict[str, object]) -> dict[str, Any]:
+def _dict_item(record: UnitRecord, header: dict[str, object]) -> dict[str, Any]:
     name = record.fields.get("audio", record.fields.get("path", record.id))
     item: dict[str, Any] = {"audio": name, **_restored(record.fields)}
     item.pop("path", None)
@@ -117,11 +117,11 @@ def _restored(fields: dict[str, str]) -> dict[str, Any]:
         return dict(fields)
 
 
-def write_gslm_json(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
+def write_gslm_json(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
     return [write_lines(path, (_json(_dict_item(r, header)) for r in records))]
 
 
-def write_resynthesis(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
+def write_resynthesis(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
     return [write_lines(path, (repr(_dict_item(r, header)) for r in records))]
 
 
@@ -137,7 +137,7 @@ def read_authors(path: Path) -> UnitFile:
         _check_subword(item, units, where)
         name = str(item.get("id", f"{path.stem}-{number:06d}"))
         fields = _fields(item, {"id", "text", "idx"})
-        records.append(Record(name, units, None, item["text"], fields, where))
+        records.append(UnitRecord(name, units, None, item["text"], fields, where))
     return UnitFile(records)
 
 
@@ -155,10 +155,10 @@ def _check_subword(item: dict[str, Any], units: IntArray, where: str) -> None:
         )
 
 
-def write_authors(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
+def write_authors(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
     """Their keys, and `id` beside, which their program does not look at."""
 
-    def item(r: Record) -> dict[str, Any]:
+    def item(r: UnitRecord) -> dict[str, Any]:
         if r.text is None:
             raise InteropError(r.where, "no transcript, which this format wants")
         rest = {k: v for k, v in r.fields.items() if k == "subword"}
@@ -186,7 +186,7 @@ def _tokens(value: object, where: str) -> IntArray:
     return unit_list(" ".join(re.findall(r"\d+", value)), where)
 
 
-def _slamkit(path: Path, key: str, parse: Callable[[object, str], IntArray]) -> list[Record]:
+def _slamkit(path: Path, key: str, parse: Callable[[object, str], IntArray]) -> list[UnitRecord]:
     records = []
     for where, line in read_lines(path):
         item = parse_object(line, where)
@@ -197,25 +197,25 @@ def _slamkit(path: Path, key: str, parse: Callable[[object, str], IntArray]) -> 
         drop = {key, "duration", "file_name", "text", "id"}
         fields = {**_fields(item, drop), "audio": str(item["file_name"])}
         name = str(item.get("id", audio_id(str(item["file_name"]))))
-        records.append(Record(name, units, durations, _text_of(item), fields, where))
+        records.append(UnitRecord(name, units, durations, _text_of(item), fields, where))
     return records
 
 
-def _slamkit_name(record: Record) -> dict[str, Any]:
+def _slamkit_name(record: UnitRecord) -> dict[str, Any]:
     name = record.fields.get("audio", record.fields.get("path", record.id))
     return {"file_name": name} if audio_id(name) == record.id else {"file_name": name, "id": record.id}
 
 
-def write_slamkit(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
-    def item(r: Record) -> dict[str, Any]:
+def write_slamkit(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
+    def item(r: UnitRecord) -> dict[str, Any]:
         durations = {} if r.durations is None else {"duration": r.durations.tolist()}
         return {"units": r.units.tolist(), **durations, **_slamkit_name(r)}
 
     return [write_lines(path, (_json(item(r)) for r in records))]
 
 
-def write_slamkit_tokens(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
-    def item(r: Record) -> dict[str, Any]:
+def write_slamkit_tokens(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
+    def item(r: UnitRecord) -> dict[str, Any]:
         return {**_slamkit_name(r), "audio_repr": "".join(f"<Un{u}>" for u in r.units.tolist())}
 
     return [write_lines(path, (_json(item(r)) for r in records))]

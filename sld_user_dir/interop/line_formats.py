@@ -10,8 +10,8 @@ import numpy as np
 from sld_user_dir.interop.records import (
     IntArray,
     InteropError,
-    Record,
     UnitFile,
+    UnitRecord,
     beside,
     check_name,
     joined,
@@ -47,7 +47,7 @@ def read_textless(path: Path) -> UnitFile:
         frames = _of(durations, name, len(units), where)
         f0 = _of(f0s, name, len(units), where)
         fields = {} if f0 is None else {"f0": joined(f0)}
-        records.append(Record(name, units, frames, None, fields, where))
+        records.append(UnitRecord(name, units, frames, None, fields, where))
     for stream in (durations, f0s):
         lost = sorted(set(stream or ()) - {r.id for r in records})
         if stream and lost:
@@ -79,7 +79,7 @@ def _of(stream: Optional[dict[str, tuple[str, IntArray]]], name: str, count: int
     return values
 
 
-def write_textless(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
+def write_textless(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
     """`X.units`, and `X.durations` and `X.f0s` where there are any; X is `path` without `.units`."""
     names = [check_name(r, "\t", "textless") for r in records]
     files = [write_lines(path, (f"{n}\t{joined(r.units)}" for n, r in zip(names, records)))]
@@ -100,11 +100,11 @@ def read_gslm(path: Path) -> UnitFile:
         name, bar, text = line.rpartition("|")
         if not bar:
             raise InteropError(where, "no '|' between name and units", "see docs/interop.md")
-        records.append(Record(name, parse_units(text, where), where=where))
+        records.append(UnitRecord(name, parse_units(text, where), where=where))
     return UnitFile(records)
 
 
-def write_gslm(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
+def write_gslm(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
     return [write_lines(path, (f"{check_name(r, '|', 'gslm')}|{joined(r.units)}" for r in records))]
 
 
@@ -114,11 +114,11 @@ def read_espnet(path: Path) -> UnitFile:
     records = []
     for where, line in read_lines(path):
         name, _, text = line.partition(" ")
-        records.append(Record(name, parse_units(text, where), where=where))
+        records.append(UnitRecord(name, parse_units(text, where), where=where))
     return UnitFile(records, deduplicated=_espnet_case(path))
 
 
-def write_espnet(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
+def write_espnet(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
     return [write_lines(path, (f"{check_name(r, ' ', 'espnet')} {joined(r.units)}" for r in records))]
 
 
@@ -132,11 +132,11 @@ def read_espnet_cjk(path: Path) -> UnitFile:
             raise InteropError(where, "no units", "remove the utterance")
         if units.min() < 0:
             raise InteropError(where, f"{text[int(units.argmin())]!r} stands for no unit", "is this text, not units?")
-        records.append(Record(name, units, where=where))
+        records.append(UnitRecord(name, units, where=where))
     return UnitFile(records, deduplicated=_espnet_case(path))
 
 
-def write_espnet_cjk(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
+def write_espnet_cjk(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
     for r in records:
         if r.units.max() >= CJK_END - CJK:
             raise InteropError(r.where, f"no character for unit {r.units.max()}", "write the format espnet")

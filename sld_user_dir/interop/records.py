@@ -21,7 +21,7 @@ class InteropError(InputError):
 
 
 @dataclass(frozen=True)
-class Record:
+class UnitRecord:
     """One utterance of a foreign file. `text` is None where the format holds none."""
 
     id: str
@@ -39,7 +39,7 @@ class Record:
 class UnitFile:
     """The records of a file, and what the format itself says about its units (None: nothing)."""
 
-    records: list[Record]
+    records: list[UnitRecord]
     num_units: Optional[int] = None
     deduplicated: Optional[bool] = None
     header: dict[str, Any] = field(default_factory=dict)
@@ -101,7 +101,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> Path:
     return path
 
 
-def check_name(record: Record, forbidden: str, format_name: str) -> str:
+def check_name(record: UnitRecord, forbidden: str, format_name: str) -> str:
     """The id, where this format can hold it."""
     bad = [c for c in record.id if c in forbidden or c in "\t\n\r"]
     if bad:

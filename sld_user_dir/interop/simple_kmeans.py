@@ -11,7 +11,7 @@ import numpy as np
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined
-from sld_user_dir.interop.records import InteropError, Record, UnitFile, read_lines
+from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, read_lines
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
 
 NAME = re.compile(r"(.+)_(\d+)_(\d+)")
@@ -50,7 +50,7 @@ def read_features(path: Path, kmeans_path: Optional[str]) -> UnitFile:
     records = []
     for r, place, units in zip(recordings, where, assign_joined(kmeans, frames)):
         fields: dict[str, Any] = {"path": str(r.path), "n_samples": str(r.n_samples or "")}
-        records.append(Record(r.id, units, None, r.text if r.text.strip() else None, fields, place))
+        records.append(UnitRecord(r.id, units, None, r.text if r.text.strip() else None, fields, place))
     return UnitFile(records, kmeans.num_units, False, {"audio_root": next(read_lines(tsv))[1]})
 
 

@@ -7,8 +7,8 @@ from typing import Iterator, Optional
 
 from sld_user_dir.interop.records import (
     InteropError,
-    Record,
     UnitFile,
+    UnitRecord,
     audio_id,
     beside,
     joined,
@@ -50,17 +50,17 @@ def read_km(path: Path) -> UnitFile:
     return UnitFile(records, _dict_size(path.with_name("dict.km.txt")), header={"audio_root": root})
 
 
-def _km_record(recording: Recording, line: str, where: str) -> Record:
+def _km_record(recording: Recording, line: str, where: str) -> UnitRecord:
     fields = {"path": str(recording.path), "n_samples": str(recording.n_samples or "")}
     text = recording.text if recording.text.strip() else None
-    return Record(recording.id, parse_units(line, where), None, text, fields, where)
+    return UnitRecord(recording.id, parse_units(line, where), None, text, fields, where)
 
 
 def _dict_size(path: Path) -> Optional[int]:
     return sum(1 for _ in read_lines(path)) if path.exists() else None
 
 
-def write_km(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
+def write_km(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
     """`X.km`, `X.tsv`, `dict.km.txt`, and `X.wrd` and `X.ltr` where there are transcripts."""
     root = Path(str(header.get("audio_root") or _root(records)))
     recordings = [_recording(r, root) for r in records]
@@ -79,14 +79,14 @@ def write_km(path: Path, records: list[Record], header: dict[str, object]) -> li
     return files
 
 
-def _root(records: list[Record]) -> str:
+def _root(records: list[UnitRecord]) -> str:
     """The folder from which ids are the paths of the recordings, so that they come back as they are; else `/`."""
     first = records[0]
     stem = audio_id(first.fields.get("path", ""))
     return stem[: -len(first.id)] or "/" if stem.endswith("/" + first.id) else "/"
 
 
-def _recording(record: Record, root: Path) -> Recording:
+def _recording(record: UnitRecord, root: Path) -> Recording:
     audio, samples = record.fields.get("path", record.fields.get("audio")), record.fields.get("n_samples")
     if not audio or not samples:
         raise InteropError(
@@ -110,7 +110,7 @@ def read_s2ut(path: Path) -> UnitFile:
     return UnitFile(records)
 
 
-def _s2ut_record(where: str, values: list[str], columns: list[str]) -> Record:
+def _s2ut_record(where: str, values: list[str], columns: list[str]) -> UnitRecord:
     if len(values) != len(columns):
         raise InteropError(where, f"{len(values)} columns, expected {len(columns)}", "separate them by one tab")
     row = dict(zip(columns, values))
@@ -119,15 +119,15 @@ def _s2ut_record(where: str, values: list[str], columns: list[str]) -> Record:
     if stated != str(len(units)):
         raise InteropError(where, f"tgt_n_frames is {stated}, tgt_audio has {len(units)} units", "make the line again")
     name, text = row.pop("id"), row.pop("tgt_text", None)
-    return Record(name, units, None, text or None, row, where)
+    return UnitRecord(name, units, None, text or None, row, where)
 
 
-def write_s2ut(path: Path, records: list[Record], header: dict[str, object]) -> list[Path]:
+def write_s2ut(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
     """The source is the recording itself; its length in samples stands for frames where none are known."""
     return [write_lines(path, _s2ut_lines(records))]
 
 
-def _s2ut_lines(records: list[Record]) -> Iterator[str]:
+def _s2ut_lines(records: list[UnitRecord]) -> Iterator[str]:
     yield "\t".join(S2UT_COLUMNS)
     for r in records:
         source = r.fields.get("src_audio") or r.fields.get("path") or r.fields.get("audio")

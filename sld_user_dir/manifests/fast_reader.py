@@ -1,6 +1,6 @@
 """A manifest's text to arrays, by the megabyte: what `manifest.read_manifest` does, in bounded memory.
 
-Validation is one and the same: where anything looks wrong here, `Suspicious` sends the caller to
+Validation is one and the same: where anything looks wrong here, `NeedsSlowReader` sends the caller to
 `read_manifest`, which finds the line and says what is wrong with it.
 """
 
@@ -18,7 +18,7 @@ from sld_user_dir.manifests.unit_manifest import REQUIRED, _read_header, _read_p
 CHUNK_BYTES = 2**21  # of lines that are parsed together
 
 
-class Suspicious(ValueError):
+class NeedsSlowReader(ValueError):
     """Something that only the slow reader can name, or clear."""
 
 
@@ -46,7 +46,7 @@ def parse_chunks(path: Path, digest: Any = None) -> tuple[Head, Iterator[Chunk]]
         digest: a hashlib object that is fed with every byte of the file.
 
     Raises:
-        Suspicious: at once or later, anything that `read_manifest` might refuse.
+        NeedsSlowReader: at once or later, anything that `read_manifest` might refuse.
     """
     lines = _lines(path, digest or hashlib.sha256())
     try:
@@ -56,12 +56,12 @@ def parse_chunks(path: Path, digest: Any = None) -> tuple[Head, Iterator[Chunk]]
             if not line.startswith(b"#"):
                 break
     except (OSError, UnicodeDecodeError) as error:
-        raise Suspicious(str(error)) from error
+        raise NeedsSlowReader(str(error)) from error
     header, first_line = _read_header(path, top)
     provenance = _read_provenance(path, header)
     columns = top[-1].split("\t")
     if any(name not in columns for name in REQUIRED) or len(set(columns)) < len(columns):
-        raise Suspicious("columns")
+        raise NeedsSlowReader("columns")
     head = Head(header, provenance, columns, first_line + 1)
     return head, _chunks(lines, head)
 
@@ -83,13 +83,13 @@ def _chunks(lines: Iterator[bytes], head: Head) -> Iterator[Chunk]:
         place = head.columns.index("units")
         units, counts = parse_rows([row[place] for row in rows])
         if units.max() >= head.provenance.num_units:
-            raise Suspicious("a unit outside the vocabulary")
+            raise NeedsSlowReader("a unit outside the vocabulary")
         if head.provenance.collapsed and _has_runs(units, counts):
-            raise Suspicious("runs of a unit")
+            raise NeedsSlowReader("runs of a unit")
         if durations is not None:
             frames, frame_counts = parse_rows([row[durations] for row in rows])
             if not np.array_equal(frame_counts, counts) or frames.min() < 1:
-                raise Suspicious("durations")
+                raise NeedsSlowReader("durations")
         fields = [b"\t".join(row[:place] + row[place + 1 :]) for row in rows]
         yield Chunk(units, counts, fields)
 
@@ -107,7 +107,7 @@ def _row_checker(columns: list[str], seen: set[bytes]) -> Callable[[list[bytes]]
 
     def check(row: list[bytes]) -> None:
         if len(row) != width or not row[name] or row[name] in seen or not row[text].decode().strip():
-            raise Suspicious("a row")
+            raise NeedsSlowReader("a row")
         seen.add(row[name])
 
     return check
@@ -127,7 +127,7 @@ def _batches(lines: Iterable[bytes], check: Callable[[list[bytes]], None]) -> It
                 yield rows
                 rows, size = [], 0
     except UnicodeDecodeError as error:
-        raise Suspicious(str(error)) from error
+        raise NeedsSlowReader(str(error)) from error
     if rows:
         yield rows
 
@@ -136,15 +136,15 @@ def parse_rows(rows: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Numbers int64 (sum N,) of rows like ``b"71 12 57"``, and how many each row has, int64 (rows,).
 
     Raises:
-        Suspicious: a row without numbers, or anything but digits and spaces.
+        NeedsSlowReader: a row without numbers, or anything but digits and spaces.
     """
     text = b" ".join(rows)
     if text.translate(None, b"0123456789 ") or not text.strip():
-        raise Suspicious("not a number")
+        raise NeedsSlowReader("not a number")
     numbers = np.fromstring(text, dtype=np.int64, sep=" ")
     counts = np.array([row.count(b" ") + 1 for row in rows], dtype=np.int64)
     if counts.sum() != len(numbers):  # more spaces than needed, or an empty row
         counts = np.array([len(row.split()) for row in rows], dtype=np.int64)
     if counts.min() < 1 or numbers.max() > np.iinfo(np.int32).max:
-        raise Suspicious("no number, or a very large one")
+        raise NeedsSlowReader("no number, or a very large one")
     return numbers, counts

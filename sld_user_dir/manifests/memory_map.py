@@ -35,7 +35,7 @@ from typing import Any, Callable, Iterator, Optional
 
 import numpy as np
 
-from sld_user_dir.manifests.fast_reader import Suspicious, parse_chunks
+from sld_user_dir.manifests.fast_reader import NeedsSlowReader, parse_chunks
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.ragged import Ragged, ragged
 from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, Rows, read_manifest
@@ -171,7 +171,7 @@ def _build(path: Path, root: Path) -> Path:
     with _scratch(root) as partial:
         try:
             meta = _write_arrays(path, partial, digest)
-        except Suspicious as doubt:
+        except NeedsSlowReader as doubt:
             raise _explain(path, doubt) from None
         if _signature(path) != before:
             raise ManifestError(path, "it changed while it was read", "start again once it is complete")
@@ -189,7 +189,7 @@ def _build(path: Path, root: Path) -> Path:
     return target
 
 
-def _explain(path: Path, doubt: Suspicious) -> Exception:
+def _explain(path: Path, doubt: NeedsSlowReader) -> Exception:
     """The slow reader's words for what the fast one stumbled over."""
     try:
         read_manifest(path)

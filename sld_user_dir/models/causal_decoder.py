@@ -29,19 +29,19 @@ from sld_user_dir.models.dropped_attention import dropped_causal_attention
 from sld_user_dir.models.packed_attention import Packing
 from sld_user_dir.models.prefix_mask import prefix_mask
 
-LACKING = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
+PARTS_OF_STOCK_LAYERS_ONLY = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""
 
 
 @dataclass(frozen=True)
-class Sight:
+class AttentionScope:
     """Which positions see which; by default, each sees those before it in its row."""
 
     packing: Optional[Packing] = None  # of a row of several utterances
     masks: Tuple[Tensor, ...] = ()  # prefix-LM: (B, 1, L, L) bool for each group of the packing, or for the batch
 
 
-CAUSAL = Sight()
+CAUSAL = AttentionScope()
 
 
 class CausalDecoderLayer(TransformerDecoderLayerBase):
@@ -57,19 +57,21 @@ class CausalDecoderLayer(TransformerDecoderLayerBase):
             and attention.bias_k is None
             and not (attention.add_zero_attn or getattr(attention, "use_xformers", False))
             and not (self.cross_self_attention or self.onnx_trace)
-            and all(getattr(self, name, None) is None for name in LACKING)
+            and all(getattr(self, name, None) is None for name in PARTS_OF_STOCK_LAYERS_ONLY)
         )
 
-    def forward(self, x: Tensor, *args: Any, batch_first: bool = False, sight: Sight = CAUSAL, **kwargs: Any) -> Any:
+    def forward(
+        self, x: Tensor, *args: Any, batch_first: bool = False, scope: AttentionScope = CAUSAL, **kwargs: Any
+    ) -> Any:
         """fairseq's interface, time-first; or with ``batch_first`` (B, L, C) to (B, L, C)."""
-        return self._forward_causal(x, sight) if batch_first else super().forward(x, *args, **kwargs)
+        return self._forward_causal(x, scope) if batch_first else super().forward(x, *args, **kwargs)
 
     forward.computes_as_stock = True  # type: ignore[attr-defined]  # decoding.prompt_cache asks
 
-    def _forward_causal(self, x: Tensor, sight: Sight) -> Tensor:
+    def _forward_causal(self, x: Tensor, scope: AttentionScope) -> Tensor:
         before = self.normalize_before
         y = self.self_attn_layer_norm(x) if before else x
-        x = x + _drop(self.dropout_module, causal_self_attention(self.self_attn, y, sight))
+        x = x + _drop(self.dropout_module, causal_self_attention(self.self_attn, y, scope))
         x = x if before else self.self_attn_layer_norm(x)
         y = self.final_layer_norm(x) if before else x
         y = _drop(self.activation_dropout_module, activate(self.activation_fn, self.fc1(y)))
@@ -157,11 +159,11 @@ class CausalDecoder(TransformerDecoder):
         return bool((padding[:, :-1] & ~padding[:, 1:]).any())
 
     def _extract_causal(self, tokens: Tensor, packing: Optional[Packing] = None) -> Tuple[Tensor, Dict[str, Any]]:
-        sight = Sight(packing, self._masks(tokens, packing))
+        scope = AttentionScope(packing, self._masks(tokens, packing))
         x = _drop(self.dropout_module, self._embed(tokens, packing))  # (B, L, C)
         states = [x.transpose(0, 1)]
         for layer in self.layers:
-            x = layer(x, batch_first=True, sight=sight)
+            x = layer(x, batch_first=True, scope=scope)
             states.append(x.transpose(0, 1))  # time-first, as fairseq returns them
         if self.layer_norm is not None:
             x = self.layer_norm(x)
@@ -189,15 +191,15 @@ class CausalDecoder(TransformerDecoder):
         return x if self.layernorm_embedding is None else self.layernorm_embedding(x)
 
 
-def causal_self_attention(attention: MultiheadAttention, x: Tensor, sight: Sight = CAUSAL) -> Tensor:
-    """What fairseq's ``attention`` makes of (B, L, C) under a causal mask, or of what `sight` says."""
+def causal_self_attention(attention: MultiheadAttention, x: Tensor, scope: AttentionScope = CAUSAL) -> Tensor:
+    """What fairseq's ``attention`` makes of (B, L, C) under a causal mask, or of what `scope` says."""
     q, k, v = (projection(x) for projection in (attention.q_proj, attention.k_proj, attention.v_proj))
-    if sight.packing is None:
-        return attention.out_proj(_attend(attention, q, k, v, *sight.masks))
-    spread = (sight.packing.spread(part) for part in (q, k, v))
-    masks: Sequence[Optional[Tensor]] = sight.masks or (None,) * len(sight.packing.groups)
+    if scope.packing is None:
+        return attention.out_proj(_attend(attention, q, k, v, *scope.masks))
+    spread = (scope.packing.spread(part) for part in (q, k, v))
+    masks: Sequence[Optional[Tensor]] = scope.masks or (None,) * len(scope.packing.groups)
     attended = [_attend(attention, *arguments) for arguments in zip(*spread, masks)]
-    return attention.out_proj(sight.packing.gather(attended))
+    return attention.out_proj(scope.packing.gather(attended))
 
 
 def _attend(attention: MultiheadAttention, q: Tensor, k: Tensor, v: Tensor, mask: Optional[Tensor] = None) -> Tensor:

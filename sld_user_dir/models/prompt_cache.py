@@ -26,7 +26,7 @@ from fairseq.modules import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
-from sld_user_dir.models.causal_decoder import LACKING, activate
+from sld_user_dir.models.causal_decoder import PARTS_OF_STOCK_LAYERS_ONLY, activate
 from sld_user_dir.models.fixed_linear import FixedLinear
 from sld_user_dir.models.prefix_mask import prefix_mask
 
@@ -273,7 +273,9 @@ def _unsupported_layer(layer: nn.Module) -> Optional[str]:
     linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, layer.fc1, layer.fc2)
     if not all(type(module) is nn.Linear for module in linear):
         return "its linear layers are quantised"
-    return next((f"layers have {name}" for name in LACKING if getattr(layer, name, None) is not None), None)
+    return next(
+        (f"layers have {name}" for name in PARTS_OF_STOCK_LAYERS_ONLY if getattr(layer, name, None) is not None), None
+    )
 
 
 class _Products:

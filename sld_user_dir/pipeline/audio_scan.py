@@ -34,7 +34,7 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class Limits:
+class UsableAudio:
     """What counts as usable; seconds, both ends inclusive."""
 
     min_seconds: float = 0.1
@@ -119,7 +119,7 @@ def read_table(path: Path, root: Path) -> list[Recording]:
     return recordings
 
 
-def check(recordings: list[Recording], limits: Limits, workers: int = 4) -> tuple[list[Recording], list[Rejected]]:
+def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) -> tuple[list[Recording], list[Rejected]]:
     """Sort recordings into usable ones, with length and rate filled in, and rejected ones.
 
     Order is kept; decoding runs in threads (libsndfile releases Python's lock).
@@ -158,7 +158,7 @@ def read_rejected(path: Path) -> list[Rejected]:
     return [Rejected(identity, Path(name), reason) for identity, name, reason in rows]
 
 
-def _check_one(recording: Recording, limits: Limits) -> Union[Recording, Rejected]:
+def _check_one(recording: Recording, limits: UsableAudio) -> Union[Recording, Rejected]:
     try:
         if limits.decode:
             wave, rate = read_audio(recording.path)

@@ -45,7 +45,7 @@ class TrainConfig:
     max_iterations: int = 100
     """Lloyd iterations at most; it stops by itself when the fit no longer improves"""
     tolerance: float = TOLERANCE
-    """stop when five iterations lower the inertia by less than this share"""
+    """stop when three iterations lower the inertia by less than this share"""
     memory_gib: float = 4.0
     """the process stays within this: the sample of frames is made as large as fits"""
     max_frames: Optional[int] = None
@@ -53,7 +53,7 @@ class TrainConfig:
     oversample: float = 8.0
     """frames computed for each that is sampled: recordings are drawn until there are so many"""
     device: str = "auto"
-    """`cpu`, `gpu` (an error where there is none), `auto` (all GPUs where there are any)"""
+    """`cpu`, `cuda` (an error where there is none), `cuda:1` (one card), `auto` (all GPUs where there are any)"""
 
     @property
     def wanted_frames(self) -> int:

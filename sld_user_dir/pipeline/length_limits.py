@@ -14,7 +14,7 @@ CHOICES = ("skip", "truncate")
 
 
 @dataclass(frozen=True)
-class Limits:
+class LengthLimits:
     """What an utterance may be long; counts are tokens of the joint vocabulary."""
 
     max_tokens: int = 1024
@@ -41,7 +41,7 @@ class TooLong:
 
 
 def apply_limits(
-    manifest: Manifest, vocab: JointVocabulary, limits: Limits, too_long: list[TooLong]
+    manifest: Manifest, vocab: JointVocabulary, limits: LengthLimits, too_long: list[TooLong]
 ) -> Iterator[Utterance]:
     """The utterances within the limits; those beyond are appended to `too_long`, and left out or cut."""
     text_limit = limits.max_tokens if limits.max_text_tokens is None else limits.max_text_tokens
@@ -63,7 +63,9 @@ def cut(one: Utterance, text: list[int], vocab: JointVocabulary, max_tokens: int
     return replace(one, units=one.units[:room], text=vocab.decode_text(text), durations=durations)
 
 
-def limit_manifest(source: Path, target: Path, vocab: JointVocabulary, limits: Limits) -> tuple[int, list[TooLong]]:
+def limit_manifest(
+    source: Path, target: Path, vocab: JointVocabulary, limits: LengthLimits
+) -> tuple[int, list[TooLong]]:
     """Write the manifest `source` within `limits` as `target`, and `TARGET.too-long.tsv` beside it.
 
     Returns:

@@ -36,7 +36,7 @@ class Hypothesis:
 
 
 @dataclass
-class Record:
+class DecodedUtterance:
     """One utterance: its reference and its hypotheses, best first."""
 
     row: int
@@ -54,7 +54,7 @@ class Record:
 
 def read_generate(
     path: PathLike, manifest: "Optional[Manifest]" = None, missing_as_empty: bool = False
-) -> List[Record]:
+) -> List[DecodedUtterance]:
     """Records of a `generate-<subset>.txt` (or of fairseq-interactive's output), in order of row.
 
     With a manifest, rows get their utterance ids, its text as reference (untouched by the dictionary's
@@ -63,10 +63,10 @@ def read_generate(
     Raises:
         HypothesisError: no or doubled hypothesis lines, a malformed line, or rows that the manifest lacks.
     """
-    records: Dict[int, Record] = {}
+    records: Dict[int, DecodedUtterance] = {}
     test_set = re.sub(r"^generate-", "", Path(path).stem)
     for number, kind, row, value in _generate_lines(path):
-        record = records.setdefault(row, Record(row, str(row), fields={"test_set": test_set}))
+        record = records.setdefault(row, DecodedUtterance(row, str(row), fields={"test_set": test_set}))
         try:
             _add_line(record, kind, value)
         except (ValueError, IndexError) as error:
@@ -81,7 +81,7 @@ def read_generate(
     return [record for _, record in sorted(records.items())]
 
 
-def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -> List[Record]:
+def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -> List[DecodedUtterance]:
     """Records of two text files: parallel lines, or (`keyed`) `id text` lines in any order.
 
     Raises:
@@ -99,7 +99,7 @@ def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -
         )
     test_set = Path(hypotheses).stem
     return [
-        Record(row, id_, text, hypotheses=[Hypothesis(hypothesis_texts[id_])], fields={"test_set": test_set})
+        DecodedUtterance(row, id_, text, hypotheses=[Hypothesis(hypothesis_texts[id_])], fields={"test_set": test_set})
         for row, (id_, text) in enumerate(reference_texts.items())
     ]
 
@@ -113,7 +113,7 @@ def _generate_lines(path: PathLike) -> Iterator[Tuple[int, str, int, str]]:
                 yield number, match[1], int(match[2]), match[3] or ""
 
 
-def _add_line(record: Record, kind: str, value: str) -> None:
+def _add_line(record: DecodedUtterance, kind: str, value: str) -> None:
     if kind == "S":
         record.source = value
     elif kind == "T":
@@ -134,7 +134,9 @@ def _score_and_text(value: str) -> Tuple[float, str]:
     return float(score), text
 
 
-def _join_manifest(path: PathLike, records: Dict[int, Record], manifest: "Manifest", missing_as_empty: bool) -> None:
+def _join_manifest(
+    path: PathLike, records: Dict[int, DecodedUtterance], manifest: "Manifest", missing_as_empty: bool
+) -> None:
     missing = [row for row in range(len(manifest)) if row not in records]
     beyond = [row for row in records if row >= len(manifest)]
     if beyond or (missing and not missing_as_empty):
@@ -146,7 +148,7 @@ def _join_manifest(path: PathLike, records: Dict[int, Record], manifest: "Manife
         )
     test_set = next(iter(records.values())).fields
     for row in missing:
-        records[row] = Record(row, "", hypotheses=[Hypothesis("")], fields=dict(test_set))
+        records[row] = DecodedUtterance(row, "", hypotheses=[Hypothesis("")], fields=dict(test_set))
     for row, record in records.items():
         utterance = manifest[row]
         record.id, record.reference = utterance.id, utterance.text

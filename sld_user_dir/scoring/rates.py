@@ -21,7 +21,7 @@ from sld_user_dir.scoring.edits import (
     error_counts,
     format_alignment,
 )
-from sld_user_dir.scoring.hypotheses import Record
+from sld_user_dir.scoring.hypotheses import DecodedUtterance
 from sld_user_dir.scoring.significance import bootstrap_interval, paired_bootstrap
 
 __all__ = ["compare", "error_counts", "format_comparison", "format_report", "has_loop", "score", "score_records"]
@@ -39,7 +39,7 @@ _LOOP_TIMES = 3
 class Scored:
     """One utterance after normalisation, with its counts."""
 
-    record: Record
+    record: DecodedUtterance
     reference: List[str]
     hypothesis: List[str]
     words: ErrorCounts
@@ -52,7 +52,7 @@ class Scored:
 
 
 def score_records(
-    records: Sequence[Record], normalization: TextNormalization, max_len: Optional[int] = None
+    records: Sequence[DecodedUtterance], normalization: TextNormalization, max_len: Optional[int] = None
 ) -> List[Scored]:
     """Count the edits of each utterance's best hypothesis.
 
@@ -67,7 +67,7 @@ def score_records(
 
 
 def score(
-    records: Sequence[Record],
+    records: Sequence[DecodedUtterance],
     normalization: TextNormalization = AS_IS,
     by: Sequence[str] = (),
     worst: int = 10,
@@ -98,8 +98,8 @@ def score(
 
 
 def compare(
-    records_a: Sequence[Record],
-    records_b: Sequence[Record],
+    records_a: Sequence[DecodedUtterance],
+    records_b: Sequence[DecodedUtterance],
     normalization: TextNormalization = AS_IS,
     block: Optional[str] = None,
     draws: int = 10_000,
@@ -175,7 +175,7 @@ def _longest_run(words: Sequence[str], size: int) -> int:
     return longest + 1 if len(words) >= size else 0
 
 
-def _score_record(record: Record, normalization: TextNormalization, max_len: Optional[int]) -> Scored:
+def _score_record(record: DecodedUtterance, normalization: TextNormalization, max_len: Optional[int]) -> Scored:
     if record.reference is None:
         raise InputError(None, f"utterance {record.id!r} has no reference (no T- line)", "give its manifest")
     reference, hypothesis = normalization(record.reference), normalization(record.best.text)

@@ -85,7 +85,7 @@ def build_augmentation(cfg: Any, units: UnitProvenance, manifest: str) -> Option
     """What the task's options ask for; None if nothing.
 
     Raises:
-        ValueError: options that contradict each other or the units; `CentroidsError` for a
+        ValueError: options that contradict each other or the units; `KMeansError` for a
             k-means file that is not that of the units.
     """
     path = cfg.unit_substitution_kmeans

@@ -119,7 +119,7 @@ def test_subword_manifests_keep_frames_and_say_so(tmp_path):
         "--out-dir",
         tmp_path / "out",
     ]
-    assert main(list(map(str, arguments))) == 0
+    assert main(*arguments) == 0
     result = read_manifest(tmp_path / "out/train.tsv")
     subwords = UnitSubwords.load(tmp_path / "m.model")
     assert result.provenance.subword == subwords.sha256 and result.provenance.num_units == 60

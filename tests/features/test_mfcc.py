@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.cmvn import CmvnStats, normalise
 from sld_user_dir.features.encoders.mfcc import MfccExtractor
 from sld_user_dir.features.feature_config import FeatureConfig
@@ -121,12 +122,12 @@ def test_speaker_statistics_are_wanted_and_used():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"normalise": "all"}, "one of"),
-        ({"stack": 0}, "at least 1"),
-        ({"layer": 3}, "no layers"),
-        ({"features": "x"}, "which layer"),
+        ({"normalise": "all"}, "--normalise all: .*choose one of"),
+        ({"stack": 0}, "--stack 0: .*1 frame or more"),
+        ({"layer": 3}, "mfcc --layer 3: it has no layers"),
+        ({"features": "x"}, "--features x: it has layers; say which to take"),
     ],
 )
 def test_impossible_descriptions_are_errors(options, message):
-    with pytest.raises(ValueError, match=message):
-        FeatureConfig(**options)
+    with pytest.raises(InputError, match=message):
+        build_front_end(FeatureConfig(**options))

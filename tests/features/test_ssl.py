@@ -13,6 +13,7 @@ from transformers import (
     WavLMModel,
 )
 
+from sld_user_dir.devices import DeviceError
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError
 from sld_user_dir.features.front_end import build_front_end
@@ -239,10 +240,10 @@ def test_pickled_code_is_refused(tmp_path, capfd):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"layer": 4}, "layers 0 to 3, not 4"),
+        ({"layer": 4}, "--layer 4: .* has layers 0 to 3"),
         ({"layer": -1}, "count from 0"),
         ({"layer": 1, "sample_rate_hz": 8000}, "wants 16000 Hz"),
-        ({"layer": 1, "fp16": True}, "fp16 is for GPUs"),
+        ({"layer": 1, "fp16": True}, "--fp16: half precision is for GPUs"),
     ],
 )
 def test_impossible_settings_are_errors(tmp_path, options, message):

@@ -11,11 +11,11 @@ import pytest
 import torch
 from fairseq import hub_utils, utils
 from omegaconf import OmegaConf
-from sld_user_dir.hub.continuation import predicts_units
 from support.commands import sld
 from support.miniature import NUM_UNITS, ROOT, fairseq_command, make_data, train
 
 from sld_user_dir import hub
+from sld_user_dir.losses.stored_options import predicts_units
 
 UNITS = [[0, 0, 1], [4, 4, 5, 2, 2, 3], [6, 6, 7, 8, 8, 9, 0, 0, 1, 2, 2, 3]]
 

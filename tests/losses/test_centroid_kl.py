@@ -30,7 +30,7 @@ from support.miniature import make_provenance
 from torch import Tensor
 
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.clustering.kmeans_file import Centroids, CentroidsError
+from sld_user_dir.clustering.kmeans_file import Centroids, KMeansError
 from sld_user_dir.criterions.loss_options import SldCriterionConfig
 from sld_user_dir.criterions.sld_criterion import SldCriterion
 from sld_user_dir.errors import InputError
@@ -237,7 +237,7 @@ def test_centroids_of_other_units_are_refused(kmeans: Path) -> None:
     task, (model, sample) = make_task(provenance={}), (make_model(), make_sample(3))
     ours = criterion(kmeans, task)
     task.provenance["train.tsv"] = make_provenance(num_units=K)
-    with pytest.raises(CentroidsError, match=r"train\.tsv are of sha256:0"):
+    with pytest.raises(KMeansError, match=r"train\.tsv are of sha256:0"):
         ours(model, sample)
     own = Centroids.load(kmeans).sha256
     task.provenance["train.tsv"] = make_provenance(num_units=K, kmeans=own)

@@ -17,7 +17,14 @@ from sld_user_dir.manifests.audio_manifest import (
     write_fairseq_tsv,
 )
 from sld_user_dir.manifests.unit_manifest import read_manifest
-from sld_user_dir.pipeline.audio_scan import Limits, add_pattern, add_transcript, check, find_recordings, read_table
+from sld_user_dir.pipeline.audio_scan import (
+    UsableAudio,
+    add_pattern,
+    add_transcript,
+    check,
+    find_recordings,
+    read_table,
+)
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -235,8 +242,8 @@ def test_headers_alone_miss_what_decoding_finds(tmp_path):
     whole = (tmp_path / "a.flac").read_bytes()
     (tmp_path / "a.flac").write_bytes(whole[: len(whole) // 2])
     recordings = list(find_recordings(tmp_path))
-    assert len(check(recordings, Limits(need_text=False, decode=False))[0]) == 1
-    assert len(check(recordings, Limits(need_text=False))[1]) == 1
+    assert len(check(recordings, UsableAudio(need_text=False, decode=False))[0]) == 1
+    assert len(check(recordings, UsableAudio(need_text=False))[1]) == 1
 
 
 def test_scripts_fail_with_one_line(tmp_path, capsys):

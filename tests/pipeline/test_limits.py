@@ -6,7 +6,7 @@ from support.commands import sld
 from support.miniature import NUM_UNITS, WORDS, make_provenance
 
 from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest
-from sld_user_dir.pipeline.length_limits import Limits, TooLong, limit_manifest
+from sld_user_dir.pipeline.length_limits import LengthLimits, TooLong, limit_manifest
 from sld_user_dir.vocabulary.joint import JointVocabulary
 from sld_user_dir.vocabulary.tokenizers import WordTokenizer
 
@@ -51,7 +51,7 @@ def test_limits(data, capsys, too_long):
 
 def test_no_limit_on_text(data):
     vocab = JointVocabulary.load(data)
-    written, too_long = limit_manifest(data / "train_all.tsv", data / "x.tsv", vocab, Limits(11, None))
+    written, too_long = limit_manifest(data / "train_all.tsv", data / "x.tsv", vocab, LengthLimits(11, None))
     assert written == 4 and too_long == [TooLong("both", 20, 9)]
 
 

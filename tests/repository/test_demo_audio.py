@@ -18,7 +18,7 @@ from sld_user_dir.experiment.baselines import dealt_out_wer
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.pipeline.audio_scan import read_table
-from sld_user_dir.scoring.hypotheses import Hypothesis, Record
+from sld_user_dir.scoring.hypotheses import DecodedUtterance, Hypothesis
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
@@ -174,11 +174,11 @@ def _words(utterance):
 
 def test_outputs_dealt_at_random():
     texts = ["press one", "thank you", "hello world", "conference is full"] * 10
-    records = [Record(i, str(i), text, hypotheses=[Hypothesis(text)]) for i, text in enumerate(texts)]
+    records = [DecodedUtterance(i, str(i), text, hypotheses=[Hypothesis(text)]) for i, text in enumerate(texts)]
     assert 50 < dealt_out_wer(records) < 100  # a quarter falls on the right one
-    same = [Record(i, str(i), "press one", hypotheses=[Hypothesis("press two")]) for i in range(5)]
+    same = [DecodedUtterance(i, str(i), "press one", hypotheses=[Hypothesis("press two")]) for i in range(5)]
     assert dealt_out_wer(same) == 50.0
-    silent = [Record(0, "a", "press one", hypotheses=[Hypothesis("")])]
+    silent = [DecodedUtterance(0, "a", "press one", hypotheses=[Hypothesis("")])]
     assert dealt_out_wer(silent) == 100.0
 
 
@@ -220,7 +220,7 @@ def test_a_folder_to_a_table_and_again(folder, tmp_path, monkeypatch, capsys):
 def test_a_stage_that_fails_ends_the_demo(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert demo_audio.main(["--audio", str(tmp_path / "empty"), "--out", str(tmp_path / "out")]) == 1
-    assert "make_audio_manifest.py failed, see above" in capsys.readouterr().err
+    assert "sld audio: failed, see above" in capsys.readouterr().err
     assert demo_audio.main(["--criteria", "magic", "--out", str(tmp_path / "out")]) == 1
     assert "no criterion 'magic'" in capsys.readouterr().err
 

@@ -264,7 +264,7 @@ def test_missing_tools_are_named(tmp_path):
     (tmp_path / "python").symlink_to(sys.executable)
     path = f"{tmp_path}:/usr/bin:/bin"
     done = recipe("--out", tmp_path / "out", check=False, PATH=path, PYTHON=str(tmp_path / "python"))
-    assert "fairseq-train is missing" in done.stderr
+    assert "sld is missing" in done.stderr
     done = recipe("--out", tmp_path / "out", check=False, PYTHON="/nowhere/python")
     assert "/nowhere/python: no such program" in done.stderr
 

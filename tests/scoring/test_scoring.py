@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from support.commands import sld
 
 from sld_user_dir.scoring.edits import ErrorCounts, TextNormalization, align, error_counts, format_alignment
-from sld_user_dir.scoring.hypotheses import Hypothesis, Record
+from sld_user_dir.scoring.hypotheses import DecodedUtterance, Hypothesis
 from sld_user_dir.scoring.rates import compare, format_comparison, format_report, has_loop, score
 from sld_user_dir.scoring.significance import bootstrap_interval, paired_bootstrap
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=8)
 
 
-def record(row: int, reference: Optional[str], text: str, tokens: int = 3, **fields: str) -> Record:
+def record(row: int, reference: Optional[str], text: str, tokens: int = 3, **fields: str) -> DecodedUtterance:
     hypothesis = Hypothesis(text, -1.0, text, [-0.1] * (tokens + 1))
-    return Record(row, f"u{row}", reference, hypotheses=[hypothesis], fields=fields)
+    return DecodedUtterance(row, f"u{row}", reference, hypotheses=[hypothesis], fields=fields)
 
 
 # ---- edits

@@ -13,7 +13,7 @@ from support.miniature import NUM_UNITS, fairseq_command, make_data, make_proven
 from support.tasks import setup
 
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.clustering.kmeans_file import Centroids, CentroidsError
+from sld_user_dir.clustering.kmeans_file import Centroids, KMeansError
 from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
 from sld_user_dir.sequences.augmentation import Augmentation
 
@@ -211,12 +211,12 @@ def test_centroids_of_other_units_are_refused(kmeans, tmp_path):
         ({"num_units": 13}, "12 centroids, but train.tsv has 13 units"),
         ({"subword": "sha256:1"}, "subwords"),
     ]:
-        with pytest.raises(CentroidsError, match=message):
+        with pytest.raises(KMeansError, match=message):
             centroids.check(make_provenance(**wrong), "train.tsv")
-    with pytest.raises(CentroidsError, match="no such file"):
+    with pytest.raises(KMeansError, match="no such file"):
         Centroids.load(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(CentroidsError, match="not a k-means file"):
+    with pytest.raises(KMeansError, match="not a k-means file"):
         Centroids.load(tmp_path / "text.npz")
 
 

@@ -11,7 +11,7 @@ from support.miniature import TRAIN_OPTIONS, fairseq_command, make_provenance, m
 from support.tasks import setup
 
 from sld_user_dir.manifests.unit_manifest import ManifestError, write_manifest
-from sld_user_dir.tasks.provenance_guard import start_of_training, state_to_go_on_from, stored_task_state
+from sld_user_dir.tasks.start_checkpoint import start_of_training, state_to_go_on_from, stored_task_state
 
 OTHER = make_provenance(kmeans="sha256:1")
 

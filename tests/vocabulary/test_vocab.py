@@ -27,7 +27,7 @@ def test_layout(vocab):
     assert (vocab.bos, vocab.pad, vocab.eos, vocab.unk) == (0, 1, 2, 3)
     assert (vocab.mask, vocab.separator, vocab.unit_offset) == (6, 7, 8)
     assert vocab.num_units == K and len(vocab) == 15
-    assert vocab.text_ids.tolist() == [4, 5]
+    assert list(vocab.text_ids) == [4, 5]
     assert [i for i in range(15) if vocab.is_text(i)] == [3, 4, 5]
 
 
@@ -44,7 +44,7 @@ def test_the_names_of_specials_and_units_in_a_transcript_are_unknown_words(vocab
 def test_a_transcript_that_spells_a_special_does_not_shift_the_ids(word):
     vocab = JointVocabulary.build([f"four {word} three {word}"], K, WordTokenizer())
     assert vocab.num_units == K
-    assert vocab.decode_text(vocab.text_ids.tolist()) == "four three"
+    assert vocab.decode_text(vocab.text_ids) == "four three"
     assert vocab.encode_text(word) == [vocab.unk]
 
 
