@@ -18,7 +18,7 @@ TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
 BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-audio test test-slow test-gpu lint format typecheck bench clean
+.PHONY: help setup demo demo-audio test test-slow test-gpu lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ format: setup  ## rewrite the sources in the project's style
 
 typecheck: setup  ## types
 	@$(RUN) -m mypy
+
+docs: setup  ## the documentation as a site in site/, every link checked
+	@$(RUN) -m mkdocs build --strict --quiet && echo "open site/index.html"
 
 bench: setup  ## every benchmark, results in runs/bench/*.json
 	@mkdir -p runs/bench

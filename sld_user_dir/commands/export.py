@@ -14,7 +14,7 @@ from typing import Optional
 from simple_parsing import field
 
 from sld_user_dir.interop.exporting import export_units
-from sld_user_dir.interop.formats import FORMATS
+from sld_user_dir.interop.unit_format import unit_formats
 
 
 @dataclass
@@ -25,7 +25,7 @@ class ExportUnitsConfig:
     """unit manifest"""
     out: Path
     """file to write"""
-    format: str = field(choices=list(FORMATS))
+    format: str = field(choices=list(unit_formats()))
     """docs/interop.md lists them"""
     audio: Optional[Path] = None
     """audio manifest, ours or fairseq's, for formats that want paths and lengths (km, s2ut)"""

@@ -15,8 +15,9 @@ from typing import List, Optional
 
 from simple_parsing import field as option
 
-from sld_user_dir.interop.formats import FEATURES, FORMATS
+from sld_user_dir.interop.detection import FEATURES
 from sld_user_dir.interop.importing import Imported, Statement, import_units
+from sld_user_dir.interop.unit_format import unit_formats
 from sld_user_dir.pipeline.table_jobs import parse_header
 
 
@@ -28,7 +29,7 @@ class ImportConfig:
     """unit files of one format: one, or the shards of a corpus"""
     out: Path
     """unit manifest to write (.tsv)"""
-    format: Optional[str] = option(default=None, choices=[*FORMATS, FEATURES.name])
+    format: Optional[str] = option(default=None, choices=[*unit_formats(), FEATURES.name])
     """name of the format, if it is not recognised"""
     text: Optional[Path] = None
     """transcripts by id, `id<TAB>text` or Kaldi's `id text`, where the format holds none"""

@@ -241,7 +241,8 @@ class Model:
         """Raw units that speak a text (task `tts`), `samples` draws of at most `max_units`.
 
         Args:
-            seed, sampling: as of `continue_units`.
+            seed: as of `continue_units`.
+            **sampling: as of `continue_units`.
 
         Raises:
             ValueError: the model is not for a mixture of tasks with `tts`, or a symbol outside the vocabulary.

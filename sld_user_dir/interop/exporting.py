@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Optional
 
-from sld_user_dir.interop.formats import FORMATS
 from sld_user_dir.interop.join import audio_table
 from sld_user_dir.interop.records import InteropError, UnitRecord, write_lines
+from sld_user_dir.interop.unit_format import unit_formats
 from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 
 
@@ -41,9 +41,9 @@ def export_units(manifest_path: Path, out: Path, format_name: str, audio: Option
     Raises:
         InteropError: no such format, an utterance that the audio manifest lacks, or ids and units that it cannot hold.
     """
-    if format_name not in FORMATS:
-        raise InteropError(None, f"no format {format_name!r}", f"choose one of: {', '.join(FORMATS)}")
-    kind = FORMATS[format_name]
+    if format_name not in unit_formats():
+        raise InteropError(None, f"no format {format_name!r}", f"choose one of: {', '.join(unit_formats())}")
+    kind = unit_formats()[format_name]
     manifest = read_manifest(manifest_path)
     if not len(manifest):
         raise InteropError(manifest_path, "no utterances", "nothing to export")

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from sld_user_dir.interop.formats import FEATURES, Format, format_named
+from sld_user_dir.interop.detection import FEATURES, format_named
 from sld_user_dir.interop.join import Joined, Table, audio_table, join, text_table
 from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, beside
+from sld_user_dir.interop.unit_format import UnitFormat
 from sld_user_dir.manifests.provenance import UNKNOWN, UnitProvenance
 from sld_user_dir.manifests.unit_manifest import REQUIRED, Utterance, read_manifest, write_manifest
 
@@ -87,7 +88,7 @@ def import_units(
     return Imported(kind.name, n, provenance, without_units, without_row)
 
 
-def _read_all(paths: Sequence[Path], name: Optional[str], statement: Statement) -> tuple[UnitFile, Format]:
+def _read_all(paths: Sequence[Path], name: Optional[str], statement: Statement) -> tuple[UnitFile, UnitFormat]:
     if not paths:
         raise InteropError(None, "no unit files", "name at least one")
     kinds = [format_named(name, path) for path in paths]
@@ -109,7 +110,7 @@ def _read_all(paths: Sequence[Path], name: Optional[str], statement: Statement) 
     return UnitFile(records, files[0].num_units, files[0].deduplicated, files[0].header), kinds[0]
 
 
-def _read(kind: Format, path: Path, statement: Statement) -> UnitFile:
+def _read(kind: UnitFormat, path: Path, statement: Statement) -> UnitFile:
     if kind is FEATURES:
         from sld_user_dir.interop.simple_kmeans import read_features  # faiss, where it is needed
 
@@ -151,7 +152,7 @@ def _utterances(records: list[UnitRecord]) -> list[Utterance]:
     ]  # fmt: skip
 
 
-def _header(read: UnitFile, paths: Sequence[Path], kind: Format) -> dict[str, Any]:
+def _header(read: UnitFile, paths: Sequence[Path], kind: UnitFormat) -> dict[str, Any]:
     return {"imported": {"format": kind.name, "files": [path.name for path in paths]}, **read.header}
 
 

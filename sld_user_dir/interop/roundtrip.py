@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from sld_user_dir.interop.detection import FEATURES, detect
 from sld_user_dir.interop.exporting import export_units
-from sld_user_dir.interop.formats import FEATURES, FORMATS, Format, detect
 from sld_user_dir.interop.importing import Statement, import_units
+from sld_user_dir.interop.unit_format import UnitFormat, unit_formats
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Manifest, Utterance, read_manifest, write_manifest
 
@@ -22,7 +24,7 @@ K = 100
 class RoundTrip:
     """What one format did to a manifest."""
 
-    format: Format
+    format: UnitFormat
     detected: bool
     kept: list[str]
     lost: list[str]
@@ -48,7 +50,7 @@ def sample_manifest(path: Path, deduplicated: bool) -> None:
     write_manifest(path, rows, made_by, {"audio_root": ROOT, "unit_key": f"hubert_km{K}"})
 
 
-def round_trip(kind: Format, folder: Path) -> RoundTrip:
+def round_trip(kind: UnitFormat, folder: Path) -> RoundTrip:
     """Manifest → format → manifest."""
     before_path, after_path = folder / "before.tsv", folder / "after.tsv"
     sample_manifest(before_path, kind.deduplicated is True or (kind.deduplicated is None and "durations" in kind.holds))
@@ -81,7 +83,7 @@ def format_table() -> str:
         "| format | what | read | written | detected | round trip | survives besides id, units and text |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for kind in FORMATS.values():
+    for kind in unit_formats().values():
         with tempfile.TemporaryDirectory() as folder:
             done = round_trip(kind, Path(folder))
         more = [name for name in done.kept if name not in ("id", "units", "text")]
@@ -90,3 +92,7 @@ def format_table() -> str:
         lines.append("| " + " | ".join([*cells, result, ", ".join(more) or "–"]) + " |")
     features = [f"`{FEATURES.name}`", FEATURES.what, "yes", "no: frames", "yes", "–", ", ".join(sorted(FEATURES.holds))]
     return "\n".join([*lines, "| " + " | ".join(features) + " |"]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(format_table())

@@ -9,19 +9,20 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.features.front_end import FrontEnd
+from sld_user_dir.devices import torch_device
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.sklearn_kmeans import import_sklearn
 from sld_user_dir.manifests.provenance import UNKNOWN, UnitProvenance
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 INSTALL = "textless-lib is not on PyPI; docs/interop.md says how to install it"
 
@@ -61,6 +62,8 @@ def encode(encoder: SpeechEncoderLike, wave: FloatArray) -> Encoded:
     Raises:
         InteropError: what comes back is not what `SpeechEncoderLike` promises.
     """
+    import torch
+
     device = getattr(encoder, "device", "cpu")
     with torch.inference_mode():
         out = encoder(torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32)).to(device))
@@ -84,6 +87,8 @@ def encode(encoder: SpeechEncoderLike, wave: FloatArray) -> Encoded:
 def _integers(out: dict[str, Tensor], name: str) -> npt.NDArray[np.int64]:
     if name not in out:
         raise InteropError(None, f"the encoder gave no {name!r}, only {sorted(out)}", "it is no SpeechEncoder")
+    import torch
+
     values = torch.as_tensor(out[name]).cpu()
     if values.ndim != 1 or values.is_floating_point():
         raise InteropError(
@@ -161,7 +166,7 @@ class EncoderSpec:
             dense_model_name=self.dense_model, quantizer_model_name=self.quantizer, vocab_size=self.num_units,
             deduplicate=self.deduplicate, need_f0=False,
         )  # fmt: skip
-        made: SpeechEncoderLike = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+        made: SpeechEncoderLike = encoder.to(torch_device("auto"))
         return made
 
     def _layer(self) -> Optional[int]:
@@ -199,25 +204,3 @@ def register_quantizer(path: Path, dense_model: str, num_units: int) -> str:
     manager.CHECKPOINT_MANAGER.storage.pop(name, None)
     manager.CHECKPOINT_MANAGER.add_checkpoint(checkpoint)
     return name
-
-
-class DenseFrontEnd(torch.nn.Module):
-    """Our features as a dense model of textless-lib: `SpeechEncoder(DenseFrontEnd(…), KMeansQuantizer(path), …)`.
-
-    With the k-means that `export_sklearn` wrote, the encoder gives the units of sld units.
-    Features normalised by speaker are refused: a dense model sees one recording.
-    """
-
-    def __init__(self, front_end: FrontEnd):
-        super().__init__()
-        if front_end.wants_speakers:
-            raise InteropError(
-                None, "features normalised by speaker need all recordings of a speaker", "use normalise `utterance`"
-            )
-        self.front_end = front_end
-        self.expected_sample_rate = front_end.sample_rate_hz
-        self.code_hop_size = round(front_end.sample_rate_hz / front_end.frame_rate_hz)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """float32 (n,) → (T, D)"""
-        return torch.from_numpy(self.front_end(waveform.cpu().numpy()))

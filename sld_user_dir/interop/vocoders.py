@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence, Union
+from typing import TYPE_CHECKING, Any, Sequence, Union
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from sld_user_dir.clustering.unit_sequences import deduplicate
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.manifests.provenance import UnitProvenance
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def vocoder_input(
             f"units of K={made_by.num_units} ({made_by.encoder}), but the vocoder speaks K={vocoder_units}",
             "take the vocoder of this encoder and K",
         )
+    import torch
+
     array = _vocoder_units(units, vocoder_units)
     if vocoder == "tacotron":
         array = deduplicate(array)[0]
@@ -60,7 +63,7 @@ def vocoder_input(
 
 def _vocoder_units(units: Any, k: int) -> npt.NDArray[np.int32]:
     try:
-        array = np.asarray(units.cpu() if isinstance(units, Tensor) else units)
+        array = np.asarray(units.cpu() if hasattr(units, "cpu") else units)
     except (ValueError, TypeError) as error:
         raise InteropError(None, f"these are no units ({error})", "give a list such as [71, 12, 57]") from error
     if array.ndim != 1 or not array.size or array.dtype.kind not in "iu":

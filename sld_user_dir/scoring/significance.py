@@ -53,7 +53,8 @@ def paired_bootstrap(
     """Compare two systems on the same utterances.
 
     Args:
-        errors_a, errors_b: edits of each utterance, in the same order
+        errors_a: edits of each utterance by the first system
+        errors_b: edits by the second one, in the same order
         lengths: reference tokens of each utterance
         blocks: label of each utterance (its speaker) to draw whole blocks; None draws utterances
     """

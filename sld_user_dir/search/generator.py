@@ -31,7 +31,8 @@ class PromptGenerator:
         vocab: the joint vocabulary.
         options: how to search.
         scorer: of the models; its emission says what answers are made of, and what ends them.
-        max_len_a, max_len_b: an answer has at most max_len_a times the prompt's length + max_len_b tokens.
+        max_len_a: an answer has at most max_len_a times the prompt's length + max_len_b tokens.
+        max_len_b: see max_len_a.
 
     Attributes:
         truncated: how many utterances' best hypotheses ended because of their limit, since it was built

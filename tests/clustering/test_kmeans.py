@@ -137,7 +137,7 @@ def test_gpu_without_one_is_an_error():
     with pytest.raises(DeviceError, match=r"--device gpu: .*--device cpu"):
         resolve_gpus("gpu")
     assert resolve_gpus("auto") == resolve_gpus("cpu") == 0
-    with pytest.raises(ValueError, match="one of"):
+    with pytest.raises(DeviceError, match="choose auto, cpu, cuda"):
         resolve_gpus("tpu")
 
 

@@ -156,7 +156,7 @@ def test_what_cannot_be_loaded_is_named(checkpoint, mini, tmp_path):
         hub.load(tmp_path / "no.pt")
     other = make_data(tmp_path / "other", train=3)
     (other / "dict.txt").write_text((other / "dict.txt").read_text().replace("zero", "null"))
-    with pytest.raises(ValueError, match=r"the checkpoint's vocabulary is .*, but that of .*other"):
+    with pytest.raises(ValueError, match=r"the checkpoint: its vocabulary is .*, but that of .*other"):
         hub.load(checkpoint, data=other)
 
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from support.commands import sld
 
-from sld_user_dir.interop.formats import FORMATS, detect
+from sld_user_dir.interop import unit_format
+from sld_user_dir.interop.detection import detect
 from sld_user_dir.interop.importing import Statement, import_units
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.roundtrip import format_table, round_trip
+from sld_user_dir.interop.unit_format import unit_formats
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest
 
@@ -20,11 +22,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 # -- round trips ---------------------------------------------------------------------
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", unit_formats())
 def test_round_trip(name, tmp_path):
-    done = round_trip(FORMATS[name], tmp_path)
+    done = round_trip(unit_formats()[name], tmp_path)
     assert done.detected and done.lost == []
-    assert {"id", "units", "text"} | FORMATS[name].holds <= set(done.kept)
+    assert {"id", "units", "text"} | unit_formats()[name].holds <= set(done.kept)
 
 
 def test_the_table_in_the_documentation_is_what_the_command_prints():
@@ -33,7 +35,7 @@ def test_the_table_in_the_documentation_is_what_the_command_prints():
 
 def test_a_lossy_export_is_not_reported_as_the_same(tmp_path, monkeypatch):
     # the comparison itself must be able to fail: a writer that drops a unit
-    kind = FORMATS["espnet"]
+    kind = unit_formats()["espnet"]
 
     def write(path, records, header):
         return kind.write(path, [type(r)(r.id, r.units[:-1], where=r.where) for r in records], header)
@@ -41,7 +43,7 @@ def test_a_lossy_export_is_not_reported_as_the_same(tmp_path, monkeypatch):
     done = round_trip(type(kind)(kind.name, kind.what, kind.suffix, kind.read, kind.write, kind.looks_like), tmp_path)
     assert done.lost == []
     broken = type(kind)(kind.name, kind.what, kind.suffix, kind.read, write, kind.looks_like)
-    monkeypatch.setitem(FORMATS, "espnet", broken)
+    monkeypatch.setitem(unit_format._REGISTERED, "espnet", broken)
     assert "units" in round_trip(broken, tmp_path).lost
 
 

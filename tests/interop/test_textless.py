@@ -16,10 +16,12 @@ from support.commands import sld
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.frame_encoder import EncoderError
 from sld_user_dir.features.front_end import build_front_end
+from sld_user_dir.features.torch_module import DenseFrontEnd
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn
-from sld_user_dir.interop.textless import DenseFrontEnd, EncoderSpec, encode, encoder_provenance, register_quantizer
+from sld_user_dir.interop.textless import EncoderSpec, encode, encoder_provenance, register_quantizer
 from sld_user_dir.interop.vocoders import vocoder_input
 from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
 from sld_user_dir.manifests.provenance import UnitProvenance
@@ -295,7 +297,7 @@ def test_our_features_in_their_encoder_give_our_units(wave, tmp_path):
     encoder = StandInEncoder(tmp_path / "km.bin")
     encoder.dense_model, encoder.code_hop_size, encoder.expected_sample_rate = dense, 160, 8000
     np.testing.assert_array_equal(encode(encoder, wave).units, kmeans.assign(frames))
-    with pytest.raises(InteropError, match="need all recordings of a speaker"):
+    with pytest.raises(EncoderError, match="needs all recordings of a speaker"):
         DenseFrontEnd(own_front_end("speaker"))
 
 

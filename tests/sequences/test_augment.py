@@ -14,6 +14,7 @@ from support.tasks import setup
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.kmeans_file import Centroids, KMeansError
+from sld_user_dir.losses.normalisation import UPDATE
 from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
 from sld_user_dir.sequences.augmentation import Augmentation
 
@@ -146,7 +147,7 @@ def test_batches_are_made_by_upper_bounds(tmp_path):
     data = make_data(tmp_path, train=30)
     task = loaded(data, "--dedup-prob", "1", "--seed", "3")
     dataset = task.dataset("train")
-    lengths = [len(item["prompt"]) + len(item["transcript"]) - 1 for item in map(dataset.__getitem__, range(30))]
+    lengths = [len(item["prompt"]) + len(item["answer"]) - 1 for item in map(dataset.__getitem__, range(30))]
     assert (np.array(lengths) < dataset.sizes).all()  # every utterance of the miniature has repetitions
     assert dataset.sizes.tolist() == loaded(data).dataset("train").sizes.tolist()
 

@@ -69,7 +69,7 @@ def test_other_units_are_refused_without_validation_too(checkpoint, other_units)
 
 def test_another_vocabulary_is_refused_by_name(checkpoint, other_words, tmp_path):
     message = refused(other_words, tmp_path / "save", "--finetune-from-model", checkpoint)
-    assert message.startswith(f"ValueError: the checkpoint {checkpoint}'s vocabulary is ")
+    assert message.startswith(f"sld_user_dir.errors.InputError: the checkpoint {checkpoint}: its vocabulary is ")
     assert f"that of {other_words} is " in message and "another --save-dir" in message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Iterator, Optional
 
@@ -16,6 +17,7 @@ from sld_user_dir.interop.records import (
     read_lines,
     write_lines,
 )
+from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, every_line, register_format
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest, write_fairseq_tsv
 
 S2UT_COLUMNS = ("id", "src_audio", "src_n_frames", "tgt_audio", "tgt_n_frames")
@@ -140,3 +142,34 @@ def _s2ut_lines(records: list[UnitRecord]) -> Iterator[str]:
                 "join them from the audio manifest by --audio",
             )
         yield "\t".join([r.id, source, frames, joined(r.units), str(len(r.units))])
+
+
+def _is_km(path: Path, lines: list[str]) -> bool:
+    if path.suffix == ".tsv" and len(lines) > 1 and "\t" not in lines[0]:
+        return bool(re.fullmatch(r"[^\t]+\t\d+", lines[1])) and path.with_suffix(".km").exists()
+    return path.suffix == ".km" and every_line(NUMBERS)(path, lines)
+
+
+register_format(
+    UnitFormat(
+        name="km",
+        what="HuBERT simple_kmeans `.km` beside fairseq's `.tsv`",
+        suffix=".km",
+        read=read_km,
+        write=write_km,
+        looks_like=_is_km,
+        holds=frozenset({"text", "path", "n_samples"}),
+        deduplicated=False,
+    )
+)
+register_format(
+    UnitFormat(
+        name="s2ut",
+        what="fairseq S2UT manifest",
+        suffix=".tsv",
+        read=read_s2ut,
+        write=write_s2ut,
+        looks_like=lambda path, lines: lines[:1] == ["\t".join(S2UT_COLUMNS)],
+        holds=frozenset({"src_audio", "src_n_frames"}),
+    )
+)

@@ -18,6 +18,7 @@ from sld_user_dir.interop.records import (
     unit_list,
     write_lines,
 )
+from sld_user_dir.interop.unit_format import LooksLike, UnitFormat, register_format
 
 UNIT_KEYS = ("units", "hubert", "vqvae256", "codes")
 KMEANS_KEY = re.compile(r".+_km(\d+)$")
@@ -223,3 +224,78 @@ def write_slamkit_tokens(path: Path, records: list[UnitRecord], header: dict[str
 
 def _json(item: dict[str, Any]) -> str:
     return json.dumps(item, ensure_ascii=False)
+
+
+def _objects(wanted: Callable[[dict[str, Any]], bool], start: str = '{"') -> LooksLike:
+    """A file whose first line is an object of the wanted kind."""
+
+    def looks_like(path: Path, lines: list[str]) -> bool:
+        return bool(lines) and lines[0].startswith(start) and wanted(parse_object(lines[0], f"{path}:1"))
+
+    return looks_like
+
+
+def _has(*keys: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda item: set(keys) <= set(item)
+
+
+DICT_COLUMNS = frozenset({"durations", "text", "audio", "speaker", "duration"})
+
+register_format(
+    UnitFormat(
+        name="gslm-json",
+        what="GSLM and pGSLM JSON lines",
+        suffix=".jsonl",
+        read=read_dicts,
+        write=write_gslm_json,
+        looks_like=_objects(lambda item: "audio" in item and unit_key(item) is not None),
+        holds=DICT_COLUMNS,
+    )
+)
+register_format(
+    UnitFormat(
+        name="resynthesis",
+        what="speech-resynthesis, a Python dict a line",
+        suffix=".txt",
+        read=read_dicts,
+        write=write_resynthesis,
+        looks_like=_objects(_has("audio"), "{'"),
+        holds=DICT_COLUMNS,
+    )
+)
+register_format(
+    UnitFormat(
+        name="authors",
+        what="the paper's authors' JSON lines",
+        suffix=".json",
+        read=read_authors,
+        write=write_authors,
+        looks_like=_objects(_has("text", "idx")),
+        holds=frozenset({"text", "subword", "subword_idx"}),
+        deduplicated=False,
+    )
+)
+register_format(
+    UnitFormat(
+        name="slamkit",
+        what="slamkit features",
+        suffix=".jsonl",
+        read=read_slamkit,
+        write=write_slamkit,
+        looks_like=_objects(_has("units", "file_name")),
+        holds=frozenset({"durations", "audio"}),
+        deduplicated=True,
+    )
+)
+register_format(
+    UnitFormat(
+        name="slamkit-tokens",
+        what="slamkit tokens `<Un3><Un49>`",
+        suffix=".jsonl",
+        read=read_slamkit_tokens,
+        write=write_slamkit_tokens,
+        looks_like=_objects(_has("audio_repr", "file_name")),
+        holds=frozenset({"audio"}),
+        deduplicated=True,
+    )
+)

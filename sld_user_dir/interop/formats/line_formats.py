@@ -19,6 +19,7 @@ from sld_user_dir.interop.records import (
     read_lines,
     write_lines,
 )
+from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, every_line, register_format
 
 CJK = 0x4E00
 """ESPnet's asr2 writes unit k as the character with this code + k"""
@@ -147,3 +148,51 @@ def write_espnet_cjk(path: Path, records: list[UnitRecord], header: dict[str, ob
 def _espnet_case(path: Path) -> Optional[bool]:
     parts = path.name.split(".")
     return True if "rm" in parts else False if "ts" in parts else None
+
+
+def _is_textless(path: Path, lines: list[str]) -> bool:
+    named = every_line(rf"[^\t]+\t{NUMBERS}")(path, lines)
+    return named or (path.suffix == ".units" and every_line(NUMBERS)(path, lines))
+
+
+register_format(
+    UnitFormat(
+        name="textless",
+        what="textless-lib `distributed_transcribe --preserve_name`",
+        suffix=".units",
+        read=read_textless,
+        write=write_textless,
+        looks_like=_is_textless,
+        holds=frozenset({"durations", "f0"}),
+    )
+)
+register_format(
+    UnitFormat(
+        name="gslm",
+        what="GSLM quantize `name|71 71 12`",
+        suffix=".txt",
+        read=read_gslm,
+        write=write_gslm,
+        looks_like=every_line(rf".*\|{NUMBERS}"),
+    )
+)
+register_format(
+    UnitFormat(
+        name="espnet",
+        what="ESPnet asr2 `utt 12 12 34`",
+        suffix="",
+        read=read_espnet,
+        write=write_espnet,
+        looks_like=every_line(rf"(?=[^ \t|]*[^ \t|\d])[^ \t|]+ {NUMBERS}"),
+    )
+)
+register_format(
+    UnitFormat(
+        name="espnet-cjk",
+        what="ESPnet asr2, one character a unit",
+        suffix="",
+        read=read_espnet_cjk,
+        write=write_espnet_cjk,
+        looks_like=every_line(r"[^\s|]+ [\u4e00-\ud7ff]+"),
+    )
+)

@@ -1,0 +1,1 @@
+"""Formats of units, a file a format or a family that shares its code; they are found by themselves."""

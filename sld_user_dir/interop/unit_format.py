@@ -1,0 +1,62 @@
+"""What a file format of units is, and the table of all of them.
+
+A format's file in `interop/formats/` is found by itself: it holds reading, writing, and how a file of the format is told.
+docs/guides/add_a_format.md shows how to write one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from sld_user_dir.interop.records import UnitFile, UnitRecord
+
+NUMBERS = r"\d+(?: +\d+)* *"
+"""A line of units, as a regular expression."""
+LooksLike = Callable[[Path, list[str]], bool]
+
+
+@dataclass(frozen=True)
+class UnitFormat:
+    """A file format. `holds` lists what survives it besides ids and units."""
+
+    name: str
+    what: str
+    suffix: str
+    """of the file that is written"""
+    read: Callable[[Path], UnitFile]
+    write: Callable[[Path, list[UnitRecord], dict[str, Any]], list[Path]]
+    looks_like: LooksLike
+    """whether a file of this name begins with these lines"""
+    holds: frozenset[str] = frozenset()
+    """of: durations, text, and names of columns"""
+    deduplicated: Optional[bool] = None
+    """what the format's units always are, if it says"""
+
+
+_REGISTERED: dict[str, UnitFormat] = {}
+
+
+def register_format(one: UnitFormat) -> UnitFormat:
+    """Let `sld import` and `sld export` know a format."""
+    _REGISTERED[one.name] = one
+    return one
+
+
+def unit_formats() -> dict[str, UnitFormat]:
+    """All registered formats by name, in alphabetical order."""
+    from sld_user_dir.interop import formats
+
+    for module in sorted(found.name for found in pkgutil.iter_modules(formats.__path__)):
+        importlib.import_module(f"{formats.__name__}.{module}")
+    return dict(sorted(_REGISTERED.items()))
+
+
+def every_line(pattern: str) -> LooksLike:
+    """A file all of whose first lines match the pattern as a whole."""
+    compiled = re.compile(pattern)
+    return lambda path, lines: bool(lines) and all(compiled.fullmatch(line) for line in lines)
