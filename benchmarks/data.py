@@ -120,10 +120,15 @@ def case(config: Config) -> Dict[str, object]:
         "build_ratio": round(build / fastest, 2),
         **memory,
         "loader_vs_model": round(tokens / loading / model, 1),
-        "open_s": round(opening, 4), "split_s": round(split, 2), "fromstring_s": round(fastest, 2),
-        "build_s": round(build, 2), "encode_texts_s": round(texts, 2), "dataset_s": round(dataset, 3),
-        "loader_tokens_per_second": round(tokens / loading), "model_tokens_per_second": round(model),
-    }  # fmt: skip
+        "open_s": round(opening, 4),
+        "split_s": round(split, 2),
+        "fromstring_s": round(fastest, 2),
+        "build_s": round(build, 2),
+        "encode_texts_s": round(texts, 2),
+        "dataset_s": round(dataset, 3),
+        "loader_tokens_per_second": round(tokens / loading),
+        "model_tokens_per_second": round(model),
+    }
 
 
 def training_tokens_per_second() -> float:
@@ -151,7 +156,7 @@ def probe(path: Path) -> Dict[str, float]:
 
 
 def _status(field: str) -> float:
-    """MiB"""
+    """A field in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 

@@ -52,9 +52,16 @@ def make_vocab() -> SimpleNamespace:
     for symbol in [*(f"t{i}" for i in range(text_end - 4)), "<mask>", "<sep>", *(f"<u{i}>" for i in range(UNITS))]:
         dictionary.add_symbol(symbol)
     return SimpleNamespace(
-        dictionary=dictionary, bos=0, pad=1, eos=2, unk=3, text_end=text_end, separator=text_end + 1,
-        unit_offset=text_end + 2, text_ids=torch.arange(4, text_end),
-    )  # fmt: skip
+        dictionary=dictionary,
+        bos=0,
+        pad=1,
+        eos=2,
+        unk=3,
+        text_end=text_end,
+        separator=text_end + 1,
+        unit_offset=text_end + 2,
+        text_ids=torch.arange(4, text_end),
+    )
 
 
 def make_fairseq_model(vocab: SimpleNamespace) -> TransformerLanguageModel:
@@ -126,11 +133,15 @@ def compare(model: Any, vocab: SimpleNamespace, beam: int, times: Dict[str, int]
     seconds = measure(rivals, times)
     return {
         "case": f"beam {beam}",
-        "batch": BATCH, "prompt": PROMPT, "transcript": TRANSCRIPT, "beam": beam,
-        "cpu_seconds": seconds, "repeats": times,
+        "batch": BATCH,
+        "prompt": PROMPT,
+        "transcript": TRANSCRIPT,
+        "beam": beam,
+        "cpu_seconds": seconds,
+        "repeats": times,
         "speedup_vs_fairseq": seconds["fairseq"] / seconds["ours"],
         "speedup_vs_huggingface": seconds["huggingface"] / seconds["ours"],
-    }  # fmt: skip
+    }
 
 
 def compare_with_authors(model: Any, vocab: SimpleNamespace, beam: int = 5) -> Dict[str, Any]:

@@ -180,8 +180,10 @@ def kmeans_case(case: str, config: BenchmarkConfig) -> Dict[str, Any]:
 
 
 def end_to_end_case(config: BenchmarkConfig) -> Dict[str, Any]:
-    """A HuBERT base of random weights, layer 9, K = 2,000: FLAC files to a unit manifest, against
-    the encoder on waveforms in memory."""
+    """A HuBERT base of random weights, layer 9, K = 2,000.
+
+    FLAC files to a unit manifest, against the encoder on waveforms in memory.
+    """
     import soundfile
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 

@@ -123,10 +123,16 @@ class Problem:
     def _fairseq(self, kind: Any) -> nn.Module:
         c = self.config
         args = Namespace(
-            decoder_layers=c.layers, decoder_embed_dim=c.dim, decoder_ffn_embed_dim=4 * c.dim,
-            decoder_attention_heads=8, dropout=c.dropout, attention_dropout=c.dropout,
-            activation_fn=c.activation, tokens_per_sample=POSITIONS, quant_noise_pq=0,
-        )  # fmt: skip
+            decoder_layers=c.layers,
+            decoder_embed_dim=c.dim,
+            decoder_ffn_embed_dim=4 * c.dim,
+            decoder_attention_heads=8,
+            dropout=c.dropout,
+            attention_dropout=c.dropout,
+            activation_fn=c.activation,
+            tokens_per_sample=POSITIONS,
+            quant_noise_pq=0,
+        )
         joint_lm.small(args)
         return kind.build_model(args, self.task).train()
 
@@ -135,11 +141,19 @@ class Problem:
 
         c = self.config
         gpt2 = GPT2Config(
-            vocab_size=len(self.vocab), n_positions=POSITIONS, n_embd=c.dim, n_layer=c.layers, n_head=8,
+            vocab_size=len(self.vocab),
+            n_positions=POSITIONS,
+            n_embd=c.dim,
+            n_layer=c.layers,
+            n_head=8,
             activation_function={"gelu_accurate": "gelu_new"}.get(c.activation, c.activation),
-            attn_pdrop=c.dropout, resid_pdrop=c.dropout, embd_pdrop=c.dropout, use_cache=False,
-            bos_token_id=self.vocab.bos, eos_token_id=self.vocab.eos,
-        )  # fmt: skip
+            attn_pdrop=c.dropout,
+            resid_pdrop=c.dropout,
+            embd_pdrop=c.dropout,
+            use_cache=False,
+            bos_token_id=self.vocab.bos,
+            eos_token_id=self.vocab.eos,
+        )
         return GPT2LMHeadModel(gpt2).train()
 
     def _authors_loss(self, model: nn.Module, batch: Dict[str, Any]) -> Tensor:

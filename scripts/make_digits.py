@@ -70,11 +70,32 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     manifests = write_strings(digits, sizes, config.work)
     made = config.work / "data"
     kmeans = made / "kmeans.npz"
-    run("kmeans", "--audio", manifests["train"], "--out", kmeans, "--sample-rate-hz", 8000,
-        "--stack", config.stack, "--num-units", config.num_units)  # fmt: skip
+    run(
+        "kmeans",
+        "--audio",
+        manifests["train"],
+        "--out",
+        kmeans,
+        "--sample-rate-hz",
+        8000,
+        "--stack",
+        config.stack,
+        "--num-units",
+        config.num_units,
+    )
     for subset, audio in manifests.items():
-        run("units", "--audio", audio, "--kmeans", kmeans, "--out", made / f"{subset}.tsv",
-            "--header", f"license={LICENSE}", f"attribution={ATTRIBUTION}")  # fmt: skip
+        run(
+            "units",
+            "--audio",
+            audio,
+            "--kmeans",
+            kmeans,
+            "--out",
+            made / f"{subset}.tsv",
+            "--header",
+            f"license={LICENSE}",
+            f"attribution={ATTRIBUTION}",
+        )
     run("vocab", "--data", made, "--text-tokenizer", "word")
     config.out.mkdir(parents=True, exist_ok=True)
     for name in [*(f"{subset}.tsv" for subset in manifests), "kmeans.npz", "dict.txt", "vocab.json"]:

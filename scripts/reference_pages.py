@@ -27,7 +27,7 @@ def modules_by_page() -> Dict[str, List[str]]:
     pages: Dict[str, List[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        if parts[-1] == "__main__" or parts[1] in LEFT_OUT or len(parts) == 2 and parts[-1] == "__init__":
+        if parts[-1] == "__main__" or parts[1] in LEFT_OUT or (len(parts) == 2 and parts[-1] == "__init__"):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if parts[-1] == "__init__":

@@ -30,19 +30,29 @@ DEFAULT_TORCH = "torch==2.13.0"  # the release that this project is tested with
 
 # What a failed pip log shows, and what to do about it: the first that matches is reported.
 REMEDIES = (
-    (r"No space left on device", "the disk is full: an environment takes 2.5 GB, with a CUDA build of torch 7 GB; "
-     f"make room, {AGAIN}"),
-    (r"NewConnectionError|NameResolutionError|Failed to establish a new connection|Network is unreachable|ProxyError"
-     r"|ConnectTimeoutError|ReadTimeoutError|Temporary failure in name resolution|CERTIFICATE_VERIFY_FAILED"
-     r"|Connection refused",
-     f"no package index within reach: connect to the network or name a mirror in PIP_INDEX_URL, {AGAIN}"),
-    (r"fatal error: |error: command .*failed", "the compiler failed on fairseq: see its message above, "
-     f"try another compiler by CXX=… CC=…, {AGAIN}"),
-    (r"No matching distribution found for ([^\s]+)", "the package index has no {0} for this Python: try another "
-     f"by PYTHON=…, {AGAIN}"),
-    (r"(Cannot install .*conflicting|ResolutionImpossible)", "the requirements contradict each other: see above; "
-     "is TORCH within the range of requirements-base.txt?"),
-)  # fmt: skip
+    (
+        r"No space left on device",
+        f"the disk is full: an environment takes 2.5 GB, with a CUDA build of torch 7 GB; make room, {AGAIN}",
+    ),
+    (
+        r"NewConnectionError|NameResolutionError|Failed to establish a new connection|Network is unreachable|ProxyError"
+        r"|ConnectTimeoutError|ReadTimeoutError|Temporary failure in name resolution|CERTIFICATE_VERIFY_FAILED"
+        r"|Connection refused",
+        f"no package index within reach: connect to the network or name a mirror in PIP_INDEX_URL, {AGAIN}",
+    ),
+    (
+        r"fatal error: |error: command .*failed",
+        f"the compiler failed on fairseq: see its message above, try another compiler by CXX=… CC=…, {AGAIN}",
+    ),
+    (
+        r"No matching distribution found for ([^\s]+)",
+        f"the package index has no {{0}} for this Python: try another by PYTHON=…, {AGAIN}",
+    ),
+    (
+        r"(Cannot install .*conflicting|ResolutionImpossible)",
+        "the requirements contradict each other: see above; is TORCH within the range of requirements-base.txt?",
+    ),
+)
 
 
 # --- running steps ----------------------------------------------------------------------------------------------------

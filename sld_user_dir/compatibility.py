@@ -1,5 +1,7 @@
-"""Features that exclude each other: each declares so beside its own code, and `refuse_conflicts` checks in one "
-"place."""
+"""Features that exclude each other.
+
+Each declares so beside its own code, and `refuse_conflicts` checks in one place.
+"""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 fairseq finds a user directory in four ways, and in each of them the framework-free half of this package may have been
 imported before: `--user-dir` (fairseq imports the package); the package imported first, then fairseq's main; a module
-such as `sld_user_dir.manifests` imported first; `hub.load`. fairseq's own `import_user_module` does nothing for a package
-that is imported already. So importing this package only leaves word with Python's import system: once fairseq is there,
-`register` runs. A process that never imports fairseq pays nothing and finds nothing changed.
+such as `sld_user_dir.manifests` imported first; `hub.load`. fairseq's own `import_user_module` does nothing for a
+package that is imported already. So importing this package only leaves word with Python's import system: once fairseq
+is there, `register` runs. A process that never imports fairseq pays nothing and finds nothing changed.
 """
 
 from __future__ import annotations

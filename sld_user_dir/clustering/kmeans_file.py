@@ -1,7 +1,9 @@
-"""The k-means file, and the centroids in it: read and written by numpy alone, since training imports no clustering library.
+"""The k-means file.
 
-The file is a plain `.npz`: `centroids` float32 (K, D) and `metadata`, a JSON text. Nothing in it is pickled, and nothing
-pickled is ever loaded.
+And the centroids in it: read and written by numpy alone, since training imports no clustering library.
+
+The file is a plain `.npz`: `centroids` float32 (K, D) and `metadata`, a JSON text. Nothing in it is pickled, and
+nothing pickled is ever loaded.
 """
 
 from __future__ import annotations

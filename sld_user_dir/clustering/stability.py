@@ -72,8 +72,10 @@ def stability_report(
     kmeans: KMeans,
     speakers: dict[str, CmvnStats] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """By perturbation: `changed_frames`, share of frames with another unit; `unit_edit_rate`,
-    edits of the de-duplicated sequence over its clean length.
+    """By perturbation.
+
+    `changed_frames`, share of frames with another unit; `unit_edit_rate`, edits of the de-duplicated sequence over its
+    clean length.
 
     Args:
         waves: names and waveforms at the front end's rate.

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from sld_user_dir.arrays import FloatArray, UnitArray
 from sld_user_dir.clustering.assign import Assigner, CpuAssigner, TorchAssigner
-from sld_user_dir.clustering.kmeans import KMeans, KMeansError
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.kmeans_file import KMeansError
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.front_end import FrontEnd
 from sld_user_dir.manifests.provenance import UnitProvenance

@@ -45,7 +45,7 @@ SHOWS_PROGRESS = False
 def run(options: Namespace) -> None:
     """Run the command."""
     config: ExportGPT2Config = options.config
-    options = CardOptions(config.name or config.out.resolve().name, config.license, config.language, exported=True)
-    card = model_card(gather(config.checkpoint, config.data, config.results), options)
+    card_options = CardOptions(config.name or config.out.resolve().name, config.license, config.language, exported=True)
+    card = model_card(gather(config.checkpoint, config.data, config.results), card_options)
     export_checkpoint(config.checkpoint, config.data, config.out)
     write_card(config.out / "README.md", card)

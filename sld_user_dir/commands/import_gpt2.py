@@ -36,5 +36,5 @@ SHOWS_PROGRESS = False
 def run(options: Namespace) -> None:
     """Run the command."""
     config = options.config
-    options = import_checkpoint(config.gpt2, config.data, config.out, config.initialisation, config.seed)
-    print(" ".join(options))
+    flags = import_checkpoint(config.gpt2, config.data, config.out, config.initialisation, config.seed)
+    print(" ".join(flags))

@@ -46,6 +46,6 @@ def run(options: Namespace) -> None:
     """Run the command."""
     config: ModelCardConfig = options.config
     out = config.out or config.checkpoint.parent / "README.md"
-    options = CardOptions(config.name or out.resolve().parent.name, config.license, config.language)
-    write_card(out, model_card(gather(config.checkpoint, config.data, config.results), options))
+    card_options = CardOptions(config.name or out.resolve().parent.name, config.license, config.language)
+    write_card(out, model_card(gather(config.checkpoint, config.data, config.results), card_options))
     print(f"{out}: written")

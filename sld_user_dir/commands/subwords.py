@@ -1,7 +1,7 @@
 """Unit subwords: learn a SentencePiece model over units, and rewrite manifests in its pieces.
 
-    sld subwords --train data/train.tsv --model units6000.model --num-pieces 6000
-    sld subwords --model units6000.model --encode data/train.tsv data/test.tsv \\
+sld subwords --train data/train.tsv --model units6000.model --num-pieces 6000
+sld subwords --model units6000.model --encode data/train.tsv data/test.tsv \\
         --out-dir data-subwords
 """
 

@@ -1,3 +1,6 @@
-"""What stands on the side of fairseq: its criteria; importing fairseq first registers everything before a module of this folder is half loaded."""
+"""fairseq's side: the criteria.
+
+Importing fairseq first registers everything before a module of this folder is half loaded.
+"""
 
 import fairseq  # noqa: F401

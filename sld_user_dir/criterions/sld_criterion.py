@@ -97,8 +97,9 @@ class SldCriterion(FairseqCriterion):
         """Log the loss and its terms in bits, from sums over workers and batches.
 
         `loss` is the objective; `loss_text`, `loss_speech`, `loss_kl`, … are its terms, weights and label smoothing
-        included; `text`, `speech`, `kl`, … are bits per token without either. `ctc_short` is the share (%) of utterances
-        with too few units for a CTC loss; `speech_target`, in a mixture of tasks, is that of answers in speech.
+        included; `text`, `speech`, `kl`, … are bits per token without either. `ctc_short` is the share (%) of
+        utterances with too few units for a CTC loss; `speech_target`, in a mixture of tasks, is that of answers in
+        speech.
         """
         log_measures(logging_outputs)
 

@@ -12,10 +12,18 @@ from sld_user_dir.losses.divisors import DEFAULT_KL_WEIGHT
 from sld_user_dir.losses.stored_options import predicts_units
 
 SHAPE = (
-    "decoder_layers", "decoder_embed_dim", "decoder_ffn_embed_dim", "decoder_attention_heads", "activation_fn",
-    "dropout", "attention_dropout", "activation_dropout", "decoder_learned_pos", "no_token_positional_embeddings",
+    "decoder_layers",
+    "decoder_embed_dim",
+    "decoder_ffn_embed_dim",
+    "decoder_attention_heads",
+    "activation_fn",
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "decoder_learned_pos",
+    "no_token_positional_embeddings",
     "share_decoder_input_output_embed",
-)  # fmt: skip
+)
 OF_THIS_MACHINE = {"data", "save_dir", "restore_file", "continue_once", "finetune_from_model", "checkpoint_suffix"}
 SHOWN_ELSEWHERE = {
     "_name",
@@ -121,13 +129,16 @@ def units(facts: Facts) -> str:
         return "The checkpoint does not tell what made its units."
     rate = f"{made_by.frame_rate_hz:g} Hz" if made_by.frame_rate_hz > 0 else "unknown"
     rows: list[list[Any]] = [
-        ["encoder", f"`{made_by.encoder}`"], ["layer", "none" if made_by.layer is None else made_by.layer],
-        ["rate before de-duplication", rate], ["units, K", made_by.num_units], ["k-means", f"`{made_by.kmeans}`"],
+        ["encoder", f"`{made_by.encoder}`"],
+        ["layer", "none" if made_by.layer is None else made_by.layer],
+        ["rate before de-duplication", rate],
+        ["units, K", made_by.num_units],
+        ["k-means", f"`{made_by.kmeans}`"],
         ["de-duplicated", "yes" if made_by.deduplicated else "no"],
         ["subword model over units", "none" if made_by.subword is None else f"`{made_by.subword}`"],
         *[[key, f"`{json.dumps(value, ensure_ascii=False)}`"] for key, value in sorted(made_by.extra.items())],
         ["fingerprint of all this", f"`{made_by.fingerprint}`"],
-    ]  # fmt: skip
+    ]
     return (
         _table(["", ""], rows)
         + "\n\nUnits of another fingerprint mean nothing to this model; the commands refuse them."
@@ -141,8 +152,10 @@ def data(facts: Facts, options: CardOptions) -> str:
         parts.append(f"`{name}.tsv` of the training was not at hand when this card was written.")
     for what in ("license", "attribution"):
         stated = {str(getattr(s, what) or "not stated") for s in facts.splits}
-        each = [f"{v} ({', '.join(f'`{s.name}`' for s in facts.splits if str(getattr(s, what) or 'not stated') == v)})"
-                for v in sorted(stated)]  # fmt: skip
+        each = [
+            f"{v} ({', '.join(f'`{s.name}`' for s in facts.splits if str(getattr(s, what) or 'not stated') == v)})"
+            for v in sorted(stated)
+        ]
         parts.append(f"{what.capitalize()} of the data: {'; '.join(each) if each else 'not stated'}.")
     parts.append(f"License of the weights: {options.license or 'not stated'}.")
     parts.append(
@@ -155,8 +168,16 @@ def data(facts: Facts, options: CardOptions) -> str:
 def _split_row(split: Split) -> list[Any]:
     hours = "unknown" if split.hours is None else f"{split.hours:.2f}"
     speakers = "not stated" if split.speakers is None else split.speakers
-    return [f"`{split.name}`", split.role, split.utterances, hours, split.units, split.words, speakers,
-            split.sha256[:12]]  # fmt: skip
+    return [
+        f"`{split.name}`",
+        split.role,
+        split.utterances,
+        hours,
+        split.units,
+        split.words,
+        speakers,
+        split.sha256[:12],
+    ]
 
 
 def vocabulary(facts: Facts) -> str:

@@ -75,10 +75,7 @@ def executable(name: str) -> str:
 def train_command(plan: Plan, system: System) -> list[str]:
     """``fairseq-train`` of a system; a second call resumes from its last checkpoint."""
     directory = plan.directory(system)
-    fixed = {
-        "user_dir": PACKAGE, "task": "speech_unit_lm", "save_dir": directory,
-        "log_format": "json",
-    }  # fmt: skip
+    fixed = {"user_dir": PACKAGE, "task": "speech_unit_lm", "save_dir": directory, "log_format": "json"}
     options = {**fixed, **plan.train_options, **system.options}
     return [executable("fairseq-train"), str(plan.data), *option_list(options)]
 
@@ -87,9 +84,13 @@ def generate_command(plan: Plan, system: System, test_set: str) -> list[str]:
     """``fairseq-generate`` of a system's best checkpoint on a test set."""
     directory = plan.directory(system)
     fixed = {
-        "user_dir": PACKAGE, "task": "speech_unit_lm", "path": directory / "checkpoint_best.pt",
-        "gen_subset": test_set, "results_path": directory / "decode", "scoring": "wer",
-    }  # fmt: skip
+        "user_dir": PACKAGE,
+        "task": "speech_unit_lm",
+        "path": directory / "checkpoint_best.pt",
+        "gen_subset": test_set,
+        "results_path": directory / "decode",
+        "scoring": "wer",
+    }
     return [executable("fairseq-generate"), str(plan.data), *option_list({**fixed, **plan.generate_options})]
 
 

@@ -31,8 +31,11 @@ BATCH_TOKENS = 16_000
 
 @dataclass(frozen=True)
 class Transcript:
-    """A transcript. `score` is what the search ranks by; `log_prob` the natural logarithm of its probability
-    among all texts, the end included."""
+    """A transcript.
+
+    `score` is what the search ranks by; `log_prob` the natural logarithm of its probability among all texts, the end
+    included.
+    """
 
     text: str
     score: float

@@ -145,11 +145,14 @@ def _utterances(records: list[UnitRecord]) -> list[Utterance]:
     timed = all(r.durations is not None for r in records)
     return [
         Utterance(
-            r.id, r.units, " ".join((r.text or "").split()), r.durations if timed else None,
+            r.id,
+            r.units,
+            " ".join((r.text or "").split()),
+            r.durations if timed else None,
             {name: r.fields.get(name, "") for name in columns},
         )
         for r in records
-    ]  # fmt: skip
+    ]
 
 
 def _header(read: UnitFile, paths: Sequence[Path], kind: UnitFormat) -> dict[str, Any]:
@@ -180,9 +183,13 @@ def state(statement: Statement, read: UnitFile, records: list[UnitRecord]) -> Un
             None, f"the format does not tell the number of units (the largest is {top})", "state --num-units"
         )
     made_by = UnitProvenance(
-        statement.encoder or UNKNOWN, statement.layer, statement.frame_rate_hz or 0.0, kmeans or UNKNOWN, k,
+        statement.encoder or UNKNOWN,
+        statement.layer,
+        statement.frame_rate_hz or 0.0,
+        kmeans or UNKNOWN,
+        k,
         looks_deduplicated(read, records) if statement.deduplicated is None else statement.deduplicated,
-    )  # fmt: skip
+    )
     return _agree(made_by, read, records)
 
 

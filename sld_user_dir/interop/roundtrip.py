@@ -38,10 +38,17 @@ def sample_manifest(path: Path, deduplicated: bool) -> None:
         name = f"george/{i}_george"
         audio = f"{name}.flac"
         fields = {
-            "speaker": "george", "path": f"{ROOT}/{audio}", "audio": audio, "n_samples": str(3400 + i),
-            "src_audio": audio, "src_n_frames": str(10 + i), "f0": "120 0 130 125", "duration": f"{0.225 + i}",
-            "subword": "".join(chr(256 + u) for u in units), "subword_idx": f"[5, {i}]",
-        }  # fmt: skip
+            "speaker": "george",
+            "path": f"{ROOT}/{audio}",
+            "audio": audio,
+            "n_samples": str(3400 + i),
+            "src_audio": audio,
+            "src_n_frames": str(10 + i),
+            "f0": "120 0 130 125",
+            "duration": f"{0.225 + i}",
+            "subword": "".join(chr(256 + u) for u in units),
+            "subword_idx": f"[5, {i}]",
+        }
         if not deduplicated:
             units, fields["f0"] = np.repeat(units, durations), " ".join(["120"] * 10)
             fields["subword"] = "".join(chr(256 + u) for u in units)
@@ -58,9 +65,12 @@ def round_trip(kind: UnitFormat, folder: Path) -> RoundTrip:
     main = exported.files[0]
     by_name = {path.name: path for path in exported.files}
     import_units(
-        [main], after_path, format_name=kind.name, text=by_name.get(main.name + ".text"),
+        [main],
+        after_path,
+        format_name=kind.name,
+        text=by_name.get(main.name + ".text"),
         statement=Statement(provenance=by_name[main.name + ".provenance.json"]),
-    )  # fmt: skip
+    )
     before, after = read_manifest(before_path), read_manifest(after_path)
     kept = [name for name in _columns(before) if _same(before, after, name)]
     same = before.provenance == after.provenance and before.units.tolist() == after.units.tolist()

@@ -38,7 +38,7 @@ class SpeechEncoderLike(Protocol):
 
     @property
     def expected_sample_rate(self) -> int:
-        """Hz"""
+        """In Hz."""
 
     @property
     def code_hop_size(self) -> int:
@@ -163,9 +163,12 @@ class EncoderSpec:
         if self.own_kmeans is not None:
             register_quantizer(self.own_kmeans, self.dense_model, self.num_units)
         encoder = textless.SpeechEncoder.by_name(
-            dense_model_name=self.dense_model, quantizer_model_name=self.quantizer, vocab_size=self.num_units,
-            deduplicate=self.deduplicate, need_f0=False,
-        )  # fmt: skip
+            dense_model_name=self.dense_model,
+            quantizer_model_name=self.quantizer,
+            vocab_size=self.num_units,
+            deduplicate=self.deduplicate,
+            need_f0=False,
+        )
         made: SpeechEncoderLike = encoder.to(torch_device("auto"))
         return made
 

@@ -30,10 +30,13 @@ class EncodeJob(Job):
 
     def inputs(self) -> dict[str, Any]:
         return {
-            "stage": "textless", "audio": file_sha256(self.audio), "encoder": asdict(self.encoder),
-            "limits": [self.min_seconds, self.max_seconds], "header": self.header,
+            "stage": "textless",
+            "audio": file_sha256(self.audio),
+            "encoder": asdict(self.encoder),
+            "limits": [self.min_seconds, self.max_seconds],
+            "header": self.header,
             "kmeans": file_sha256(self.encoder.own_kmeans) if self.encoder.own_kmeans else None,
-        }  # fmt: skip
+        }
 
     def write_shard(self, index: int, path: Path) -> None:
         encoder, made_by = self.encoder.build()

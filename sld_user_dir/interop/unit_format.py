@@ -1,7 +1,7 @@
 """What a file format of units is, and the table of all of them.
 
-A format's file in `interop/formats/` is found by itself: it holds reading, writing, and how a file of the format is told.
-docs/guides/add_a_format.md shows how to write one.
+A format's file in `interop/formats/` is found by itself: it holds reading, writing, and how a file of the format is
+told. docs/guides/add_a_format.md shows how to write one.
 """
 
 from __future__ import annotations

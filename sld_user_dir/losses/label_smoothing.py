@@ -14,9 +14,9 @@ def effective_label_smoothing(
 ) -> float:
     """lambda of the label smoothing that CE_speech and the KL together amount to, at T = 1.
 
-    With the KL summed over tokens and divided by sentences, and N speech tokens a sentence on average, both together have
-    inside the units the gradient of (1 + r) times a cross-entropy against (1-lambda) one-hot + lambda/K, where
-    r = alpha N / w_speech and lambda = K b r / (1 + r). With the KL divided by its tokens, r = alpha / w_speech.
+    With the KL summed over tokens and divided by sentences, and N speech tokens a sentence on average, both together
+    have inside the units the gradient of (1 + r) times a cross-entropy against (1-lambda) one-hot + lambda/K, where r
+    = alpha N / w_speech and lambda = K b r / (1 + r). With the KL divided by its tokens, r = alpha / w_speech.
 
     Args:
         mean_length: N.

@@ -97,7 +97,9 @@ class Objective:
     def sequence_losses(
         self, outputs: Tensor, matrix: Optional[Tensor], target: Tensor, divisors: Tensor, own: Tensor
     ) -> Tuple[Tensor, List[Measure]]:
-        """The loss of the sequence terms (nats, 0-dim), and what they log; the first arguments as of `SequenceTerm.sum`.
+        """The loss of the sequence terms (nats.
+
+        0-dim), and what they log; the first arguments as of `SequenceTerm.sum`.
 
         Args:
             divisors: (terms,) of the whole update.

@@ -1,8 +1,8 @@
 """What every loss needs to know of the logits of a position: eight numbers, in which all losses are linear.
 
-A cross-entropy is a logsumexp minus a weighted sum of logits; a Kullback-Leibler divergence from a target that takes few
-values is another one. So no [positions, V] target and no probabilities are ever built, and the fused form (`fused`),
-which sees the logits a chunk at a time, has only these to hand over.
+A cross-entropy is a logsumexp minus a weighted sum of logits; a Kullback-Leibler divergence from a target that takes
+few values is another one. So no [positions, V] target and no probabilities are ever built, and the fused form
+(`fused`), which sees the logits a chunk at a time, has only these to hand over.
 
 Symbols: z (V,) logits of a position over the joint vocabulary, z^s its last K, those of the units; y the target.
 """

@@ -211,9 +211,12 @@ def _write_arrays(path: Path, directory: Path, digest: Any) -> dict[str, Any]:
     _write_offsets(directory / "unit_offsets.bin", unit_counts)
     _write_offsets(directory / "field_offsets.bin", field_sizes)
     return {
-        "header": head.header, "provenance": asdict(head.provenance), "columns": head.columns,
-        "first_line": head.first_line, "unit_dtype": np.dtype(dtype).name,
-    }  # fmt: skip
+        "header": head.header,
+        "provenance": asdict(head.provenance),
+        "columns": head.columns,
+        "first_line": head.first_line,
+        "unit_dtype": np.dtype(dtype).name,
+    }
 
 
 def _write_texts(directory: Path, texts: list[str], vocab: Any) -> None:

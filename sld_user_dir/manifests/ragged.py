@@ -23,7 +23,7 @@ class Ragged(Sequence[Any]):
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 (rows,)"""
+        """Of each row, int64 (rows,)."""
         return self.offsets[self.rows + 1] - self.offsets[self.rows]
 
     def take(self, rows: np.ndarray) -> Ragged:

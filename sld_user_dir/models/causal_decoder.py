@@ -136,9 +136,8 @@ class CausalDecoder(TransformerDecoder):
                 "decode with --task speech_unit_lm",
             )
         return super().extract_features(
-            prev_output_tokens, encoder_out, incremental_state, full_context_alignment,
-            alignment_layer, alignment_heads,
-        )  # fmt: skip
+            prev_output_tokens, encoder_out, incremental_state, full_context_alignment, alignment_layer, alignment_heads
+        )
 
     extract_features.computes_as_stock = True  # type: ignore[attr-defined]
 

@@ -36,8 +36,9 @@ class UnsupportedGPT2(InputError):
 def joint_ids(vocab: JointVocabulary) -> Tensor:
     """(V,) our id of each row of the exported vocabulary: text first, then all the rest in order."""
     everything = torch.arange(len(vocab))
-    return torch.cat([everything[vocab.text_start : vocab.text_end], everything[: vocab.text_start],
-                      everything[vocab.text_end :]])  # fmt: skip
+    return torch.cat(
+        [everything[vocab.text_start : vocab.text_end], everything[: vocab.text_start], everything[vocab.text_end :]]
+    )
 
 
 def options_of(config: Any) -> Dict[str, Any]:
@@ -47,9 +48,12 @@ def options_of(config: Any) -> Dict[str, Any]:
         UnsupportedGPT2: names the entry of config.json that our decoder does not have.
     """
     for name, wanted in (
-        ("layer_norm_epsilon", 1e-5), ("scale_attn_weights", True), ("scale_attn_by_inverse_layer_idx", False),
-        ("add_cross_attention", False), ("tie_word_embeddings", True),
-    ):  # fmt: skip
+        ("layer_norm_epsilon", 1e-5),
+        ("scale_attn_weights", True),
+        ("scale_attn_by_inverse_layer_idx", False),
+        ("add_cross_attention", False),
+        ("tie_word_embeddings", True),
+    ):
         if getattr(config, name, wanted) != wanted:
             raise UnsupportedGPT2(
                 None, f"config.json has {name} = {getattr(config, name)}", f"only {wanted} is supported"

@@ -122,8 +122,11 @@ def _wait(handles: Dict[int, Any], on_slurm: bool, poll_seconds: float = 0.5) ->
 
 
 class _Queue:
-    """Which jobs have left SLURM's queue. submitit asks `sacct`, which fails on clusters without
-    accounting and is asked every ten minutes at most: a killed shard would be waited for for ever."""
+    """Which jobs have left SLURM's queue.
+
+    Submitit asks `sacct`, which fails on clusters without accounting and is asked every ten minutes at most: a killed
+    shard would be waited for for ever.
+    """
 
     def __init__(self) -> None:
         self._asked = float("-inf")

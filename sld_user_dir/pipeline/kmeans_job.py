@@ -146,9 +146,10 @@ class TrainJob(Job):
 def choose_recordings(
     recordings: list[Recording], front_end: FrontEnd, config: TrainConfig
 ) -> tuple[list[Recording], list[Recording]]:
-    """Held-out recordings, and those to learn from: drawn by path, so that copies of a
-    recording at other speeds fall on the same side, until they hold `oversample` times the
-    wanted frames (all, where lengths are unknown).
+    """Held-out recordings, and those to learn from.
+
+    Drawn by path, so that copies of a recording at other speeds fall on the same side, until they hold `oversample`
+    times the wanted frames (all, where lengths are unknown).
 
     Raises:
         ValueError: fewer than two recordings.

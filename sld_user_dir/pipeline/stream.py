@@ -20,8 +20,10 @@ from sld_user_dir.pipeline.audio_scan import Rejected
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """How recordings are read and batched; nothing here changes MFCC, and an encoder's frames
-    only by rounding."""
+    """How recordings are read and batched.
+
+    Nothing here changes MFCC, and an encoder's frames only by rounding.
+    """
 
     min_seconds: float = 0.1
     """shorter recordings are left out and named"""

@@ -1,8 +1,8 @@
 """Prompts in, answers out, behind the interface of fairseq's SequenceGenerator.
 
-Not a subclass of it: fairseq's generator has one length limit for a batch (so that padding changes hypotheses), a beam no
-wider than the vocabulary, and re-runs an external language model over the whole transcript at each step. `beam` follows
-its rules otherwise, and its options keep their names.
+Not a subclass of it: fairseq's generator has one length limit for a batch (so that padding changes hypotheses), a beam
+no wider than the vocabulary, and re-runs an external language model over the whole transcript at each step. `beam`
+follows its rules otherwise, and its options keep their names.
 """
 
 from __future__ import annotations

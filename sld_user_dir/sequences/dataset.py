@@ -23,10 +23,10 @@ from sld_user_dir.vocabulary.joint import JointVocabulary
 class SequenceDataset:
     """Utterances, each read as every task of a mixture; speech recognition is the mixture of one.
 
-    An index stands for an utterance and a task, `row + rows * number of the task`, whatever the epoch: sizes, batches and
-    data-loading processes need not know of the draw, which only `ordered_indices` makes. In training it gives every
-    utterance one task each epoch, with the weights as shares; else every utterance all tasks, one after the other, and
-    no batch holds two.
+    An index stands for an utterance and a task, `row + rows * number of the task`, whatever the epoch: sizes, batches
+    and data-loading processes need not know of the draw, which only `ordered_indices` makes. In training it gives
+    every utterance one task each epoch, with the weights as shares; else every utterance all tasks, one after the
+    other, and no batch holds two.
 
     Args:
         units: raw units int (N,) of each utterance.

@@ -7,9 +7,9 @@
     slm   [<s>]  <slm>                  | u_1 … u_N </s>
     lm    [<s>]  <lm>                   | w_1 … w_M </s>
 
-To the left of the bar stands the prompt, to the right the answer. Speech recognition is the task of a vocabulary without
-tokens of tasks: there its sequences have none. Such a model also continues its own prompts: `slm` then means units after
-units, up to <sep>.
+To the left of the bar stands the prompt, to the right the answer. Speech recognition is the task of a vocabulary
+without tokens of tasks: there its sequences have none. Such a model also continues its own prompts: `slm` then means
+units after units, up to <sep>.
 """
 
 from __future__ import annotations

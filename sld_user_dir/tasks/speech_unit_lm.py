@@ -138,8 +138,10 @@ class SpeechUnitLMTask(FairseqTask):
     def load_dataset(
         self, split: str, epoch: int = 1, combine: bool = False, task_cfg: Any = None, **kwargs: Any
     ) -> None:
-        """Load `<data>/<split>.tsv`; `task_cfg` is a checkpoint's own configuration, given for decoding and "
-        "validation."""
+        """Load `<data>/<split>.tsv`.
+
+        `task_cfg` is a checkpoint's own configuration, given for decoding and validation.
+        """
         paths = utils.split_paths(self.cfg.data)
         path = Path(paths[(epoch - 1) % len(paths)]) / f"{split}.tsv"
         manifest = open_manifest(path)

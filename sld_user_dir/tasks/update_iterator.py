@@ -19,8 +19,8 @@ class UpdateBatchIterator(EpochBatchIterator):
     """An `EpochBatchIterator` whose batches know the divisors of their update; made by `wrap`.
 
     Where the batches don't divide evenly, fairseq gives some workers empty ones; its trainer replaces them by a dummy
-    batch *and then drops the sample size and the logs of the worker's whole group*. Here an empty batch becomes one whose
-    targets are all padding: an ordinary batch, with a loss of 0.
+    batch *and then drops the sample size and the logs of the worker's whole group*. Here an empty batch becomes one
+    whose targets are all padding: an ordinary batch, with a loss of 0.
     """
 
     @classmethod

@@ -80,11 +80,18 @@ def train_sentencepiece(texts: Sequence[str], size: int, path: Path) -> None:
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts), model_writer=model, vocab_size=size,
-            model_type="unigram", character_coverage=1.0, normalization_rule_name="identity",
-            num_threads=1, shuffle_input_sentence=False, input_sentence_size=0,
-            max_sentence_length=1 << 20, minloglevel=2,
-        )  # fmt: skip
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            vocab_size=size,
+            model_type="unigram",
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            num_threads=1,
+            shuffle_input_sentence=False,
+            input_sentence_size=0,
+            max_sentence_length=1 << 20,
+            minloglevel=2,
+        )
     except (RuntimeError, OSError) as error:
         reason = str(error).rpartition("] ")[2].strip()  # before it: where in its sources
         raise InputError(

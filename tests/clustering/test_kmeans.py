@@ -6,7 +6,8 @@ from sklearn.metrics import mutual_info_score
 
 from sld_user_dir.clustering.assign import CpuAssigner, TorchAssigner
 from sld_user_dir.clustering.faiss_device import DeviceError, resolve_gpus
-from sld_user_dir.clustering.kmeans import KMeans, KMeansError
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.kmeans_file import KMeansError
 from sld_user_dir.clustering.quality import UNLABELLED, fit_report, frame_labels, label_report, read_ctm, usage_report
 from sld_user_dir.clustering.relocate import relocate
 from sld_user_dir.clustering.sample import FrameSample, merge_file, plan_memory, save_sample

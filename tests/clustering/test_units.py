@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from support.commands import sld
 
-from sld_user_dir.clustering.kmeans import KMeans, KMeansError
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.kmeans_file import KMeansError
 from sld_user_dir.clustering.stability import PERTURBATIONS, stability_report
 from sld_user_dir.clustering.subwords import SubwordError, UnitSubwords, to_text, to_units
 from sld_user_dir.clustering.unit_sequences import assign_joined, deduplicate, expand, feature_config_of, provenance

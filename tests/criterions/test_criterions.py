@@ -86,10 +86,13 @@ ADAPTIVE = {  # its own loss ignores the second id of each tail, taking it for p
     "untied": {"adaptive_softmax_cutoff": "8", "adaptive_softmax_factor": 2},
     "two tails": {"adaptive_softmax_cutoff": "7,10", "adaptive_softmax_factor": 2},
     "tied": {
-        "adaptive_softmax_cutoff": "8", "adaptive_input": True, "adaptive_input_cutoff": "8",
-        "tie_adaptive_weights": True, "tie_adaptive_proj": True,
+        "adaptive_softmax_cutoff": "8",
+        "adaptive_input": True,
+        "adaptive_input_cutoff": "8",
+        "tie_adaptive_weights": True,
+        "tie_adaptive_proj": True,
     },
-}  # fmt: skip
+}
 
 
 def adaptive_model(name: str) -> TransformerLanguageModel:
@@ -226,8 +229,10 @@ def _train_shared(rank: int, options: Any, unused: bool) -> List[torch.Tensor]:
 
 
 def test_two_workers_change_nothing(tmp_path: Path) -> None:
-    """Two processes with two batches each, one of them empty, against one large batch; in fairseq's
-    wrapper for distributed training, with and without --find-unused-parameters."""
+    """Two processes with two batches each, one of them empty, against one large batch.
+
+    In fairseq's wrapper for distributed training, with and without --find-unused-parameters.
+    """
     torch.multiprocessing.spawn(_worker, (tmp_path,), nprocs=2)
     for number, options in enumerate(OPTIONS):
         batches = [make_sample(seed, batch=seed + 1) for seed in range(3)]

@@ -68,8 +68,15 @@ def test_commands_are_shown_as_typed(tmp_path):
 
 
 def test_a_long_name_widens_its_column():
-    row = {"criterion": "c" * 30, "test_set": "test", "wer": 1.0, "wer_interval_95": [0.5, 1.5], "cer": 1.0,
-           "utterances": 2, "seconds": 3.0}  # fmt: skip
+    row = {
+        "criterion": "c" * 30,
+        "test_set": "test",
+        "wer": 1.0,
+        "wer_interval_95": [0.5, 1.5],
+        "cer": 1.0,
+        "utterances": 2,
+        "seconds": 3.0,
+    }
     title, rule, line = format_table([row]).splitlines()
     assert line.split()[:2] == ["c" * 30, "test"] and title.index("test set") == line.index("test")
     assert len(title) == len(rule) == len(line)

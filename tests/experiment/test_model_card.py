@@ -27,9 +27,21 @@ def decoded(mini, checkpoint, tmp_path_factory):
     """fairseq-generate's output of the miniature's test set."""
     folder = tmp_path_factory.mktemp("decoded")
     fairseq_command(
-        "generate", mini, "--path", checkpoint, "--gen-subset", "test", "--results-path", folder, "--beam", 2,
-        "--scoring", "wer", "--max-len-b", 5,
-    )  # fmt: skip
+        "generate",
+        mini,
+        "--path",
+        checkpoint,
+        "--gen-subset",
+        "test",
+        "--results-path",
+        folder,
+        "--beam",
+        2,
+        "--scoring",
+        "wer",
+        "--max-len-b",
+        5,
+    )
     return folder / "generate-test.txt"
 
 
@@ -76,9 +88,16 @@ def test_everything_comes_from_the_files(mini, checkpoint, decoded, tmp_path):
     options = {row[0]: row[1] for title in ("Model", "Objective", "Training") for row in table(section(card, title))}
     assert options["parameters"] == str(sum(p.numel() for p in model.models[0].parameters()))
     expected = {
-        "architecture": "joint_lm_tiny", "decoder_layers": "2", "kl_weight": "0.008", "kl_variant": "paper",
-        "updates": "4", "seed": "1", "optimizer": "adam", "lr": "[0.003]", "positions": "64",
-    }  # fmt: skip
+        "architecture": "joint_lm_tiny",
+        "decoder_layers": "2",
+        "kl_weight": "0.008",
+        "kl_variant": "paper",
+        "updates": "4",
+        "seed": "1",
+        "optimizer": "adam",
+        "lr": "[0.003]",
+        "positions": "64",
+    }
     assert {key: options[key] for key in expected} == expected
     assert str(mini) not in card and str(tmp_path) not in card and "save_dir" not in card
 
@@ -182,8 +201,9 @@ def copy_of(mini, folder, **changes):
 
 def test_a_card_never_describes_other_data(mini, checkpoint, decoded, tmp_path, capsys):
     other = copy_of(mini, tmp_path / "other", kmeans="sha256:1")
-    assert re.search(r"train\.tsv: its units are .*, but checkpoint_last\.pt was trained on", refusal(
-        checkpoint, other, capsys))  # fmt: skip
+    assert re.search(
+        r"train\.tsv: its units are .*, but checkpoint_last\.pt was trained on", refusal(checkpoint, other, capsys)
+    )
     words = copy_of(mini, tmp_path / "words")
     (words / "dict.txt").write_text((words / "dict.txt").read_text().replace("zero", "null"))
     assert "its vocabulary is" in refusal(checkpoint, words, capsys)

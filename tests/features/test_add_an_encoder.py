@@ -33,5 +33,5 @@ def test_the_most_particular_source_is_asked_first():
 def test_a_name_that_nobody_claims(monkeypatch):
     rest = {name: source for name, source in frame_encoder._SOURCES.items() if not source.takes_the_rest}
     monkeypatch.setattr(frame_encoder, "_SOURCES", rest)
-    with pytest.raises(EncoderError, match="--features magic: no such encoder; there are .*mfcc"):
+    with pytest.raises(EncoderError, match=r"--features magic: no such encoder; there are .*mfcc"):
         load_encoder(FeatureConfig(features="magic", layer=1))

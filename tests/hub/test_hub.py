@@ -29,9 +29,23 @@ def test_the_same_as_fairseq_interactive(model, mini, checkpoint, tmp_path):
     typed = tmp_path / "typed.txt"
     typed.write_text("".join(" ".join(map(str, u)) + "\n" for u in UNITS))
     done = fairseq_command(
-        "interactive", mini, "--path", checkpoint, "--input", typed, "--beam", 3, "--nbest", 3, "--max-len-b", 10,
-        "--buffer-size", 3, "--max-tokens", 1000,
-    )  # fmt: skip
+        "interactive",
+        mini,
+        "--path",
+        checkpoint,
+        "--input",
+        typed,
+        "--beam",
+        3,
+        "--nbest",
+        3,
+        "--max-len-b",
+        10,
+        "--buffer-size",
+        3,
+        "--max-tokens",
+        1000,
+    )
     lines = re.findall(r"^D-(\d)\t(\S+)\t(.*)$", done.stdout, re.M)
     found = model.hypotheses(UNITS, beam=3, max_len_b=10)
     ours = [(str(i), h.text) for i, nbest in enumerate(found) for h in nbest]
@@ -178,9 +192,15 @@ class StandInSampler(hub_utils.GeneratorHubInterface):
     @classmethod
     def from_pretrained(cls, folder, checkpoint_file="checkpoint_best.pt", data_name_or_path=".", **kwargs):
         loaded = hub_utils.from_pretrained(
-            folder, checkpoint_file, data_name_or_path, archive_map=None, bpe=None, load_checkpoint_heads=True,
-            sample_break_mode="eos", **kwargs,
-        )  # fmt: skip
+            folder,
+            checkpoint_file,
+            data_name_or_path,
+            archive_map=None,
+            bpe=None,
+            load_checkpoint_heads=True,
+            sample_break_mode="eos",
+            **kwargs,
+        )
         return cls(loaded["args"], loaded["task"], loaded["models"])
 
     def sample(self, sentences, beam=1, verbose=False, **kwargs):
@@ -192,9 +212,12 @@ class StandInSampler(hub_utils.GeneratorHubInterface):
                 utils.post_process_prediction(
                     hypo_tokens=best["tokens"].int().cpu(),
                     src_str=self.task.source_dictionary.string(utils.strip_pad(tokens, self.tgt_dict.pad()), None),
-                    alignment=best["alignment"], align_dict=self.align_dict, tgt_dict=self.tgt_dict, remove_bpe=None,
+                    alignment=best["alignment"],
+                    align_dict=self.align_dict,
+                    tgt_dict=self.tgt_dict,
+                    remove_bpe=None,
                 )[1]
-            )  # fmt: skip
+            )
         return results
 
 

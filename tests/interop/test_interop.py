@@ -242,9 +242,12 @@ def test_what_is_missing_on_one_side_can_be_left_out_by_name(tmp_path):
     (tmp_path / "x.units").write_text("a\t1\nc\t1\n")
     (tmp_path / "t").write_text("a x\nb y\n")
     done = import_units(
-        [tmp_path / "x.units"], tmp_path / "o.tsv", text=tmp_path / "t", statement=Statement(num_units=9),
+        [tmp_path / "x.units"],
+        tmp_path / "o.tsv",
+        text=tmp_path / "t",
+        statement=Statement(num_units=9),
         allow_missing=True,
-    )  # fmt: skip
+    )
     assert (done.written, done.without_units, done.without_row) == (1, ["b"], ["c"])
 
 

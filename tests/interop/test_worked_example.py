@@ -30,11 +30,9 @@ from sld_user_dir.interop.sklearn_kmeans import export_sklearn  # noqa: E402
 K, RATE = 100, 16_000
 SHORT = {
     "textless": ["--factory", "worked_example_encoder:make"],
-    "fairseq-train": [
-        "--arch", "joint_lm_tiny", "--max-update", "3", "--num-workers", "0", "--no-epoch-checkpoints",
-    ],
+    "fairseq-train": ["--arch", "joint_lm_tiny", "--max-update", "3", "--num-workers", "0", "--no-epoch-checkpoints"],
     "fairseq-generate": ["--max-len-b", "8"],
-}  # fmt: skip
+}
 
 
 def example(language: str) -> str:
@@ -82,9 +80,12 @@ def run(line: str) -> None:
     program = str(Path(sys.executable).with_name(words[0]))
     words = [str(ROOT / w) if w == "sld_user_dir" else w for w in words[1:]]
     done = subprocess.run(
-        [program, *words, *SHORT[Path(program).name]], capture_output=True, text=True, timeout=300,
+        [program, *words, *SHORT[Path(program).name]],
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 

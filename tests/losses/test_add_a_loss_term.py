@@ -54,9 +54,13 @@ def train(data: Path, save_dir: Path, form: str) -> List[Dict[str, str]]:
     paths = ["--user-dir", ROOT / "sld_user_dir", "--task", "speech_unit_lm", "--save-dir", save_dir]
     command = [sys.executable, __file__, data, *TRAIN_OPTIONS, *options, *paths]
     done = subprocess.run(
-        [*map(str, command)], capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        [*map(str, command)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return logged((done.stdout + done.stderr).splitlines(), "train_inner")
 

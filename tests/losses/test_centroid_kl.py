@@ -58,9 +58,14 @@ def oracle(logits: Tensor, batch: Batch, objective: LossOptions, neighbours: int
 
 
 def ours(
-    hidden: Tensor, weight: Tensor, batch: Batch, objective: LossOptions, neighbours: int, form: str,
+    hidden: Tensor,
+    weight: Tensor,
+    batch: Batch,
+    objective: LossOptions,
+    neighbours: int,
+    form: str,
     chunk_size: Optional[int] = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     soft = soft_targets(centroids(weight.size(0) - OFFSET), neighbours, 0.5)
     if form == "plain":
         return plain_form(hidden, weight, *batch, objective, soft)[0]

@@ -191,13 +191,15 @@ def test_frames_are_the_units_and_labels_the_text(tmp_path: Any, add_bos: bool) 
 def test_rows_of_another_kind_carry_no_ctc_loss() -> None:
     ctc = CTC(task().vocab, 1.0, add_bos=False)
     u = OFFSET
-    target = torch.tensor([
-        [u, SEPARATOR, 5, EOS],  # an utterance of two units
-        [5, SEPARATOR, u, EOS],  # text first
-        [u, u, u, EOS],  # no text
-        [5, 6, 7, EOS],  # no speech
-        [PAD, PAD, PAD, PAD],
-    ])  # fmt: skip
+    target = torch.tensor(
+        [
+            [u, SEPARATOR, 5, EOS],  # an utterance of two units
+            [5, SEPARATOR, u, EOS],  # text first
+            [u, u, u, EOS],  # no text
+            [5, 6, 7, EOS],  # no speech
+            [PAD, PAD, PAD, PAD],
+        ]
+    )
     chosen = ctc.select(target)
     assert chosen.rows.tolist() == [0] and chosen.units.tolist() == [2] and chosen.labels[:, 0].tolist() == [5]
     assert chosen.short == 0

@@ -198,9 +198,15 @@ def test_rows_with_other_columns_are_refused(tmp_path):
 
 def test_the_fingerprint_tells_every_field_apart():
     changes = [
-        {"encoder": "y"}, {"layer": 6}, {"frame_rate_hz": 50.0}, {"kmeans": "sha256:0"}, {"num_units": 8},
-        {"deduplicated": True}, {"subword": "sha256:1"}, {"extra": {}},
-    ]  # fmt: skip
+        {"encoder": "y"},
+        {"layer": 6},
+        {"frame_rate_hz": 50.0},
+        {"kmeans": "sha256:0"},
+        {"num_units": 8},
+        {"deduplicated": True},
+        {"subword": "sha256:1"},
+        {"extra": {}},
+    ]
     prints = {UnitProvenance(**{**MADE_BY.__dict__, **change}).fingerprint for change in changes}
     assert len(prints | {MADE_BY.fingerprint}) == 9
     assert UnitProvenance(**json.loads(json.dumps(MADE_BY.__dict__))).fingerprint == MADE_BY.fingerprint

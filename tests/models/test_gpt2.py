@@ -166,9 +166,24 @@ def test_scripts_from_gpt2_through_training_and_back(tmp_path, capsys):
     assert sld("import-gpt2", *arguments) == 0
     options = shlex.split(capsys.readouterr().out)
     fairseq_command(
-        "train", data, *options, "--criterion", "sld", "--optimizer", "adam", "--lr", "0", "--max-update", "1",
-        "--max-tokens", "200", "--num-workers", "0", "--save-dir", tmp_path / "run",
-    )  # fmt: skip
+        "train",
+        data,
+        *options,
+        "--criterion",
+        "sld",
+        "--optimizer",
+        "adam",
+        "--lr",
+        "0",
+        "--max-update",
+        "1",
+        "--max-tokens",
+        "200",
+        "--num-workers",
+        "0",
+        "--save-dir",
+        tmp_path / "run",
+    )
     checkpoint = tmp_path / "run" / "checkpoint_last.pt"
     arguments = ["--checkpoint", checkpoint, "--data", data, "--out", tmp_path / "exported"]
     assert sld("export-gpt2", *arguments) == 0

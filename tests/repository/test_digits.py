@@ -85,10 +85,24 @@ def test_committed_manifests_share_no_recording():
 def test_the_script_gives_the_same_bytes_twice(fsdd, tmp_path):
     for run in ("a", "b"):
         subprocess.run(
-            [sys.executable, ROOT / "scripts" / "make_digits.py", "--fsdd", fsdd, "--out", tmp_path / run, "--work",
-             tmp_path / f"work-{run}", "--num-units", "8", "--train-strings", "12", "--test-strings", "4"],
+            [
+                sys.executable,
+                ROOT / "scripts" / "make_digits.py",
+                "--fsdd",
+                fsdd,
+                "--out",
+                tmp_path / run,
+                "--work",
+                tmp_path / f"work-{run}",
+                "--num-units",
+                "8",
+                "--train-strings",
+                "12",
+                "--test-strings",
+                "4",
+            ],
             check=True,
-        )  # fmt: skip
+        )
     files = sorted(p.name for p in (tmp_path / "a").iterdir())
     assert files == ["dict.txt", "kmeans.npz", *(f"{s}.tsv" for s in sorted(SUBSETS)), "vocab.json"]
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)

@@ -12,9 +12,18 @@ from support.miniature import ROOT
 
 ADAPTERS = ("tasks", "models", "criterions", "fairseq_patches")
 CORE = (
-    "vocabulary", "manifests", "features", "clustering", "pipeline", "interop", "corpora", "sequences", "losses",
-    "search", "scoring",
-)  # fmt: skip
+    "vocabulary",
+    "manifests",
+    "features",
+    "clustering",
+    "pipeline",
+    "interop",
+    "corpora",
+    "sequences",
+    "losses",
+    "search",
+    "scoring",
+)
 TABLES = ("vocabulary", "manifests", "interop", "scoring", "commands")
 FORBIDDEN = {
     "vocabulary": {"sequences", "losses", "search", "features", "clustering"},

@@ -29,9 +29,13 @@ def code_cells(path) -> list:
 def run(path, **variables) -> subprocess.CompletedProcess:
     environment = {**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(
-        [sys.executable, "-c", RUNNER, str(path)], capture_output=True, text=True, cwd=path.parent, env=environment,
+        [sys.executable, "-c", RUNNER, str(path)],
+        capture_output=True,
+        text=True,
+        cwd=path.parent,
+        env=environment,
         timeout=300,
-    )  # fmt: skip
+    )
 
 
 def test_there_is_a_notebook():

@@ -22,9 +22,24 @@ RECIPE = ROOT / "scripts" / "librispeech.sh"
 STAGES = ["audio", "kmeans", "units", "subwords", "data", "gpt2", "train", "decode", "score"]
 SETS = {"train-clean-100": 14, "dev-clean": 3, "test-other": 3}
 SMALL = [
-    "--train-sets", "train-clean-100", "--dev-sets", "dev-clean", "--test-sets", "test-other",
-    "--device", "cpu", "--cpu", "--precision", "fp32", "--batch", "4", "--gpu-batch", "4", "--max-len", "20",
-]  # fmt: skip
+    "--train-sets",
+    "train-clean-100",
+    "--dev-sets",
+    "dev-clean",
+    "--test-sets",
+    "test-other",
+    "--device",
+    "cpu",
+    "--cpu",
+    "--precision",
+    "fp32",
+    "--batch",
+    "4",
+    "--gpu-batch",
+    "4",
+    "--max-len",
+    "20",
+]
 CALLS = 16  # of programs, in a whole run
 # what each program of the recipe would leave behind; PRETEND_FAIL names one that dies instead
 PRETENDER = """
@@ -191,9 +206,14 @@ def test_the_dev_sets_are_one_validation_set(pretend, tmp_path):
         (tmp_path / "out" / "data" / f"{name}.tsv").write_text(lines)
     pretend("--dev-sets", "dev-clean test-other", "--stage", 5, "--stop-stage", 5)
     assert (tmp_path / "out" / "data" / "valid.tsv").read_text().splitlines() == [
-        "# format: 1", "# provenance: 2", "id\tunits",
-        "dev-clean-0\t0", "dev-clean-1\t1", "test-other-0\t0", "test-other-1\t1",
-    ]  # fmt: skip
+        "# format: 1",
+        "# provenance: 2",
+        "id\tunits",
+        "dev-clean-0\t0",
+        "dev-clean-1\t1",
+        "test-other-0\t0",
+        "test-other-1\t1",
+    ]
 
 
 def test_where_work_runs_changes_nothing(pretend):
@@ -227,15 +247,24 @@ def test_dry_run_prints_the_authors_settings_and_makes_nothing(tmp_path, objecti
     commands = [shlex.split(line[2:]) for line in done.stdout.splitlines() if line.startswith("$ ")]
     training = " ".join(next(command for command in commands if command[0] == "fairseq-train"))
     for expected in (
-        words, "--lr 3e-4 --lr-scheduler polynomial_decay --warmup-updates 0", "--max-epoch 10",
-        "--input-mask-prob 0.3", "--distributed-world-size 8 --batch-size 8 --update-freq 1", "--fp16",
-    ):  # fmt: skip
+        words,
+        "--lr 3e-4 --lr-scheduler polynomial_decay --warmup-updates 0",
+        "--max-epoch 10",
+        "--input-mask-prob 0.3",
+        "--distributed-world-size 8 --batch-size 8 --update-freq 1",
+        "--fp16",
+    ):
         assert expected in training
     everything = done.stdout
     for expected in (
-        "--speeds 0.9 1.0 1.1", "--features microsoft/wavlm-large --layer 23 --num-units 2000", "--share 0.10416667",
-        "--num-pieces 6000", "--max-tokens 1024 --max-text-tokens 150", "--gpt2 gpt2-medium", "--beam 1",
-    ):  # fmt: skip
+        "--speeds 0.9 1.0 1.1",
+        "--features microsoft/wavlm-large --layer 23 --num-units 2000",
+        "--share 0.10416667",
+        "--num-pieces 6000",
+        "--max-tokens 1024 --max-text-tokens 150",
+        "--gpt2 gpt2-medium",
+        "--beam 1",
+    ):
         assert expected in everything
     assert [line.split()[-1] for line in everything.splitlines() if line.startswith("#")] == STAGES
     assert sum(command[0] == "fairseq-generate" for command in commands) == 4
@@ -293,12 +322,38 @@ def test_the_whole_recipe_on_a_miniature_corpus(tmp_path):
     corpus, out = make_corpus(tmp_path / "LibriSpeech"), tmp_path / "out"
     make_models(tmp_path)
     options = [
-        "--corpus", corpus, "--out", out, *SMALL, "--encoder", tmp_path / "wavlm", "--layer", 2, "--num-units", 12,
-        "--kmeans-share", 0.5, "--kmeans-options", "--max-iterations 5", "--num-pieces", 20,
-        "--gpt2", tmp_path / "gpt2", "--max-tokens", 60, "--epochs", 2, "--objective", "sld_official",
-        "--mask-tokens", "all", "--train-options", "--num-workers 0",
-        "--decode-options", "--batch-size 8 --num-workers 0",
-    ]  # fmt: skip
+        "--corpus",
+        corpus,
+        "--out",
+        out,
+        *SMALL,
+        "--encoder",
+        tmp_path / "wavlm",
+        "--layer",
+        2,
+        "--num-units",
+        12,
+        "--kmeans-share",
+        0.5,
+        "--kmeans-options",
+        "--max-iterations 5",
+        "--num-pieces",
+        20,
+        "--gpt2",
+        tmp_path / "gpt2",
+        "--max-tokens",
+        60,
+        "--epochs",
+        2,
+        "--objective",
+        "sld_official",
+        "--mask-tokens",
+        "all",
+        "--train-options",
+        "--num-workers 0",
+        "--decode-options",
+        "--batch-size 8 --num-workers 0",
+    ]
     first = recipe(*options, PYTHON=sys.executable)
     (out / "log.txt").write_text(first.stdout + first.stderr)
     scores = json.loads((out / "sld_official" / "scores.json").read_text())
@@ -329,8 +384,13 @@ def test_costs_follow_their_formulas():
     disk = librispeech_cost.cost(config)["disk: three checkpoints (12 bytes a parameter, Adam's moments included), GB"]
     assert disk / 36 * 1e9 == pytest.approx(354.8e6, rel=2e-3)
     assert librispeech_cost.cost(config)["training, GFLOP a token"] == pytest.approx(6 * 0.3535, rel=0.04)
-    twice = replace(config, train_hours=2 * config.train_hours, train_utterances=2 * config.train_utterances,
-                    train_words=2 * config.train_words, other_hours=2 * config.other_hours)  # fmt: skip
+    twice = replace(
+        config,
+        train_hours=2 * config.train_hours,
+        train_utterances=2 * config.train_utterances,
+        train_words=2 * config.train_words,
+        other_hours=2 * config.other_hours,
+    )
     for name, value in librispeech_cost.cost(config).items():
         if name.split(",")[-1].strip() in ("EFLOP", "GPU hours", "millions", "hours"):
             assert librispeech_cost.cost(twice)[name] == pytest.approx(2 * value), name

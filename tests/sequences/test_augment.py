@@ -19,11 +19,13 @@ from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
 from sld_user_dir.sequences.augmentation import Augmentation
 
 units = arrays.arrays(np.int32, st.integers(0, 30), elements=st.integers(0, 4))
-options = st.fixed_dictionaries({
-    "dedup_prob": st.sampled_from([0.0, 0.5, 1.0]),
-    "dedup_runs": st.booleans(),
-    "substitution_prob": st.sampled_from([0.0, 0.3, 1.0]),
-})  # fmt: skip
+options = st.fixed_dictionaries(
+    {
+        "dedup_prob": st.sampled_from([0.0, 0.5, 1.0]),
+        "dedup_runs": st.booleans(),
+        "substitution_prob": st.sampled_from([0.0, 0.3, 1.0]),
+    }
+)
 
 
 def runs(sequence):
@@ -116,10 +118,13 @@ def epochs(task, count, num_workers, offset=0, epoch=1):
         for batch in batches:
             assert batch[UPDATE]["totals"].tolist() == task._divisors(batch).tolist()
             assert batch["net_input"]["src_tokens"].numel() <= 60
-        found.append({
-            int(row): batch["net_input"]["src_tokens"][i, : batch["prompt_lengths"][i]].tolist()
-            for batch in batches for i, row in enumerate(batch["id"])
-        })  # fmt: skip
+        found.append(
+            {
+                int(row): batch["net_input"]["src_tokens"][i, : batch["prompt_lengths"][i]].tolist()
+                for batch in batches
+                for i, row in enumerate(batch["id"])
+            }
+        )
     return found
 
 
@@ -256,8 +261,21 @@ def test_a_resumed_command_draws_the_same(tmp_path):
     data = make_data(tmp_path / "data", train=80, valid=7)
     for split, utterances in (("train", make_utterances(80)), ("valid", make_utterances(7, seed=1))):
         write_manifest(data / f"{split}.tsv", utterances, make_provenance(kmeans=centroids.sha256))
-    options = [*AUGMENT, "--unit-substitution-kmeans", centroids.path, "--kl-variant", "centroid", "--kl-centroids",
-               centroids.path, "--ctc-weight", "0.3", "--num-workers", "2", "--max-tokens", "100"]  # fmt: skip
+    options = [
+        *AUGMENT,
+        "--unit-substitution-kmeans",
+        centroids.path,
+        "--kl-variant",
+        "centroid",
+        "--kl-centroids",
+        centroids.path,
+        "--ctc-weight",
+        "0.3",
+        "--num-workers",
+        "2",
+        "--max-tokens",
+        "100",
+    ]
 
     def losses(lines):
         found = [re.search(r"\| train_inner \| (\{.*\})$", line) for line in lines]

@@ -80,8 +80,9 @@ def test_single_task_vocabulary_names_no_tasks(tmp_path) -> None:
     PLAIN.save(tmp_path)
     assert (tmp_path / "vocab.json").read_text() == '{\n "text_tokenizer": "word",\n "num_units": 12\n}\n'
     assert (tmp_path / "dict.txt").read_text().splitlines()[:7] == [f"{w} 1" for w in sorted(WORDS)] + [
-        "<mask> 1", "<sep> 1",
-    ]  # fmt: skip
+        "<mask> 1",
+        "<sep> 1",
+    ]
 
 
 def test_vocabulary_files_that_disagree_on_tasks(tmp_path) -> None:
@@ -112,11 +113,17 @@ def test_mix_is_parsed() -> None:
 @pytest.mark.parametrize(
     "text, problem",
     [
-        ("asr=1,mt=1", "unknown task 'mt'"), ("asr=1,asr=2", "'asr' twice"), ("asr=1,tts=-1", "below 0"),
-        ("asr=0", "one must be above"), ("asr", "write it as"), ("asr=x", "write it as"), ("", "unknown task"),
-        ("asr=nan", "below 0"), ("asr=inf", "below 0"),
+        ("asr=1,mt=1", "unknown task 'mt'"),
+        ("asr=1,asr=2", "'asr' twice"),
+        ("asr=1,tts=-1", "below 0"),
+        ("asr=0", "one must be above"),
+        ("asr", "write it as"),
+        ("asr=x", "write it as"),
+        ("", "unknown task"),
+        ("asr=nan", "below 0"),
+        ("asr=inf", "below 0"),
     ],
-)  # fmt: skip
+)
 def test_mix_that_cannot_be(text: str, problem: str) -> None:
     with pytest.raises(TaskError, match=problem):
         parse_mix(text, VOCAB)
@@ -145,9 +152,11 @@ def test_sequences(add_bos: bool) -> None:
         units, text = VOCAB.encode_units(utterance.units).tolist(), VOCAB.encode_text(utterance.text)
         separator, end = [VOCAB.separator], [VOCAB.eos]
         expected = {
-            "asr": (units + separator, text + end), "tts": (text + separator, units + end),
-            "slm": ([], units + end), "lm": ([], text + end),
-        }  # fmt: skip
+            "asr": (units + separator, text + end),
+            "tts": (text + separator, units + end),
+            "slm": ([], units + end),
+            "lm": ([], text + end),
+        }
         for number, (task, (prompt, answer)) in enumerate(expected.items()):
             index = row + number * 6
             item = data[index]
@@ -266,9 +275,8 @@ def test_validation_reads_every_utterance_as_every_task_in_batches_of_one_task(t
 def test_masking_spares_answers_and_task_tokens(tmp_path) -> None:
     for tokens_of in ("speech", "all"):
         _, task = setup(
-            make_mixture(tmp_path, train=4), "--task-mix", MIX,
-            "--input-mask-prob", 1, "--input-mask-tokens", tokens_of,
-        )  # fmt: skip
+            make_mixture(tmp_path, train=4), "--task-mix", MIX, "--input-mask-prob", 1, "--input-mask-tokens", tokens_of
+        )
         data = dataset()
         batch = data.collater([data[i] for i in range(24)])
         tokens = batch["net_input"]["src_tokens"]
@@ -457,11 +465,27 @@ def overfitted(tmp_path_factory):
         write_manifest(data / f"{split}.tsv", utterances[:4], make_provenance(), {"license": "none"})
     VOCAB.save(data)
     train(
-        data, data / "ck", "--task-mix", "asr=1,tts=2,slm=0.2,lm=0.2", "--dropout", 0, "--attention-dropout", 0,
-        "--lr", 0.005, "--lr-scheduler", "polynomial_decay", "--total-num-update", 600,
-        "--eval-wer", "--eval-wer-max-len", 8, "--validate-interval", 300,
+        data,
+        data / "ck",
+        "--task-mix",
+        "asr=1,tts=2,slm=0.2,lm=0.2",
+        "--dropout",
+        0,
+        "--attention-dropout",
+        0,
+        "--lr",
+        0.005,
+        "--lr-scheduler",
+        "polynomial_decay",
+        "--total-num-update",
+        600,
+        "--eval-wer",
+        "--eval-wer-max-len",
+        8,
+        "--validate-interval",
+        300,
         updates=600,
-    )  # fmt: skip
+    )
     return data, data / "ck" / "checkpoint_last.pt", utterances[:4]
 
 
@@ -469,9 +493,23 @@ def overfitted(tmp_path_factory):
 def test_overfitted_model_generates_what_it_learnt(overfitted, name: str) -> None:
     data, path, utterances = overfitted
     done = fairseq_command(
-        "generate", data, "--path", path, "--gen-subset", "test", "--decode-task", name, "--beam", 2, "--max-len-a", 0,
-        "--max-len-b", 30, "--results-path", data / name,
-    )  # fmt: skip
+        "generate",
+        data,
+        "--path",
+        path,
+        "--gen-subset",
+        "test",
+        "--decode-task",
+        name,
+        "--beam",
+        2,
+        "--max-len-a",
+        0,
+        "--max-len-b",
+        30,
+        "--results-path",
+        data / name,
+    )
     done.stdout += (data / name / "generate-test.txt").read_text()
     for i, utterance in enumerate(utterances):
         units = " ".join(map(str, utterance.units))
@@ -485,9 +523,23 @@ def test_spoken_units_reach_the_exporters(overfitted) -> None:
     """The way to a vocoder that docs/mixture.md shows."""
     data, path, utterances = overfitted
     fairseq_command(
-        "generate", data, "--path", path, "--gen-subset", "test", "--decode-task", "tts", "--beam", 1, "--max-len-a", 0,
-        "--max-len-b", 30, "--results-path", data / "speech",
-    )  # fmt: skip
+        "generate",
+        data,
+        "--path",
+        path,
+        "--gen-subset",
+        "test",
+        "--decode-task",
+        "tts",
+        "--beam",
+        1,
+        "--max-len-a",
+        0,
+        "--max-len-b",
+        30,
+        "--results-path",
+        data / "speech",
+    )
     manifest = read_manifest(data / "test.tsv")
     records = read_generate(data / "speech" / "generate-test.txt", manifest)
     spoken = [Utterance(r.id, parse_numbers(r.best.text), r.reference) for r in records]
@@ -496,18 +548,28 @@ def test_spoken_units_reach_the_exporters(overfitted) -> None:
     export += ["--format", "textless", "--out", data / "spoken"]
     subprocess.run(export, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     (written,) = data.glob("spoken*.units")
-    assert written.read_text().splitlines() == [
-        f"{u.id}\t{' '.join(map(str, u.units))}" for u in utterances
-    ]  # fmt: skip
+    assert written.read_text().splitlines() == [f"{u.id}\t{' '.join(map(str, u.units))}" for u in utterances]
 
 
 def test_interactive_reads_text_for_tts(overfitted) -> None:
     data, path, utterances = overfitted
     (data / "lines.txt").write_text("".join(f"{u.text}\n" for u in utterances))
     done = fairseq_command(
-        "interactive", data, "--path", path, "--decode-task", "tts", "--beam", 1, "--max-len-a", 0, "--max-len-b", 30,
-        "--input", data / "lines.txt",
-    )  # fmt: skip
+        "interactive",
+        data,
+        "--path",
+        path,
+        "--decode-task",
+        "tts",
+        "--beam",
+        1,
+        "--max-len-a",
+        0,
+        "--max-len-b",
+        30,
+        "--input",
+        data / "lines.txt",
+    )
     found = re.findall(r"^D-\d+\t\S+\t(.*)$", done.stdout, re.M)
     assert found == [" ".join(map(str, u.units)) for u in utterances]
 
@@ -515,9 +577,30 @@ def test_interactive_reads_text_for_tts(overfitted) -> None:
 def test_generate_continues_units_by_sampling(overfitted) -> None:
     data, path, utterances = overfitted
     done = fairseq_command(
-        "generate", data, "--path", path, "--gen-subset", "test", "--decode-task", "slm", "--prompt-fraction", 0.5,
-        "--sampling", "--sampling-topk", 3, "--beam", 2, "--nbest", 2, "--max-len-a", 0, "--max-len-b", 30, "--seed", 1,
-    )  # fmt: skip
+        "generate",
+        data,
+        "--path",
+        path,
+        "--gen-subset",
+        "test",
+        "--decode-task",
+        "slm",
+        "--prompt-fraction",
+        0.5,
+        "--sampling",
+        "--sampling-topk",
+        3,
+        "--beam",
+        2,
+        "--nbest",
+        2,
+        "--max-len-a",
+        0,
+        "--max-len-b",
+        30,
+        "--seed",
+        1,
+    )
     for i, utterance in enumerate(utterances):
         units = utterance.units.tolist()
         (source,) = re.findall(rf"^S-{i}\t(.*)$", done.stdout, re.M)

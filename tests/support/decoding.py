@@ -28,9 +28,20 @@ def make_vocab(text: str = TEXT) -> SimpleNamespace:
         table.add(symbol)
     text_end = 4 + len(text)
     return SimpleNamespace(
-        dictionary=dictionary, table=table, tasks={}, text_start=4, pad=1, eos=2, bos=0, unk=3, text_end=text_end, separator=text_end + 1,
-        unit_offset=text_end + 2, num_units=NUM_UNITS, text_ids=range(4, text_end),
-    )  # fmt: skip
+        dictionary=dictionary,
+        table=table,
+        tasks={},
+        text_start=4,
+        pad=1,
+        eos=2,
+        bos=0,
+        unk=3,
+        text_end=text_end,
+        separator=text_end + 1,
+        unit_offset=text_end + 2,
+        num_units=NUM_UNITS,
+        text_ids=range(4, text_end),
+    )
 
 
 VOCAB = make_vocab()

@@ -1,7 +1,7 @@
 """Which module of the package imports which, read off the sources: imports within functions count, too."""
 
 import ast
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Dict, List, Set
 
@@ -18,7 +18,7 @@ def module_name(path: Path) -> str:
 SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-@lru_cache(maxsize=None)
+@cache
 def imported_names(path: Path) -> Set[str]:
     """Dotted names that a file imports, `a.b` for `from a import b`."""
     found = set()
@@ -33,7 +33,7 @@ def imported_names(path: Path) -> Set[str]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def graph() -> Dict[str, Set[str]]:
     """Module to modules of the package."""
     return {name: {n for n in imported_names(path) if n in SOURCES} - {name} for name, path in SOURCES.items()}

@@ -50,10 +50,30 @@ def make_data(directory: Path, **counts: int) -> Path:
 
 
 TRAIN_OPTIONS = [
-    "--arch", "joint_lm_tiny", "--decoder-layers", "2", "--decoder-embed-dim", "32", "--decoder-ffn-embed-dim", "64",
-    "--tokens-per-sample", "64", "--optimizer", "adam", "--lr", "0.003", "--max-tokens", "200", "--num-workers", "0",
-    "--log-format", "json", "--log-interval", "1", "--no-epoch-checkpoints",
-]  # fmt: skip
+    "--arch",
+    "joint_lm_tiny",
+    "--decoder-layers",
+    "2",
+    "--decoder-embed-dim",
+    "32",
+    "--decoder-ffn-embed-dim",
+    "64",
+    "--tokens-per-sample",
+    "64",
+    "--optimizer",
+    "adam",
+    "--lr",
+    "0.003",
+    "--max-tokens",
+    "200",
+    "--num-workers",
+    "0",
+    "--log-format",
+    "json",
+    "--log-interval",
+    "1",
+    "--no-epoch-checkpoints",
+]
 
 
 def fairseq_command(name: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess:
@@ -74,7 +94,15 @@ def fairseq_command(name: str, *arguments: object, check: bool = True) -> subpro
 def train(data: Path, save_dir: Path, *options: object, criterion: str = "sld", updates: int = 4) -> List[str]:
     """Train a miniature model by ``fairseq-train``; returns the lines that it logged."""
     done = fairseq_command(
-        "train", data, *TRAIN_OPTIONS, "--criterion", criterion, "--save-dir", save_dir,
-        "--max-update", updates, *options,
-    )  # fmt: skip
+        "train",
+        data,
+        *TRAIN_OPTIONS,
+        "--criterion",
+        criterion,
+        "--save-dir",
+        save_dir,
+        "--max-update",
+        updates,
+        *options,
+    )
     return (done.stdout + done.stderr).splitlines()

@@ -8,9 +8,23 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 import sld_user_dir  # noqa: F401
 
 ARGUMENTS = [
-    "--task", "speech_unit_lm", "--arch", "joint_lm_tiny", "--decoder-layers", "1", "--decoder-embed-dim", "16",
-    "--decoder-ffn-embed-dim", "32", "--tokens-per-sample", "64", "--criterion", "sld", "--max-tokens", "200",
-]  # fmt: skip
+    "--task",
+    "speech_unit_lm",
+    "--arch",
+    "joint_lm_tiny",
+    "--decoder-layers",
+    "1",
+    "--decoder-embed-dim",
+    "16",
+    "--decoder-ffn-embed-dim",
+    "32",
+    "--tokens-per-sample",
+    "64",
+    "--criterion",
+    "sld",
+    "--max-tokens",
+    "200",
+]
 
 
 def setup(data, *extra):

@@ -15,9 +15,25 @@ from sld_user_dir.scoring.hypotheses import read_generate
 
 def generate(data, checkpoint, results, *options, subset="test", check=True):
     return fairseq_command(
-        "generate", data, "--path", checkpoint, "--gen-subset", subset, "--results-path", results,
-        "--scoring", "wer", "--max-len-a", 0, "--max-len-b", 10, "--beam", 2, *options, check=check,
-    )  # fmt: skip
+        "generate",
+        data,
+        "--path",
+        checkpoint,
+        "--gen-subset",
+        subset,
+        "--results-path",
+        results,
+        "--scoring",
+        "wer",
+        "--max-len-a",
+        0,
+        "--max-len-b",
+        10,
+        "--beam",
+        2,
+        *options,
+        check=check,
+    )
 
 
 @pytest.mark.parametrize("criterion", ["masked_ce", "sld"])
@@ -48,20 +64,48 @@ OTHER_ARCHITECTURES = {
     "lstm_lm": ["--decoder-embed-dim", "16", "--decoder-hidden-size", "16", "--decoder-out-embed-dim", "16"],
     "fconv_lm": ["--decoder-embed-dim", "16", "--decoder-layers", "[(16, 3)]"],
     "transformer_lm_baevski_wiki103": [
-        "--decoder-layers", "1", "--decoder-embed-dim", "16", "--decoder-input-dim", "16", "--decoder-output-dim", "16",
-        "--decoder-attention-heads", "2", "--decoder-ffn-embed-dim", "16",
-        "--adaptive-softmax-cutoff", "10,15", "--adaptive-input-cutoff", "10,15",
+        "--decoder-layers",
+        "1",
+        "--decoder-embed-dim",
+        "16",
+        "--decoder-input-dim",
+        "16",
+        "--decoder-output-dim",
+        "16",
+        "--decoder-attention-heads",
+        "2",
+        "--decoder-ffn-embed-dim",
+        "16",
+        "--adaptive-softmax-cutoff",
+        "10,15",
+        "--adaptive-input-cutoff",
+        "10,15",
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OTHER_ARCHITECTURES)
 def test_fairseqs_other_language_models_train_and_decode(mini, tmp_path, name):
     done = fairseq_command(
-        "train", mini, "--arch", name, *OTHER_ARCHITECTURES[name], "--criterion", "sld", "--optimizer", "adam",
-        "--max-tokens", 200, "--tokens-per-sample", 64, "--max-update", 2, "--save-dir", tmp_path,
+        "train",
+        mini,
+        "--arch",
+        name,
+        *OTHER_ARCHITECTURES[name],
+        "--criterion",
+        "sld",
+        "--optimizer",
+        "adam",
+        "--max-tokens",
+        200,
+        "--tokens-per-sample",
+        64,
+        "--max-update",
+        2,
+        "--save-dir",
+        tmp_path,
         "--no-epoch-checkpoints",
-    )  # fmt: skip
+    )
     assert "computed from full logits, not fused: it" in done.stdout + done.stderr
     generate(mini, tmp_path / "checkpoint_last.pt", tmp_path / "out")
     assert len(read_generate(tmp_path / "out" / "generate-test.txt")) == 11
@@ -112,10 +156,18 @@ def test_eval_lm_scores_every_token(mini, checkpoint):
 
 def test_hydra_train_with_the_documented_config(mini, tmp_path):
     done = fairseq_command(
-        "hydra-train", "--config-dir", ROOT / "sld_user_dir" / "config", "--config-name", "digits",
-        f"task.data={mini}", f"common.user_dir={ROOT / 'sld_user_dir'}", "optimization.max_update=2",
-        f"checkpoint.save_dir={tmp_path / 'ck'}", f"hydra.run.dir={tmp_path}", "dataset.max_tokens=200",
-    )  # fmt: skip
+        "hydra-train",
+        "--config-dir",
+        ROOT / "sld_user_dir" / "config",
+        "--config-name",
+        "digits",
+        f"task.data={mini}",
+        f"common.user_dir={ROOT / 'sld_user_dir'}",
+        "optimization.max_update=2",
+        f"checkpoint.save_dir={tmp_path / 'ck'}",
+        f"hydra.run.dir={tmp_path}",
+        "dataset.max_tokens=200",
+    )
     assert (tmp_path / "ck" / "checkpoint_last.pt").exists(), done.stdout + done.stderr
 
 
@@ -130,9 +182,20 @@ def test_help_shows_our_options(command):
 
 def test_works_when_the_package_was_imported_first(mini, tmp_path):
     arguments = [
-        "fairseq-train", str(mini), "--user-dir", str(ROOT / "sld_user_dir"), "--task", "speech_unit_lm",
-        *TRAIN_OPTIONS, "--criterion", "masked_ce", "--max-update", "1", "--save-dir", str(tmp_path),
-    ]  # fmt: skip
+        "fairseq-train",
+        str(mini),
+        "--user-dir",
+        str(ROOT / "sld_user_dir"),
+        "--task",
+        "speech_unit_lm",
+        *TRAIN_OPTIONS,
+        "--criterion",
+        "masked_ce",
+        "--max-update",
+        "1",
+        "--save-dir",
+        str(tmp_path),
+    ]
     code = f"import sys, sld_user_dir; sys.argv = {arguments!r}; from fairseq_cli.train import cli_main; cli_main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -17,10 +17,28 @@ from sld_user_dir.manifests.unit_manifest import read_manifest
 
 # dropout and masking draw from each process's own generator: they are what two processes do differently
 OPTIONS = [
-    *TRAIN_OPTIONS, "--dropout", "0", "--attention-dropout", "0", "--max-tokens", "60", "--max-tokens-valid", "40",
-    "--max-update", "10", "--eval-wer", "--eval-wer-max-len", "10", "--best-checkpoint-metric", "wer",
-    "--user-dir", str(ROOT / "sld_user_dir"), "--task", "speech_unit_lm", "--cpu",
-]  # fmt: skip
+    *TRAIN_OPTIONS,
+    "--dropout",
+    "0",
+    "--attention-dropout",
+    "0",
+    "--max-tokens",
+    "60",
+    "--max-tokens-valid",
+    "40",
+    "--max-update",
+    "10",
+    "--eval-wer",
+    "--eval-wer-max-len",
+    "10",
+    "--best-checkpoint-metric",
+    "wer",
+    "--user-dir",
+    str(ROOT / "sld_user_dir"),
+    "--task",
+    "speech_unit_lm",
+    "--cpu",
+]
 UPDATE = ("num_updates", "loss", "text", "text_accuracy", "gnorm", "lr", "wpb", "bsz")
 VALID = ("valid_num_updates", "valid_loss", "valid_text", "valid_text_accuracy", "valid_wer", "valid_cer")
 OBJECTIVES = {"masked_ce": ["--criterion", "masked_ce"], "sld": ["--criterion", "sld", "--kl-variant", "official"]}
@@ -57,9 +75,16 @@ def finish(processes: list) -> list:
 def two_processes(data: Path, save_dir: Path, *options: object) -> list:
     """The launch of docs/training.md for machines without a GPU."""
     world = [
-        "--distributed-world-size", 2, "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp",
-        "--distributed-no-spawn", "--distributed-init-method", f"tcp://127.0.0.1:{free_port()}",
-    ]  # fmt: skip
+        "--distributed-world-size",
+        2,
+        "--distributed-backend",
+        "gloo",
+        "--ddp-backend",
+        "legacy_ddp",
+        "--distributed-no-spawn",
+        "--distributed-init-method",
+        f"tcp://127.0.0.1:{free_port()}",
+    ]
     return finish([start(data, save_dir, *options, *world, "--distributed-rank", rank) for rank in (0, 1)])
 
 
@@ -69,8 +94,10 @@ def values(lines: list, kind: str, keys: tuple) -> list:
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_two_processes_train_as_one(data, tmp_path, objective):
-    """Losses, gradient norms and sizes of every update, the validation's WER, and the weights at the end;
-    and every utterance is trained on once an epoch (`bsz`: sentences of an update, over both processes)."""
+    """Losses, gradient norms and sizes of every update, the validation's WER, and the weights at the end.
+
+    And every utterance is trained on once an epoch (`bsz`: sentences of an update, over both processes).
+    """
     options = OBJECTIVES[objective]
     two = two_processes(data, tmp_path / "two", *options)
     one = finish([start(data, tmp_path / "one", *options, "--update-freq", 2)])

@@ -13,10 +13,25 @@ from support.miniature import ROOT, TRAIN_OPTIONS, make_data
 
 KILLED_AT, SAVED_AT, LAST = 8, 6, 26
 OPTIONS = [
-    *TRAIN_OPTIONS, "--batch-size", "3", "--criterion", "sld", "--eval-wer", "--eval-wer-max-len", "10",
-    "--save-interval-updates", str(SAVED_AT), "--max-update", str(LAST), "--dropout", "0.1",
-    "--user-dir", str(ROOT / "sld_user_dir"), "--task", "speech_unit_lm",
-]  # fmt: skip
+    *TRAIN_OPTIONS,
+    "--batch-size",
+    "3",
+    "--criterion",
+    "sld",
+    "--eval-wer",
+    "--eval-wer-max-len",
+    "10",
+    "--save-interval-updates",
+    str(SAVED_AT),
+    "--max-update",
+    str(LAST),
+    "--dropout",
+    "0.1",
+    "--user-dir",
+    str(ROOT / "sld_user_dir"),
+    "--task",
+    "speech_unit_lm",
+]
 VARIANTS = {
     "nothing random": ["--dropout", "0", "--attention-dropout", "0"],
     "masked": [
@@ -53,9 +68,14 @@ def train(data: Path, save_dir: Path, options: list, killed_at: int = -1) -> lis
     """`fairseq-train` in a fresh process, which kills itself before update `killed_at`; what it logged."""
     command = [sys.executable, "-c", TRAIN, killed_at, data, *OPTIONS, *options, "--save-dir", save_dir]
     done = subprocess.run(
-        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, timeout=240,
+        [*map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        timeout=240,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     expected = 0 if killed_at < 0 else -signal.SIGKILL
     assert done.returncode == expected, done.stdout[-3000:]
     return done.stdout.splitlines()

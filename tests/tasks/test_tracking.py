@@ -10,9 +10,18 @@ from support.fairseq_logs import logged
 from support.miniature import train
 
 COMPONENTS = {
-    "loss", "loss_text", "loss_speech", "loss_kl", "text", "speech", "kl", "text_ppl", "speech_ppl", "text_accuracy",
+    "loss",
+    "loss_text",
+    "loss_speech",
+    "loss_kl",
+    "text",
+    "speech",
+    "kl",
+    "text_ppl",
+    "speech_ppl",
+    "text_accuracy",
     "padding",
-}  # fmt: skip
+}
 WANDB = '''
 """Stands in for the wandb client, which sends to a service: keeps what fairseq's progress bar gives it."""
 import json, os
@@ -55,9 +64,17 @@ def tracked(mini, tmp_path_factory):
         patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
         patch.setenv("WANDB_STAND_IN", str(folder / "wandb.jsonl"))
         lines = train(
-            mini, folder / "save", "--eval-wer", "--eval-wer-max-len", 5, "--tensorboard-logdir", folder / "events",
-            "--wandb-project", "digits", updates=3,
-        )  # fmt: skip
+            mini,
+            folder / "save",
+            "--eval-wer",
+            "--eval-wer-max-len",
+            5,
+            "--tensorboard-logdir",
+            folder / "events",
+            "--wandb-project",
+            "digits",
+            updates=3,
+        )
     told = [json.loads(line) for line in (folder / "wandb.jsonl").read_text().splitlines()]
     return lines, folder / "events", told
 

@@ -123,10 +123,16 @@ def _spoil(directory: Path, spoil: str) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        "swap units", "text after units", "text between specials", "duplicate", "no separator",
-        "no units", "unit lost", "no count",
+        "swap units",
+        "text after units",
+        "text between specials",
+        "duplicate",
+        "no separator",
+        "no units",
+        "unit lost",
+        "no count",
     ],
-)  # fmt: skip
+)
 def test_a_dictionary_that_cannot_be_right_is_refused_with_file_and_remedy(vocab, tmp_path, spoil):
     vocab.save(tmp_path)
     _spoil(tmp_path, spoil)

@@ -5,8 +5,8 @@
 
 This is the posterior of the components of a mixture of equal Gaussians N(c_k, tau^2 I) at the point c_y, cut off after
 m. The mass that smoothing takes from the right unit goes to units that sound alike, instead of all of them. It is a
-choice of this package, not of the paper whose KL it is used in (`smoothed_kl`); smoothing towards similar classes is that
-of Liu and JaJa 2020 (arXiv 2006.14028). With the symbols of `smoothed_kl`,
+choice of this package, not of the paper whose KL it is used in (`smoothed_kl`); smoothing towards similar classes is
+that of Liu and JaJa 2020 (arXiv 2006.14028). With the symbols of `smoothed_kl`,
 
     KL = sum_{k in N(y)} q_k log q_k + logsumexp(z^s / T) - 1/T sum_{k in N(y)} q_k z^s_k
 

@@ -1,7 +1,7 @@
 """The cross-entropies: of text, of speech that is a prompt, and of answers in speech.
 
-Each is a mean over its targets y. With V symbols, of which the last K are units, U = V - K, logits z (V,) of a position,
-z^s those of the units, and label smoothing l (Szegedy et al. 2016, arXiv 1512.00567):
+Each is a mean over its targets y. With V symbols, of which the last K are units, U = V - K, logits z (V,) of a
+position, z^s those of the units, and label smoothing l (Szegedy et al. 2016, arXiv 1512.00567):
 
     CE_text   = mean of  logsumexp(z) - (1-l) z_y - l/U sum_{k<U} z_k
     CE_speech = mean of  logsumexp(z) - (1-l) z_y - l/K sum_k z^s_k

@@ -15,7 +15,8 @@ The model learns its input, too: at every position whose next token is a speech 
     loss  =  ... + alpha / D * sum over positions of T^2 KL(q || p)
     D     the number of sentences (the authors' choice, for which alpha = 0.008 was tuned), or of positions
 
-q takes two values, a on y and b elsewhere, with (a - b) + K b = 1. Hence, with l = log p = z^s / T - logsumexp(z^s / T),
+q takes two values, a on y and b elsewhere, with (a - b) + K b = 1. Hence, with l = log p = z^s / T - logsumexp(z^s /
+T),
 
     KL  =  a log a + (K - 1) b log b  -  [ (a - b) l_y + b sum_k l_k ]
         =  a log a + (K - 1) b log b  +  logsumexp(z^s / T)  -  [ (a - b) z^s_y + b sum_k z^s_k ] / T
