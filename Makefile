@@ -23,7 +23,7 @@ BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup:  ## make .venv and install everything (about 3 minutes; at once if it is there)
+setup:  ## make .venv and install everything (3 to 5 minutes; at once if it is there)
 	@if [ -z "$(BOOTSTRAP)" ]; then echo "setup: no Python found: install Python 3.11" >&2; exit 1; fi
 	@"$(BOOTSTRAP)" scripts/setup_environment.py $(if $(PYTHON),--python "$(PYTHON)") $(if $(TORCH),--torch "$(TORCH)") \
 		$(if $(filter 1,$(GPU)),--gpu) $(if $(filter 0,$(GPU)),--cpu)
