@@ -42,7 +42,7 @@ class DrawConfig:
 
 
 Architecture = Dict[str, Dict[str, Any]]
-"""Folder to its `imports`, other folders with the number of import statements, and its `kind`, a key of `KINDS`."""
+"""Folder to its `imports`, which are other folders, and its `kind`, a key of `KINDS`."""
 
 
 def imports_of(source: str) -> Iterator[Tuple[str, bool]]:
@@ -73,11 +73,7 @@ def measure() -> Architecture:
     for folder in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
         names = [name for path in sorted(folder.rglob("*.py")) for name in imports_of(path.read_text(encoding="utf-8"))]
         others = [name.split(".")[1] for name, _ in names if name.startswith(f"{PACKAGE.name}.")]
-        imports = {
-            other: others.count(other)
-            for other in sorted(set(others))
-            if other != folder.name and (PACKAGE / other).is_dir()
-        }
+        imports = [other for other in sorted(set(others)) if other != folder.name and (PACKAGE / other).is_dir()]
         found[folder.name] = {"imports": imports, "kind": _kind(names)}
     return found
 

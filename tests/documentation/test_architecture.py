@@ -54,7 +54,7 @@ def test_arrows_point_to_the_left():
 
 
 def test_a_circle_of_folders_is_refused():
-    circle = {"a": {"imports": {"b": 1}, "kind": ""}, "b": {"imports": {"a": 1}, "kind": ""}}
+    circle = {"a": {"imports": ["b"], "kind": ""}, "b": {"imports": ["a"], "kind": ""}}
     with pytest.raises(ValueError, match="a → b → a"):
         draw_architecture.columns(circle)
 
