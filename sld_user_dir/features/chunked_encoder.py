@@ -5,8 +5,8 @@ layer norm; 0 is the first block's input. This is `output_layer=L` of fairseq an
 `hidden_states[L]` of transformers 5 (version 4 normalised the last layer of pre-norm models). Blocks
 above L are not even loaded to the device.
 
-**No padding leaks**: convolutions, whose group norm averages over time, run recording by
-recording; only the transformer is batched, with a mask.
+**No padding leaks**: what comes before the transformer, such as convolutions whose group norm averages
+over time, runs recording by recording; only the transformer is batched, with a mask.
 
 **Long recordings** go in pieces with context on both sides; the frames of the pieces join to
 exactly `n_frames(n_samples)`.
@@ -27,52 +27,26 @@ from sld_user_dir.arrays import FloatArray
 from sld_user_dir.devices import torch_device
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError
+from sld_user_dir.features.frame_geometry import EncoderTraits
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class EncoderGeometry:
-    """What the shapes follow from."""
-
-    model_type: str
-    sample_rate_hz: int
-    dim: int
-    conv_kernels: tuple[int, ...]
-    conv_strides: tuple[int, ...]
-    wave_norm_eps: Optional[float]
-    """the waveform is brought to mean 0, variance 1 with this epsilon; None: it is not"""
-
-    @property
-    def hop(self) -> int:
-        """Samples from one frame to the next: 320."""
-        return int(np.prod(self.conv_strides))
-
-    @property
-    def receptive_field(self) -> int:
-        """Samples that a frame sees: 400."""
-        field, hop = 1, 1
-        for kernel, stride in zip(self.conv_kernels, self.conv_strides):
-            field += (kernel - 1) * hop
-            hop *= stride
-        return field
-
-    def n_frames(self, n_samples: int) -> int:
-        """Frames of a waveform: (n_samples - 400) // 320 + 1, for the usual convolutions."""
-        return 0 if n_samples < self.receptive_field else (n_samples - self.receptive_field) // self.hop + 1
 
 
 class EncoderBackend(Protocol):
     """One library's model, cut off after the wanted layer."""
 
-    geometry: EncoderGeometry
+    traits: EncoderTraits
     model: nn.ModuleDict
+    """all weights that are used, and no others: its digest stands in the encoder's name"""
 
-    def convolve(self, wave: Tensor) -> Tensor:
-        """(1, n_samples) -> projected features (1, T, D)."""
+    def embed(self, wave: Tensor) -> Tensor:
+        """(1, n_samples) -> what the transformer reads, (1, T, D), T being `traits.geometry.n_frames(n_samples)`.
 
-    def contextualise(self, features: Tensor, padding: Tensor) -> Tensor:
-        """(B, T, D), padding (B, T) True where there is none of a recording -> (B, T, D)."""
+        Convolutions over the waveform, or a spectrogram and convolutions over it.
+        """
+
+    def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
+        """(B, T, D), padding (B, T) True where there is none of a recording -> the layer's output, (B, T, D)."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +67,17 @@ class ChunkedEncoder:
     ) -> None:
         assert config.layer is not None
         self._backend, self._config, self._device = backend, config, device
-        geometry = backend.geometry
+        traits = backend.traits
+        self._geometry = traits.geometry
         self.layer: Optional[int] = config.layer
-        self.sample_rate_hz, self.dim = geometry.sample_rate_hz, geometry.dim
-        self.frame_rate_hz = geometry.sample_rate_hz / geometry.hop
+        self.sample_rate_hz, self.dim = traits.sample_rate_hz, traits.dim
+        self.frame_rate_hz = traits.sample_rate_hz / self._geometry.hop
         self.model_name = config.features
         self.on_gpu = device.type == "cuda"
         self._batch_frames = max(1, int(batch_seconds * self.frame_rate_hz))
         self.encoder = (
-            f"{geometry.model_type}@{weights_digest(backend.model)}:{geometry.sample_rate_hz}Hz"
-            f"{':wavenorm' if geometry.wave_norm_eps is not None else ''}{':fp16' if config.fp16 else ''}"
+            f"{traits.model_type}@{weights_digest(backend.model)}:{traits.sample_rate_hz}Hz"
+            f"{':wavenorm' if traits.wave_norm_eps is not None else ''}{':fp16' if config.fp16 else ''}"
             f":chunk{config.chunk_seconds:g}+{config.context_seconds:g}s"
         )
         self._dtype = torch.float16 if config.fp16 else torch.float32
@@ -110,13 +85,12 @@ class ChunkedEncoder:
 
     def n_frames(self, n_samples: int) -> int:
         """Frames of a waveform of that many samples."""
-        return self._backend.geometry.n_frames(n_samples)
+        return self._geometry.n_frames(n_samples)
 
     def working_bytes(self) -> int:
-        """Upper estimate of what encoding takes: the first convolution's output, a few times."""
+        """Upper estimate of what encoding takes: the largest intermediate result in float32, four times."""
         seconds = self._config.chunk_seconds + 2 * self._config.context_seconds
-        channels, first_stride = 512, self._backend.geometry.conv_strides[0]
-        return int(4 * channels * 4 * seconds * self.sample_rate_hz / first_stride)
+        return int(4 * 4 * self._geometry.peak_values(seconds * self.sample_rate_hz))
 
     @torch.inference_mode()
     def encode_batch(self, waves: list[FloatArray]) -> list[FloatArray]:
@@ -137,9 +111,9 @@ class ChunkedEncoder:
         return frames
 
     def _pieces(self, recording: int, wave: FloatArray) -> list[_Piece]:
-        geometry, total = self._backend.geometry, self.n_frames(len(wave))
-        if geometry.wave_norm_eps is not None and total:
-            wave = (wave - wave.mean()) / np.sqrt(wave.var() + geometry.wave_norm_eps)
+        eps, total = self._backend.traits.wave_norm_eps, self.n_frames(len(wave))
+        if eps is not None and total:
+            wave = (wave - wave.mean()) / np.sqrt(wave.var() + eps)
         length = max(1, int(self._config.chunk_seconds * self.frame_rate_hz))
         context = int(self._config.context_seconds * self.frame_rate_hz)
         if total <= length + 2 * context:
@@ -148,17 +122,17 @@ class ChunkedEncoder:
         for first in range(0, total, length):
             last = min(first + length, total)
             left, right = max(0, first - context), min(total, last + context)
-            stretch = wave[left * geometry.hop : (right - 1) * geometry.hop + geometry.receptive_field]
-            pieces.append(_Piece(recording, stretch, first - left, last - first))
+            start, end = self._geometry.span(left, right, len(wave))
+            pieces.append(_Piece(recording, wave[start:end], first - left, last - first))
         return pieces
 
     def _run(self, pieces: list[_Piece]) -> list[FloatArray]:
-        features = []
+        embedded = []
         for piece in pieces:
             wave = torch.from_numpy(np.ascontiguousarray(piece.wave, np.float32))
-            features.append(self._backend.convolve(wave.to(self._device, self._dtype)[None])[0])
-        lengths = torch.tensor([len(f) for f in features], device=self._device)
-        padded = nn.utils.rnn.pad_sequence(features, batch_first=True)  # (B, T, D)
+            embedded.append(self._backend.embed(wave.to(self._device, self._dtype)[None])[0])
+        lengths = torch.tensor([len(one) for one in embedded], device=self._device)
+        padded = nn.utils.rnn.pad_sequence(embedded, batch_first=True)  # (B, T, D)
         padding = torch.arange(padded.shape[1], device=self._device)[None] >= lengths[:, None]
         out = self._backend.contextualise(padded, padding).float().cpu().numpy()
         return [out[i, p.skip : p.skip + p.n_frames] for i, p in enumerate(pieces)]
@@ -183,17 +157,11 @@ def load_chunked_encoder(
     if config.layer < 0:
         raise EncoderError(f"--layer {config.layer}", "layers count from 0, the first block's input", "take 0 or more")
     backend = build(config.features, config.layer)
-    rate = backend.geometry.sample_rate_hz
+    rate = backend.traits.sample_rate_hz
     if config.sample_rate_hz != rate:
         raise EncoderError(config.features, f"it wants {rate} Hz", f"take --sample-rate-hz {rate} (audio is resampled)")
     logger.info("%s, layer %d, on %s", config.features, config.layer, where)
     return ChunkedEncoder(backend, config, where, batch_seconds)
-
-
-def check_layer(name: str, layer: int, n_layers: int) -> None:
-    """Raise EncoderError where the model has no such layer."""
-    if layer > n_layers:
-        raise EncoderError(f"--layer {layer}", f"{name} has layers 0 to {n_layers}", "take one of them")
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -2,13 +2,16 @@
 
 An encoder turns waveforms into frames. Its file in `features/encoders/` is found by itself: it says which names of
 `--features` belong to it and how to load it. docs/guides/add_an_encoder.md shows how to write one.
+
+All of these files are imported when a name is looked up, so that MFCC would pay for what the others need. So a file
+imports torch, transformers and the like where it loads its encoder, not at its top.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Callable, Dict, List, NamedTuple, Optional, Protocol
+from typing import Callable, Dict, List, NamedTuple, Optional, Protocol, Tuple
 
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.errors import InputError
@@ -81,25 +84,40 @@ def encoder_sources() -> List[EncoderSource]:
 
     for module in sorted(found.name for found in pkgutil.iter_modules(encoders.__path__)):
         importlib.import_module(f"{encoders.__name__}.{module}")
-    return sorted(_SOURCES.values(), key=lambda source: source.takes_the_rest)
+    return sorted(_SOURCES.values(), key=_generality)
+
+
+def _generality(source: EncoderSource) -> Tuple[bool, bool]:
+    """Small for those that are asked first: before sources of another framework, which claim whole endings."""
+    return source.takes_the_rest, source.load.__module__ in LAZY_SOURCES.values()
 
 
 def source_of(features: str) -> EncoderSource:
     """The source that claims a value of `--features`.
 
     Raises:
-        EncoderError: there is none.
+        EncoderError: there is none, or its framework is not installed.
     """
     found = _claiming(features)
     if found is None or found.takes_the_rest:
-        for ending, module in LAZY_SOURCES.items():
-            if features.endswith(ending):
-                importlib.import_module(module)
+        _import_lazy_source(features)
         found = _claiming(features)
     if found is None:
         known = ", ".join(source.name for source in encoder_sources())
         raise EncoderError(f"--features {features}", "no such encoder", f"there are {known}")
     return found
+
+
+def _import_lazy_source(features: str) -> None:
+    for ending, module in LAZY_SOURCES.items():
+        if features.endswith(ending):
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                problem = f"what loads {ending} files cannot be imported ({error})"
+                raise EncoderError(
+                    f"--features {features}", problem, "install requirements.txt (make setup)"
+                ) from error
 
 
 def _claiming(features: str) -> Optional[EncoderSource]:
@@ -124,3 +142,13 @@ def load_encoder(config: FeatureConfig, device: str = "auto", batch_seconds: flo
             f"--features {config.features} --layer {config.layer}", "it has no layers", "leave --layer out"
         )
     return source.load(config, device, batch_seconds)
+
+
+def check_layer(name: str, layer: int, n_layers: int) -> None:
+    """Whether a model has a layer; 0, the first block's input, is one.
+
+    Raises:
+        EncoderError: it has not.
+    """
+    if layer > n_layers:
+        raise EncoderError(f"--layer {layer}", f"{name} has layers 0 to {n_layers}", "take one of them")

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sld_user_dir.features.chunked_encoder import ChunkedEncoder, EncoderGeometry, check_layer, load_chunked_encoder
+from sld_user_dir.features.chunked_encoder import ChunkedEncoder, load_chunked_encoder
 from sld_user_dir.features.feature_config import FeatureConfig
-from sld_user_dir.features.frame_encoder import EncoderError, register_encoder
+from sld_user_dir.features.frame_encoder import EncoderError, check_layer, register_encoder
+from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
 
 WAVE_NORM_EPS = 1e-5  # torch's layer_norm, by which fairseq normalises waveforms
-USED = ("feature_extractor", "post_extract_proj", "layer_norm", "encoder")
+USED_PARTS = ("feature_extractor", "post_extract_proj", "layer_norm", "encoder")
 
 
 class FairseqBackend:
@@ -33,29 +34,32 @@ class FairseqBackend:
         model = _build(path, model_cfg, task_cfg)
         check_layer(str(path), layer, len(model.encoder.layers))
         model.encoder.layers = model.encoder.layers[:layer]
-        self.model = nn.ModuleDict({part: getattr(model, part) for part in USED if getattr(model, part) is not None})
+        self.model = nn.ModuleDict(
+            {part: getattr(model, part) for part in USED_PARTS if getattr(model, part) is not None}
+        )
         self._load(path, state["model"])
         layers = [block[0] for block in model.feature_extractor.conv_layers]
-        self.geometry = EncoderGeometry(
+        self.traits = EncoderTraits(
             str(model_cfg["_name"]),
             int(task_cfg.get("sample_rate", 16000)),
             int(model.encoder.embedding_dim),
-            tuple(conv.kernel_size[0] for conv in layers),
-            tuple(conv.stride[0] for conv in layers),
+            ConvolutionGeometry(
+                tuple(conv.kernel_size[0] for conv in layers), tuple(conv.stride[0] for conv in layers)
+            ),
             WAVE_NORM_EPS if task_cfg.get("normalize", False) else None,
         )
 
-    def convolve(self, wave: Tensor) -> Tensor:
+    def embed(self, wave: Tensor) -> Tensor:
         features = self.model["feature_extractor"](wave).transpose(1, 2)  # (1, T, C)
         features = self.model["layer_norm"](features)
         if "post_extract_proj" in self.model:
             features = self.model["post_extract_proj"](features)
         return features
 
-    def contextualise(self, features: Tensor, padding: Tensor) -> Tensor:
+    def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
         mask = padding if padding.any() else None
         encoder: Any = self.model["encoder"]
-        out: Tensor = encoder.extract_features(features, mask)[0]  # no final norm
+        out: Tensor = encoder.extract_features(embedded, mask)[0]  # no final norm
         return out
 
     def _load(self, path: Path, weights: dict[str, Tensor]) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from support.encoders import save_transformers
 from support.miniature import ROOT, WORDS
-from test_ssl import save_transformers
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from scripts import librispeech_cost

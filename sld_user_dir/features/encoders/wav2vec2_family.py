@@ -6,14 +6,16 @@ is run.
 
 from __future__ import annotations
 
+import importlib
 import logging
+from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
-
-from sld_user_dir.features.chunked_encoder import ChunkedEncoder, EncoderGeometry, check_layer, load_chunked_encoder
 from sld_user_dir.features.feature_config import FeatureConfig
-from sld_user_dir.features.frame_encoder import EncoderError, register_encoder
+from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
+from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 WAVE_NORM_EPS = 1e-7  # of Wav2Vec2FeatureExtractor
@@ -23,6 +25,9 @@ class TransformersBackend:
     """A model with `feature_extractor`, `feature_projection` and `encoder.layers`."""
 
     def __init__(self, name: str, layer: int) -> None:
+        from torch import nn
+        from transformers import AutoConfig, AutoModel
+
         try:
             config = AutoConfig.from_pretrained(name)
             model = AutoModel.from_pretrained(name)
@@ -43,28 +48,29 @@ class TransformersBackend:
             model.encoder.layer_norm = nn.Identity()  # the norm after the last block only
         self.model = nn.ModuleDict({part: getattr(model, part) for part in parts})
         rate, normalised = _waveform(name, config)
-        self.geometry = EncoderGeometry(
+        self.traits = EncoderTraits(
             config.model_type,
             rate,
             config.hidden_size,
-            tuple(config.conv_kernel),
-            tuple(config.conv_stride),
+            ConvolutionGeometry(tuple(config.conv_kernel), tuple(config.conv_stride)),
             WAVE_NORM_EPS if normalised else None,
         )
 
-    def convolve(self, wave: Tensor) -> Tensor:
+    def embed(self, wave: Tensor) -> Tensor:
         features = self.model["feature_extractor"](wave).transpose(1, 2)  # (1, T, C)
         projected = self.model["feature_projection"](features)
         return projected[0] if isinstance(projected, tuple) else projected
 
-    def contextualise(self, features: Tensor, padding: Tensor) -> Tensor:
+    def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
         mask = ~padding if padding.any() else None
-        out: Tensor = self.model["encoder"](features, attention_mask=mask).last_hidden_state
+        out: Tensor = self.model["encoder"](embedded, attention_mask=mask).last_hidden_state
         return out
 
 
 def _waveform(name: str, config: object) -> tuple[int, bool]:
     """Sample rate, and whether the waveform is normalised."""
+    from transformers import AutoFeatureExtractor
+
     try:
         extractor = AutoFeatureExtractor.from_pretrained(name)
         return int(extractor.sampling_rate), bool(extractor.do_normalize)
@@ -86,6 +92,13 @@ def _first_line(error: BaseException) -> str:
 @register_encoder(
     "a directory or hub name of the wav2vec 2.0 family", claims=lambda features: True, takes_the_rest=True
 )
-def load(config: FeatureConfig, device: str, batch_seconds: float) -> ChunkedEncoder:
+def load(config: FeatureConfig, device: str, batch_seconds: float) -> FrameEncoder:
     """HuBERT, WavLM or wav2vec 2.0 in Hugging Face's form."""
+    from sld_user_dir.features.chunked_encoder import load_chunked_encoder
+
+    try:
+        importlib.import_module("transformers")
+    except ImportError as error:
+        problem = f"transformers, which loads it, cannot be imported ({error})"
+        raise EncoderError(f"--features {config.features}", problem, "pip install 'transformers>=5'") from error
     return load_chunked_encoder(TransformersBackend, config, device, batch_seconds)

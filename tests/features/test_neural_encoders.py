@@ -1,56 +1,16 @@
-"""Self-supervised encoders: layers, loaders, batching, chunks, on small random models."""
+"""Neural encoders: layers, loaders, batching, chunks, on small random models."""
 
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    HubertConfig,
-    HubertModel,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Model,
-    WavLMConfig,
-    WavLMModel,
-)
+from support.encoders import FAMILIES, noise, save_fairseq, save_transformers
 
 from sld_user_dir.devices import DeviceError
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError
 from sld_user_dir.features.front_end import build_front_end
 
-SHAPE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "conv_dim": (16,) * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-}
-FAMILIES = {
-    "hubert": (HubertConfig, HubertModel),
-    "wavlm": (WavLMConfig, WavLMModel),
-    "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model),
-}
 CASES = [(family, prenorm) for family in FAMILIES for prenorm in (False, True)]
-
-
-def noise(n_samples, seed=0):
-    return np.random.default_rng(seed).standard_normal(n_samples).astype(np.float32)
-
-
-def save_transformers(folder, family="hubert", prenorm=False):
-    """A random model; `prenorm` is the shape of the large models, with a normalised waveform."""
-    config_class, model_class = FAMILIES[family]
-    torch.manual_seed(1)
-    config = config_class(**SHAPE, do_stable_layer_norm=prenorm, feat_extract_norm="layer" if prenorm else "group")
-    model = model_class(config).eval()
-    for name, weight in model.named_parameters():  # norms that do something
-        if "norm" in name:
-            weight.data += 0.3 * torch.randn_like(weight)
-    model.save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=prenorm).save_pretrained(folder)
-    return model
 
 
 def front_end(where, layer, **options):
@@ -147,48 +107,6 @@ def transformers_name(name):
     return name
 
 
-def save_fairseq(path, family, prenorm):
-    """A random checkpoint as fairseq writes it, dictionaries included."""
-    from fairseq.data.dictionary import Dictionary
-    from fairseq.models.hubert import HubertConfig as FsHubertConfig
-    from fairseq.models.hubert import HubertModel as FsHubert
-    from fairseq.models.wav2vec import Wav2Vec2Config as FsW2vConfig
-    from fairseq.models.wav2vec import Wav2Vec2Model as FsW2v
-    from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig
-
-    torch.manual_seed(2)
-    settings = {
-        "encoder_layers": 3,
-        "encoder_embed_dim": 32,
-        "encoder_ffn_embed_dim": 48,
-        "encoder_attention_heads": 4,
-        "conv_feature_layers": "[(16,10,5)] + [(16,3,2)] * 4 + [(16,2,2)] * 2",
-        "conv_pos": 16,
-        "conv_pos_groups": 4,
-        "layer_norm_first": prenorm,
-        "extractor_mode": "layer_norm" if prenorm else "default",
-        "conv_bias": False,
-        "final_dim": 8,
-    }
-    task = {"_name": "hubert_pretraining", "sample_rate": 16000, "normalize": prenorm, "label_rate": 50}
-    if family == "hubert":
-        config = FsHubertConfig(**settings, label_rate=50)
-        model = FsHubert(config, HubertPretrainingConfig(sample_rate=16000), [Dictionary()])
-    else:
-        model = FsW2v(FsW2vConfig(**settings))
-    for name, weight in model.named_parameters():
-        if "norm" in name:
-            weight.data += 0.3 * torch.randn_like(weight)
-    state = {
-        "args": None,
-        "cfg": {"model": {"_name": family, **settings}, "task": task},
-        "model": model.state_dict(),
-        "task_state": {"dictionaries": [Dictionary()]},
-    }
-    torch.save(state, path)
-    return model.eval()
-
-
 @pytest.mark.parametrize("prenorm", [False, True])
 @pytest.mark.parametrize("family", ["hubert", "wav2vec2"])
 def test_both_loaders_agree_on_every_layer(tmp_path, family, prenorm):
@@ -264,7 +182,7 @@ def test_missing_models_are_errors(tmp_path, monkeypatch):
 def test_gpu_without_one_is_an_error(tmp_path):
     save_transformers(tmp_path)
     with pytest.raises(DeviceError, match="torch sees no GPU"):
-        build_front_end(FeatureConfig(features=str(tmp_path), layer=1), "gpu")
+        build_front_end(FeatureConfig(features=str(tmp_path), layer=1), "cuda")
 
 
 @pytest.mark.gpu
@@ -274,6 +192,6 @@ def test_gpu_and_fp16_agree_with_the_cpu(tmp_path):
     wave = noise(16000)
     on_cpu = front_end(tmp_path, 2)(wave)
     config = FeatureConfig(features=str(tmp_path), layer=2)
-    np.testing.assert_allclose(build_front_end(config, "gpu")(wave), on_cpu, atol=1e-3)
+    np.testing.assert_allclose(build_front_end(config, "cuda")(wave), on_cpu, atol=1e-3)
     half = FeatureConfig(features=str(tmp_path), layer=2, fp16=True)
-    np.testing.assert_allclose(build_front_end(half, "gpu")(wave), on_cpu, atol=3e-2)
+    np.testing.assert_allclose(build_front_end(half, "cuda")(wave), on_cpu, atol=3e-2)
