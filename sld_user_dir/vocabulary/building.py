@@ -20,18 +20,18 @@ def build_vocabulary(
     split: str = "train",
     tasks: Sequence[str] = (),
 ) -> JointVocabulary:
-    """Build and save the joint vocabulary of ``directory``; the same input gives the same bytes.
+    """Build and save the joint vocabulary of `directory`; the same input gives the same bytes.
 
     Args:
-        kind: text tokenizer: ``char``, ``word``, ``sentencepiece`` or ``gpt2``.
+        kind: text tokenizer: `char`, `word`, `sentencepiece` or `gpt2`.
         text_vocab_size: pieces of a SentencePiece model to train on the transcripts;
             without it, the model that already lies in the directory is used.
         split: manifest that the transcripts and the number of units are taken from.
-        tasks: of a mixture (``asr``, ``tts``, ``slm``, ``lm``); none for speech recognition alone.
+        tasks: of a mixture (`asr`, `tts`, `slm`, `lm`); none for speech recognition alone.
 
     Raises:
         ManifestError: the train manifest is missing or invalid.
-        ValueError: unknown kind or task, a size that the transcripts do not allow, no text model.
+        InputError: unknown kind or task, a size that the transcripts do not allow, no text model.
     """
     check_tasks(tasks)
     if kind not in KINDS:
@@ -54,7 +54,7 @@ def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
     """Put the tokenizer of a Hugging Face GPT-2 (a directory, or a name on its hub) into a data directory.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none.
     """
     from transformers import GPT2TokenizerFast  # type: ignore[attr-defined]
 
@@ -62,18 +62,22 @@ def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
         tokenizer = GPT2TokenizerFast.from_pretrained(source)
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{source}: no GPT-2 tokenizer can be loaded from there: {reason}") from error
+        raise InputError(
+            source,
+            f"no GPT-2 tokenizer can be loaded from there: {reason}",
+            "give a directory of save_pretrained, or a name on the Hugging Face hub such as gpt2",
+        ) from error
     tokenizer.save_pretrained(directory / GPT2_DIR)
 
 
 def train_sentencepiece(texts: Sequence[str], size: int, path: Path) -> None:
-    """Train a unigram model of ``size`` pieces on transcripts, deterministically.
+    """Train a unigram model of `size` pieces on transcripts, deterministically.
 
     One thread, every sentence in its order, no normalisation: what a model decodes is
     what the transcripts spell.
 
     Raises:
-        ValueError: too many pieces for these transcripts, or fewer than their characters.
+        InputError: too many pieces for these transcripts, or fewer than their characters.
     """
     import sentencepiece
 

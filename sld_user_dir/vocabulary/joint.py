@@ -7,8 +7,8 @@
 Text first, units last and contiguous, so that the logits of the units are the
 slice `z[..., unit_offset:]`. No other module computes an id.
 
-A vocabulary for a mixture of tasks has a token of each of them between ``<sep>`` and the units:
-``<asr> <tts> <slm> <lm>`` (docs/mixture.md).
+A vocabulary for a mixture of tasks has a token of each of them between `<sep>` and the units, such as
+`<asr> <tts> <slm> <lm>` (docs/mixture.md).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def task_symbol(task: str) -> str:
 
 
 def unit_symbol(unit: int) -> str:
-    """Dictionary symbol of the raw unit ``unit`` (0 … K-1)."""
+    """Dictionary symbol of the raw unit `unit` (0 … K-1)."""
     return f"<u{unit}>"
 
 
@@ -64,8 +64,8 @@ class JointVocabulary:
     Attributes:
         table: all symbols.
         num_units: K, the number of speech units.
-        unit_offset: id of unit 0; units are ``unit_offset … unit_offset + K - 1``.
-        text_end: text symbols are the ids ``4 … text_end - 1``.
+        unit_offset: id of unit 0; units are `unit_offset … unit_offset + K - 1`.
+        text_end: text symbols are the ids `4 … text_end - 1`.
         bos, pad, eos, unk, mask, separator: ids of the specials.
         tasks: id of each task's token; empty in a vocabulary for speech recognition alone.
     """
@@ -113,7 +113,7 @@ class JointVocabulary:
         return range(self.text_start, self.text_end)
 
     def is_text(self, i: int) -> bool:
-        """Whether id ``i`` is a text symbol or ``<unk>``."""
+        """Whether id `i` is a text symbol or `<unk>`."""
         return i == self.unk or self.text_start <= i < self.text_end
 
     @property
@@ -124,7 +124,7 @@ class JointVocabulary:
 
     # -- text ---------------------------------------------------------------
     def encode_text(self, text: str) -> list[int]:
-        """Ids of a transcript; a symbol outside the vocabulary becomes ``<unk>``."""
+        """Ids of a transcript; a symbol outside the vocabulary becomes `<unk>`."""
         ids = (self.table.id_of(s) for s in self.tokenizer.encode(text))
         return [i if self.is_text(i) else self.unk for i in ids]
 
@@ -137,7 +137,7 @@ class JointVocabulary:
         """int64 ids of raw units.
 
         Raises:
-            ValueError: a unit is outside 0 … K-1.
+            InputError: a unit is outside 0 … K-1.
         """
         units = np.asarray(units, dtype=np.int64)
         if units.size and (units.min() < 0 or units.max() >= self.num_units):
@@ -154,7 +154,11 @@ class JointVocabulary:
         return [i - self.unit_offset for i in ids if i >= self.unit_offset]
 
     def parse_units(self, line: str) -> list[int]:
-        """Ids of a typed line of raw units ``71 12 57``."""
+        """Ids of a typed line of raw units `71 12 57`.
+
+        Raises:
+            InputError: something else was typed.
+        """
         try:
             units = [int(u) for u in line.split()]
         except ValueError:
@@ -171,7 +175,7 @@ class JointVocabulary:
         symbols: Optional[Sequence[str]] = None,
         tasks: Sequence[str] = (),
     ) -> JointVocabulary:
-        """Vocabulary of the symbols in ``texts``, or of ``symbols`` in that order.
+        """Vocabulary of the symbols in `texts`, or of `symbols` in that order.
 
         Args:
             texts: transcripts; their symbols are counted and sorted by count, then symbol.
@@ -179,7 +183,7 @@ class JointVocabulary:
             symbols: fixes the text symbols and their order (GPT-2's, SentencePiece's).
             tasks: of a mixture, in the order of their tokens; none for speech recognition alone.
 
-        A text symbol spelt like a special or a unit is left out: in a transcript it is ``<unk>``.
+        A text symbol spelt like a special or a unit is left out: in a transcript it is `<unk>`.
         """
         check_tasks(tasks)
         specials = [MASK, SEPARATOR, *map(task_symbol, tasks), *map(unit_symbol, range(num_units))]
@@ -214,11 +218,13 @@ class JointVocabulary:
         remedy = "build it with: sld vocab --data DIR"
         for name in (DICT_FILE, VOCAB_FILE):
             if not (directory / name).is_file():
-                raise VocabularyError(None, f"{directory / name} does not exist", remedy)
+                raise VocabularyError(directory / name, "does not exist", remedy)
         try:
             meta = json.loads((directory / VOCAB_FILE).read_text(encoding="utf-8"))
             tokenizer = build_text_tokenizer(meta["text_tokenizer"], directory)
             vocab = cls(SymbolTable.load(directory / DICT_FILE), tokenizer, meta.get("tasks", ()))
+        except InputError as error:
+            raise VocabularyError(error.where or directory, error.problem, remedy) from error
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise VocabularyError(directory, str(error), remedy) from error
         stated = meta.get("num_units", vocab.num_units)

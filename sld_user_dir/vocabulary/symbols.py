@@ -7,7 +7,7 @@ with its count. The same bytes as fairseq's `Dictionary` writes, and the same fi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterable, Iterator, Union
+from typing import Iterable, Iterator, Optional, Union
 
 from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.files import atomic_path
@@ -82,23 +82,35 @@ class SymbolTable:
             SymbolError: bytes that are no UTF-8, a line that is not `symbol count`, or a symbol twice.
         """
         try:
-            lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # a symbol may hold other line ends
+            with path.open(encoding="utf-8") as lines:
+                return cls.parse(lines, path)
         except UnicodeDecodeError as error:
             raise SymbolError(path, str(error), "save the file as UTF-8") from None
-        return cls.parse(lines, path)
 
     @classmethod
     def parse(cls, lines: Iterable[str], path: Union[str, Path] = "dict.txt") -> SymbolTable:
-        """The table of lines `symbol count`; `path` is named in errors."""
+        """The table of lines `symbol count`; `path` is named in errors.
+
+        A line that ends in `#fairseq:overwrite` may name a symbol again: the symbol's id is then the later one.
+        """
         table = cls()
         for number, line in enumerate(lines, 1):
-            symbol, _, last = line.rstrip().rpartition(" ")
+            entry, space, last = line.rstrip().rpartition(" ")
             overwrite = last == _OVERWRITE
             if overwrite:
-                symbol, _, last = symbol.rpartition(" ")
-            if not symbol or not last.lstrip("+-").isdecimal():
-                raise SymbolError(line_of(path, number), f"{line!r} is not 'symbol count'", "build the file again")
-            if symbol in table and not overwrite:
-                raise SymbolError(line_of(path, number), f"duplicate symbol {symbol!r}", "remove one of the lines")
-            table._append(symbol, int(last))
+                entry, space, last = entry.rpartition(" ")
+            count = _whole_number(last)
+            if not space or count is None:
+                where, problem = line_of(path, number), f"{line.rstrip()!r} is not 'symbol count'"
+                raise SymbolError(where, problem, "build the file again")
+            if entry in table and not overwrite:
+                raise SymbolError(line_of(path, number), f"duplicate symbol {entry!r}", "remove one of the lines")
+            table._append(entry, count)
         return table
+
+
+def _whole_number(text: str) -> Optional[int]:
+    try:
+        return int(text)
+    except ValueError:
+        return None

@@ -1,8 +1,8 @@
 """Text tokenizers: a transcript to dictionary symbols and back.
 
-Four kinds, named in a data directory's ``vocab.json``: ``char`` (fairseq's
-letter convention, ``|`` for the space), ``word``, ``sentencepiece`` and
-``gpt2`` (byte-level BPE). Each is an object with ``encode`` and ``decode``.
+Four kinds, named in a data directory's `vocab.json`: `char` (fairseq's letter convention, `|` for the space), `word`,
+`sentencepiece` and `gpt2` (byte-level BPE). Each is an object with `encode` and `decode`; sentencepiece and
+transformers are imported where they are used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TextTokenizer(Protocol):
 
 
 class CharTokenizer:
-    """Characters; the space is written ``|`` as in fairseq's ``.ltr`` files."""
+    """Characters; the space is written `|` as in fairseq's `.ltr` files."""
 
     name = "char"
 
@@ -105,13 +105,17 @@ class GPT2Tokenizer:
 
 
 KINDS = ("char", "word", "sentencepiece", "gpt2")
+_REMEDIES = {
+    "sentencepiece": "copy the model there, or train one by --text-vocab-size of sld vocab",
+    "gpt2": "copy the tokenizer there by --gpt2 of sld vocab",
+}
 
 
 def build_text_tokenizer(kind: str, directory: Path) -> TextTokenizer:
-    """The tokenizer ``kind``; ``directory`` holds its model where it has one.
+    """The tokenizer `kind`; `directory` holds its model where it has one.
 
     Raises:
-        ValueError: unknown kind, or the model file is missing.
+        InputError: unknown kind, or the model file is missing.
     """
     if kind == "char":
         return CharTokenizer()
@@ -121,5 +125,5 @@ def build_text_tokenizer(kind: str, directory: Path) -> TextTokenizer:
         raise InputError(None, f"unknown text tokenizer {kind!r}", f"choose one of {', '.join(KINDS)}")
     path = directory / (SENTENCEPIECE_FILE if kind == "sentencepiece" else GPT2_DIR)
     if not path.exists():
-        raise ValueError(f"the {kind} tokenizer needs {path}, which does not exist")
+        raise InputError(path, f"does not exist, and the {kind} tokenizer needs it", _REMEDIES[kind])
     return SentencePieceTokenizer(path) if kind == "sentencepiece" else GPT2Tokenizer(path)

@@ -79,10 +79,13 @@ def save_tiny_gpt2(directory: Path) -> None:
     [
         (["--text-tokenizer", "bpe"], "unknown text tokenizer 'bpe'; choose one of char, word"),
         (["--text-tokenizer", "word", "--text-vocab-size", "9"], "belongs to sentencepiece"),
-        (["--text-tokenizer", "sentencepiece"], "text.spm.model, which does not exist"),
+        (
+            ["--text-tokenizer", "sentencepiece"],
+            "text.spm.model: does not exist, and the sentencepiece tokenizer needs it; copy",
+        ),
         (["--text-tokenizer", "sentencepiece", "--text-vocab-size", "999"], "<= "),
         (["--text-tokenizer", "sentencepiece", "--text-vocab-size", "4"], "choose another --text-vocab-size"),
-        (["--text-tokenizer", "gpt2"], "gpt2_tokenizer, which does not exist"),
+        (["--text-tokenizer", "gpt2"], "gpt2_tokenizer: does not exist, and the gpt2 tokenizer needs it; copy the"),
         (["--split", "dev"], "dev.tsv: no such manifest"),
     ],
 )

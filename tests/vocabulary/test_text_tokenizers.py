@@ -61,5 +61,5 @@ def test_sentencepiece_vocabulary_holds_what_it_emits_and_no_control_symbol(piec
 def test_unknown_kind_and_missing_model_are_named(tmp_path: Path):
     with pytest.raises(ValueError, match="unknown text tokenizer 'bpe'; choose one of char"):
         build_text_tokenizer("bpe", tmp_path)
-    with pytest.raises(ValueError, match=r"needs .*text\.spm\.model, which does not exist"):
+    with pytest.raises(ValueError, match=r"text\.spm\.model: does not exist, and the sentencepiece"):
         build_text_tokenizer("sentencepiece", tmp_path)

@@ -157,7 +157,7 @@ def test_a_missing_or_unreadable_file_is_named(vocab, tmp_path, name):
     with pytest.raises(VocabularyError, match=r"sld vocab"):
         JointVocabulary.load(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(VocabularyError, match=f"{name} does not exist; build it with"):
+    with pytest.raises(VocabularyError, match=f"{name}: does not exist; build it with"):
         JointVocabulary.load(tmp_path)
 
 
