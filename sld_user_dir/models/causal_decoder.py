@@ -1,4 +1,4 @@
-"""fairseq's Transformer decoder with attention by ``scaled_dot_product_attention``.
+"""fairseq's Transformer decoder with attention by `scaled_dot_product_attention`.
 
 The parameters are fairseq's, with the same names, and so are the numbers up to rounding. What is
 saved: the (L, L) mask, the padding mask that is merged with it for every head, the changes between
@@ -8,9 +8,11 @@ Padding needs no mask where it stands on the right: no real position can see wha
 and no loss reads the rows of padding themselves. Batches that are padded otherwise, and calls with
 anything that this path lacks (incremental decoding, an encoder, ...), run through fairseq's own code.
 
-Packed rows (`data/packing.py`) and prefix-LM attention (`prefix.py`) take this path or none: fairseq's
-code has no attention for them.
+Packed rows (`packed_attention`) and prefix-LM attention (`prefix_mask`) take this path or none: fairseq's code has no
+attention for them.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -37,8 +39,10 @@ PARTS_OF_STOCK_LAYERS_ONLY = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernor
 class AttentionScope:
     """Which positions see which; by default, each sees those before it in its row."""
 
-    packing: Optional[Packing] = None  # of a row of several utterances
-    masks: Tuple[Tensor, ...] = ()  # prefix-LM: (B, 1, L, L) bool for each group of the packing, or for the batch
+    packing: Optional[Packing] = None
+    """of a row of several utterances"""
+    masks: Tuple[Tensor, ...] = ()
+    """of prefix-LM attention: (B, 1, L, L) bool for each group of the packing, or for the batch"""
 
 
 CAUSAL = AttentionScope()
@@ -63,10 +67,10 @@ class CausalDecoderLayer(TransformerDecoderLayerBase):
     def forward(
         self, x: Tensor, *args: Any, batch_first: bool = False, scope: AttentionScope = CAUSAL, **kwargs: Any
     ) -> Any:
-        """fairseq's interface, time-first; or with ``batch_first`` (B, L, C) to (B, L, C)."""
+        """fairseq's interface, time-first; or with `batch_first` (B, L, C) to (B, L, C)."""
         return self._forward_causal(x, scope) if batch_first else super().forward(x, *args, **kwargs)
 
-    forward.computes_as_stock = True  # type: ignore[attr-defined]  # decoding.prompt_cache asks
+    forward.computes_as_stock = True  # type: ignore[attr-defined]  # `PromptCache.supports` asks
 
     def _forward_causal(self, x: Tensor, scope: AttentionScope) -> Tensor:
         before = self.normalize_before
@@ -191,7 +195,7 @@ class CausalDecoder(TransformerDecoder):
 
 
 def causal_self_attention(attention: MultiheadAttention, x: Tensor, scope: AttentionScope = CAUSAL) -> Tensor:
-    """What fairseq's ``attention`` makes of (B, L, C) under a causal mask, or of what `scope` says."""
+    """What fairseq's `attention` makes of (B, L, C) under a causal mask, or of what `scope` says."""
     q, k, v = (projection(x) for projection in (attention.q_proj, attention.k_proj, attention.v_proj))
     if scope.packing is None:
         return attention.out_proj(_attend(attention, q, k, v, *scope.masks))
@@ -224,5 +228,5 @@ def _drop(module: FairseqDropout, x: Tensor) -> Tensor:
 
 
 def activate(function: Any, x: Tensor) -> Tensor:
-    """fairseq's ``gelu_accurate`` (alias ``gelu_fast``) by one kernel instead of eight."""
+    """fairseq's `gelu_accurate` (alias `gelu_fast`) by one kernel instead of eight."""
     return F.gelu(x, approximate="tanh") if function is gelu_accurate else function(x)

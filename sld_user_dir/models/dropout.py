@@ -5,6 +5,8 @@ tenth of a training step. Here the noise is kept, two bytes an element, and comp
 backward pass: straight into floats, since products with booleans are slow.
 """
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple, Tuple
 
 import torch
@@ -36,7 +38,7 @@ def draw_noise(x: Tensor, p: float) -> Noise:
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
-    """``F.dropout``; on a CPU with other random numbers, from the same generator."""
+    """`F.dropout`; on a CPU with other random numbers, from the same generator."""
     if not training or p == 0:
         return x
     return _Dropout.apply(x, p) if x.device.type == "cpu" else F.dropout(x, p)

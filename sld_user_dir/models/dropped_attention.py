@@ -5,6 +5,8 @@ memory, of the full square. The backward pass is that of Dao et al. 2022 (FlashA
 with P the probabilities, Z the dropout and O the output, dS = P * (dO V^T * Z - rowsum(dO * O)).
 """
 
+from __future__ import annotations
+
 from typing import Any, List, Tuple
 
 import torch
@@ -13,11 +15,11 @@ from torch.autograd.function import once_differentiable
 
 from sld_user_dir.models.dropout import Noise, draw_noise
 
-BLOCK = 64  # queries
+BLOCK_QUERIES = 64
 
 
 def dropped_causal_attention(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-    """(B, H, L, D) thrice to (B, H, L, D); each probability is dropped with probability ``p``."""
+    """(B, H, L, D) thrice to (B, H, L, D); each probability is dropped with probability `p`."""
     flat = (x.reshape(-1, *x.shape[2:]) for x in (q, k, v))
     return _Attention.apply(*flat, p).view(v.shape)
 
@@ -60,4 +62,4 @@ class _Attention(torch.autograd.Function):
 
 
 def _spans(length: int) -> List[Tuple[int, int]]:
-    return [(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
+    return [(start, min(start + BLOCK_QUERIES, length)) for start in range(0, length, BLOCK_QUERIES)]

@@ -1,5 +1,7 @@
 """`x @ weight.T + bias` with the same matrix many times."""
 
+from __future__ import annotations
+
 from typing import Optional
 
 import torch

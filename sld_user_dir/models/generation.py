@@ -12,9 +12,8 @@ from fairseq.models import FairseqLanguageModel
 from torch import Tensor
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.models.prompt_cache import PromptCache, RecomputedPrompts
+from sld_user_dir.models.fairseq_decoder import FairseqDecoder
 from sld_user_dir.search.beam import SearchOptions
-from sld_user_dir.search.decoders import DecoderSession
 from sld_user_dir.search.generator import PromptGenerator
 from sld_user_dir.search.scorers import FusedLanguageModel, Scorer
 from sld_user_dir.sequences.sequence_format import FORMATS, TEXT, SequenceFormat
@@ -32,29 +31,6 @@ _UNSUPPORTED = {
     "score_reference": False,
 }
 """Options of fairseq's that this generator lacks, and their values when nobody asks for them."""
-
-
-class FairseqDecoder:
-    """A fairseq language model, in evaluation mode, as a `search.decoders.Decoder`.
-
-    Prompts are read in one pass where the decoder's class allows it; else the whole sequence is run again at each step,
-    which the log says once.
-    """
-
-    def __init__(self, model: FairseqLanguageModel):
-        self.model = model
-        model.eval()
-        why = PromptCache.supports(model)
-        self._session = RecomputedPrompts if why else PromptCache
-        if why:
-            logger.warning("slow decoding, the whole sequence again at each step: %s", why)
-
-    @property
-    def max_positions(self) -> float:
-        return float(self.model.max_positions())
-
-    def start(self, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None) -> DecoderSession:
-        return self._session(self.model, prompts, lengths, beams, outputs)
 
 
 def generation_config(beam: int, **options: Any) -> GenerationConfig:
@@ -91,12 +67,11 @@ def build_generator(
         sequence: the task that is decoded.
 
     Raises:
-        NotImplementedError: the configuration asks for something that this generator does not do.
-        InputError: an option out of range.
+        InputError: an option that this generator lacks, or one out of range.
     """
     for name, unset in _UNSUPPORTED.items():
         if getattr(cfg, name, unset) not in (unset, None):
-            raise NotImplementedError(f"--{name.replace('_', '-')}: not supported by this generator")
+            raise InputError(f"--{name.replace('_', '-')}", "not supported by this generator", "leave it out")
     options = SearchOptions(**_given(cfg, *(field.name for field in fields(SearchOptions))))
     temperature = getattr(cfg, "temperature", 1.0)
     if options.beam < 1 or temperature <= 0:

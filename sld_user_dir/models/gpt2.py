@@ -1,12 +1,14 @@
 """GPT-2 weights in Hugging Face's form to ours and back.
 
-Both are the same network under other names. Hugging Face's ``Conv1D`` keeps its matrix transposed
-and the three projections of the attention in one; fairseq's position table has ``pad + 1`` rows in
+Both are the same network under other names. Hugging Face's `Conv1D` keeps its matrix transposed
+and the three projections of the attention in one; fairseq's position table has `pad + 1` rows in
 front; and the order of the vocabularies differs:
 
     ours            <s> <pad> </s> <unk> | text in GPT-2's order | <mask> <sep> | units
     Hugging Face's  text in GPT-2's order | <s> <pad> </s> <unk> | <mask> <sep> | units
 """
+
+from __future__ import annotations
 
 import copy
 import json
@@ -75,11 +77,11 @@ def options_of(config: Any) -> Dict[str, Any]:
 def from_gpt2(
     state: State, config: Any, vocab: JointVocabulary, initialisation: str = "normal", seed: int = 1
 ) -> State:
-    """The state dict of a `joint_lm` from that of a Hugging Face ``GPT2LMHeadModel``.
+    """The state dict of a `joint_lm` from that of a Hugging Face `GPT2LMHeadModel`.
 
     Args:
-        initialisation: of units and specials. ``normal``: N(0, initializer_range), as the authors'
-            program gets them from ``resize_token_embeddings`` of transformers 4.25. ``mean``: the mean
+        initialisation: of units and specials. `normal`: N(0, initializer_range), as the authors'
+            program gets them from `resize_token_embeddings` of transformers 4.25. `mean`: the mean
             of the text embeddings plus a hundredth of their standard deviation, so that new symbols
             start with moderate logits and yet differ.
 
@@ -132,7 +134,7 @@ def to_gpt2(state: State, vocab: JointVocabulary) -> State:
 
 
 def export_directory(model: Any, vocab: JointVocabulary, directory: Path) -> None:
-    """Write a `joint_lm` as a Hugging Face GPT-2 directory, with its symbols in ``joint_symbols.json``.
+    """Write a `joint_lm` as a Hugging Face GPT-2 directory, with its symbols in `joint_symbols.json`.
 
     Where the text tokenizer is GPT-2's, it is written too, with our specials and units added.
 

@@ -1,4 +1,6 @@
-"""fairseq checkpoints around GPT-2 weights: what sld import-gpt2 and export_gpt2.py do."""
+"""fairseq checkpoints around GPT-2 weights: what `sld import-gpt2` and `sld export-gpt2` do."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Dict, List
@@ -12,14 +14,14 @@ from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
 def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = "normal", seed: int = 1) -> List[str]:
-    """Write a checkpoint for ``--finetune-from-model`` from a Hugging Face GPT-2.
+    """Write a checkpoint for `--finetune-from-model` from a Hugging Face GPT-2.
 
     Args:
-        source: a directory of ``save_pretrained``, or a name on the Hugging Face hub.
+        source: a directory of `save_pretrained`, or a name on the Hugging Face hub.
         data: data directory whose text symbols are GPT-2's.
 
     Returns:
-        The options that ``fairseq-train`` needs for a model of this shape.
+        The options that `fairseq-train` needs for a model of this shape.
     """
     from transformers import GPT2LMHeadModel
 

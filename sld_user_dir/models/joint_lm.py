@@ -1,7 +1,7 @@
 """Architectures over the joint vocabulary: pre-norm decoder-only Transformers.
 
-``joint_lm`` has the parameters and names of fairseq's ``transformer_lm``, so a
-checkpoint of one loads into the other; ``causal_decoder`` says what it does faster.
+`joint_lm` has the parameters and names of fairseq's `transformer_lm`, so a
+checkpoint of one loads into the other; `causal_decoder` says what it does faster.
 """
 
 # fairseq reads the field types of this dataclass: no postponed annotations here.
@@ -11,12 +11,13 @@ from typing import Any
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig, base_lm_architecture
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.models.causal_decoder import CausalDecoder
 
 
 @dataclass
 class JointLMConfig(TransformerLanguageModelConfig):
-    """The fields of ``transformer_lm`` and two more; the architectures below set GPT-2's choices."""
+    """The fields of `transformer_lm` and two more; the architectures below set GPT-2's choices."""
 
     sinusoidal_positions: bool = field(
         default=False,
@@ -46,7 +47,7 @@ class JointLanguageModel(TransformerLanguageModel):
         prefix_lm = getattr(args, "prefix_lm", False)
         if args.character_embeddings or args.adaptive_input or args.tie_adaptive_weights:
             if prefix_lm:
-                raise ValueError("--prefix-lm: not with adaptive input or character embeddings")
+                raise InputError("--prefix-lm", "not with adaptive input or character embeddings", "leave one out")
             return super().build_model(args, task)
         if args.decoder_layers_to_keep:
             args.decoder_layers = len(args.decoder_layers_to_keep.split(","))
@@ -56,7 +57,7 @@ class JointLanguageModel(TransformerLanguageModel):
         decoder = CausalDecoder(args, task.target_dictionary, embeddings, no_encoder_attn=True)
         if prefix_lm:
             if not decoder.packs():
-                raise ValueError("--prefix-lm: not with quantisation noise or scaled attention")
+                raise InputError("--prefix-lm", "not with quantisation noise or scaled attention", "leave one out")
             decoder.prefix_end = task.vocab.separator
         return cls(decoder)
 

@@ -7,6 +7,8 @@ without a mask, hence by the flash kernels. To pad little in there, utterances o
 a group: the buffer holds groups one after the other, each (utterances, longest of them).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import List, Tuple
 
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SPREAD = 0.8
+SHORTEST_IN_GROUP = 0.8
 """An utterance joins a group if it is no shorter than this share of the group's longest."""
 
 
@@ -27,7 +29,7 @@ class Packing:
     groups: Tuple[Tuple[int, int], ...]  # (utterances, longest) of each
 
     @classmethod
-    def of(cls, lengths: Tensor) -> "Packing":
+    def of(cls, lengths: Tensor) -> Packing:
         """The packing of utterances of these lengths (U,)."""
         sizes = np.asarray(lengths.tolist(), dtype=np.int64)
         order = np.argsort(-sizes, kind="stable")
@@ -36,7 +38,7 @@ class Packing:
         first = used = 0
         while first < len(order):
             longest = int(sizes[order[first]])
-            last = first + int(np.searchsorted(-sizes[order[first:]], -SPREAD * longest, side="right"))
+            last = first + int(np.searchsorted(-sizes[order[first:]], -SHORTEST_IN_GROUP * longest, side="right"))
             members = order[first:last]
             starts[members] = used + longest * np.arange(len(members))
             groups.append((len(members), longest))

@@ -1,5 +1,7 @@
 """From hidden states to logits: a model's output matrix for the fused loss, all its logits for the plain one."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple, Optional
 
 import torch

@@ -16,6 +16,8 @@ fairseq's own incremental state cannot do this: it refuses to take more than one
 holds (and at each step copies) a prompt for each beam.
 """
 
+from __future__ import annotations
+
 from typing import Any, Callable, List, Optional
 
 import torch
@@ -215,44 +217,6 @@ class PromptCache:
         for index in range(len(self.layers)):
             self.keys[index] = F.pad(self.keys[index], (0, slots))
             self.values[index] = F.pad(self.values[index], (0, 0, 0, slots))
-
-
-class RecomputedPrompts:
-    """The same interface for any language model, by running the whole sequences again at each step."""
-
-    def __init__(
-        self, model: FairseqLanguageModel, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None
-    ):
-        self.model, self.beams, self.outputs, self.lengths = model, beams, outputs, lengths
-        self.prompts = prompts
-        self.text = prompts.new_empty(prompts.size(0), beams, 0)
-        self.first_logits = self._run(prompts, lengths)
-
-    def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
-        past = self.text.gather(1, parents[..., None].expand(-1, -1, self.text.size(2)))
-        self.text = torch.cat([past, tokens[..., None]], dim=2)  # (B, K, T)
-        steps = self.text.size(2)
-        rows = F.pad(self.prompts, (0, steps), value=self.model.decoder.dictionary.pad())
-        rows = rows.repeat_interleave(self.beams, dim=0)  # (B K, P + T)
-        lengths = self.lengths.repeat_interleave(self.beams)
-        slots = lengths[:, None] + torch.arange(steps, device=rows.device)
-        rows = rows.scatter(1, slots, self.text.flatten(0, 1))
-        return self._run(rows, lengths + steps).unflatten(0, (-1, self.beams))
-
-    def keep(self, rows: Tensor) -> None:
-        self.prompts, self.text, self.lengths = self.prompts[rows], self.text[rows], self.lengths[rows]
-
-    def _run(self, rows: Tensor, lengths: Tensor) -> Tensor:
-        """Log-probabilities, which serve as logits, after the last token of each row: (rows, V)."""
-        # finished rows may run past the end, which some models put at infinity
-        longest = int(min(int(lengths.max()), self.model.max_positions()))
-        lengths = lengths.clamp(max=longest)
-        dictionary = self.model.decoder.dictionary
-        # what stands behind a row does not reach it; as padding it would make fairseq build masks
-        rows = rows[:, :longest]
-        rows = rows.masked_fill(rows.eq(dictionary.pad()), dictionary.eos())
-        log_probs = self.model.get_normalized_probs(self.model(rows), log_probs=True, sample=None)
-        return log_probs[torch.arange(rows.size(0), device=rows.device), lengths - 1, : self.outputs]
 
 
 def _overrides(module: nn.Module, base: type, method: str) -> bool:

@@ -9,6 +9,8 @@ beam is an exhaustive search.
 Shapes: B utterances still in the batch, K beams, V symbols, C candidates, T steps so far.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import List, NamedTuple, Optional, Tuple
 

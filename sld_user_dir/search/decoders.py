@@ -1,6 +1,6 @@
 """What search asks of a model: a decoder that takes prompts, then goes on token by token.
 
-A framework's models are put behind these two classes by an adapter, as `models/prompt_cache.py` does for fairseq's.
+A framework's models are put behind these two classes by an adapter, as `models/generation.py` does for fairseq's.
 Shapes: B utterances, K beams, P longest prompt, V outputs.
 """
 

@@ -35,7 +35,7 @@ class PromptGenerator:
         max_len_b: see max_len_a.
 
     Attributes:
-        truncated: how many utterances' best hypotheses ended because of their limit, since it was built
+        truncated: how many utterances' best hypotheses ended because of their limit, since it was built.
     """
 
     def __init__(
@@ -60,24 +60,26 @@ class PromptGenerator:
         constraints: Optional[Tensor] = None,
         bos_token: Optional[int] = None,
     ) -> List[List[Result]]:
-        """Transcribe a batch.
+        """Answer a batch of prompts.
 
         Args:
-            models: ignored, as by fairseq's generator: the models were given when it was built
-            sample: `net_input.src_tokens` (B, L) padded on the right, and `prompt_lengths` (B,); what follows
-                the prompt in a row is ignored. Without `prompt_lengths`, the whole row is prompt.
-            prefix_tokens: (B, T) ids that the transcripts must begin with, padded on the right
+            models: ignored, as by fairseq's generator: the models were given when it was built.
+            sample: `net_input.src_tokens` (B, L) padded on the right, and `prompt_lengths` (B,); what follows the
+                prompt in a row is ignored. Without `prompt_lengths`, the whole row is prompt.
+            prefix_tokens: (B, T) ids that the answers must begin with, padded on the right.
+            constraints: refused, as fairseq's option `--constraints`.
+            bos_token: ignored: an answer begins behind its prompt.
 
         Returns:
-            for each utterance its hypotheses, best first, each a dict of `tokens` (T,) with the end symbol,
-            `score`, `positional_scores` (T,) of these tokens only, `truncated`, and empty `attention` and
-            `alignment`, which fairseq's programs expect
+            For each utterance its hypotheses, best first, each a dict of `tokens` (T,) with the end symbol, `score`,
+            `positional_scores` (T,) natural log-probabilities of these tokens, `truncated`, and empty `attention` and
+            `alignment`, which fairseq's programs expect.
 
         Raises:
-            PromptError: an empty or too long prompt, padding inside it, or a prefix that is no text.
+            PromptError: an empty or too long prompt, padding inside it, or a prefix that cannot be emitted.
         """
         if constraints is not None:
-            raise NotImplementedError("--constraints: not supported by this generator")
+            raise InputError("--constraints", "not supported by this generator", "leave it out")
         prompts, lengths = self._prompts(sample)
         prefix = self._prefix(prefix_tokens)
         search = Search(self.options, self.scorer.emission.end, self._limits(lengths), prefix, self.vocab.pad)
@@ -122,12 +124,12 @@ class PromptGenerator:
         allowed = torch.isin(tokens, torch.tensor(self.scorer.emission.ids, device=tokens.device))
         if not bool((allowed | tokens.eq(self.vocab.pad)).all()):
             raise PromptError(
-                None, "prefix tokens hold an id that cannot be emitted", "give text ids, padded on the right"
+                None, "prefix tokens hold an id that cannot be emitted", "give ids of the answer, padded on the right"
             )
         return tokens
 
     def _limits(self, lengths: Tensor) -> Tensor:
-        """(B,) most tokens of each transcript; the last one fed must have a position."""
+        """(B,) most tokens of each answer; the last one fed must have a position."""
         wanted = (self.max_len_a * lengths + self.max_len_b).long()
         limits = torch.minimum(wanted, self._max_positions() - lengths)
         lm = self.scorer.language_model

@@ -165,7 +165,7 @@ def test_prompt_cache_serves_the_model(activation):
 
 @pytest.mark.parametrize("length", [1, 7, 8, 19])
 def test_dropped_attention_without_dropout_is_attention(length, monkeypatch):
-    monkeypatch.setattr(dropped_attention, "BLOCK", 8)
+    monkeypatch.setattr(dropped_attention, "BLOCK_QUERIES", 8)
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 3, length, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
     slope = torch.randn(2, 3, length, 4, dtype=torch.float64)
@@ -181,7 +181,7 @@ def test_dropped_attention_without_dropout_is_attention(length, monkeypatch):
 
 
 def test_dropped_attention_has_the_gradient_of_what_it_computes(monkeypatch):
-    monkeypatch.setattr(dropped_attention, "BLOCK", 3)
+    monkeypatch.setattr(dropped_attention, "BLOCK_QUERIES", 3)
 
     def attend(*qkv):
         torch.manual_seed(0)
@@ -202,7 +202,7 @@ def test_training_under_autocast():
 
 
 def test_dropped_attention_keeps_the_mean(monkeypatch):
-    monkeypatch.setattr(dropped_attention, "BLOCK", 4)
+    monkeypatch.setattr(dropped_attention, "BLOCK_QUERIES", 4)
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 2, 3, 7, 4, dtype=torch.float64)
     expected = F.scaled_dot_product_attention(q, k, v, is_causal=True)

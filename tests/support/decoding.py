@@ -98,3 +98,15 @@ def assert_same(hypotheses: List[Dict[str, Any]], expected: List[reference.Hypot
     for hypothesis, other in zip(hypotheses, expected):
         assert hypothesis["score"].item() == pytest.approx(other.score, rel=1e-5, abs=1e-5)
         assert hypothesis["positional_scores"].tolist() == pytest.approx(other.log_probs, rel=1e-5, abs=1e-5)
+
+
+def check_batch(
+    model: Any, prompts: Sequence[Sequence[int]] = RAGGED, beam: int = 3, limit: int = 6, **options: Any
+) -> None:
+    """A ragged batch against the uncached decoder, utterance by utterance; options of `reference.beam_search`."""
+    temperature = options.pop("temperature", 1.0)
+    cfg = {"no_repeat_ngram_size" if name == "no_repeat" else name: value for name, value in options.items()}
+    generator = build([model], beam=beam, max_len_b=limit, temperature=temperature, **cfg)
+    for prompt, found in zip(prompts, generator.generate([model], make_sample(prompts))):
+        scorer = reference.model_scorer([model], prompt, EMITTED, temperature)
+        assert_same(found, reference.beam_search(scorer, VOCAB.eos, beam, limit, **options))
