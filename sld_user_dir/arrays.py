@@ -1,5 +1,7 @@
 """Names of the arrays and paths that go through the stages before training."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Union
 

@@ -24,15 +24,8 @@ from sld_user_dir.manifests.audio_manifest import (
     write_audio_manifest,
     write_fairseq_tsv,
 )
-from sld_user_dir.pipeline.audio_scan import (
-    UsableAudio,
-    add_pattern,
-    add_transcript,
-    find_recordings,
-    read_rejected,
-    read_table,
-    rejected_path,
-)
+from sld_user_dir.manifests.rejected import read_rejected, rejected_path
+from sld_user_dir.pipeline.audio_scan import UsableAudio, add_pattern, add_transcript, find_recordings, read_table
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.table_jobs import CheckJob
 

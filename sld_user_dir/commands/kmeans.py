@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.features.feature_config import FeatureConfig
-from sld_user_dir.pipeline.audio_scan import read_rejected, rejected_path
+from sld_user_dir.manifests.rejected import read_rejected, rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.kmeans_job import TrainConfig, TrainJob, peak_memory_bytes
 from sld_user_dir.pipeline.stream import StreamConfig

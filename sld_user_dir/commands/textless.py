@@ -16,7 +16,7 @@ from typing import List
 
 from sld_user_dir.interop.textless import EncoderSpec
 from sld_user_dir.interop.textless_job import EncodeJob
-from sld_user_dir.pipeline.audio_scan import rejected_path
+from sld_user_dir.manifests.rejected import rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.table_jobs import parse_header
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import List, Optional
 
-from sld_user_dir.pipeline.audio_scan import read_rejected, rejected_path
+from sld_user_dir.manifests.rejected import read_rejected, rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.stream import StreamConfig
 from sld_user_dir.pipeline.table_jobs import ExtractJob, parse_header

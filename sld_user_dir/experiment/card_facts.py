@@ -13,7 +13,8 @@ import torch
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.provenance import UnitProvenance
-from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, format_units, read_manifest
+from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, read_manifest
+from sld_user_dir.manifests.unit_text import format_numbers
 from sld_user_dir.scoring.hypotheses import DecodedUtterance, HypothesisError, read_generate
 from sld_user_dir.scoring.rates import Report, score
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -186,7 +187,7 @@ def _evaluate(path: Path, manifest: Manifest) -> Evaluated:
 
 def _check_sources(path: Path, records: Sequence[DecodedUtterance], manifest: Manifest) -> None:
     for record in records:
-        if record.source is not None and record.source != format_units(manifest.units_of(record.row)):
+        if record.source is not None and record.source != format_numbers(manifest.units_of(record.row)):
             raise HypothesisError(
                 path,
                 f"S-{record.row} are other units than those of {record.id!r} at "

@@ -16,7 +16,7 @@ from sld_user_dir.features.front_end import FrontEnd, build_front_end
 from sld_user_dir.features.waveform import AudioError
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.provenance import UnitProvenance
-from sld_user_dir.pipeline.audio_scan import Rejected
+from sld_user_dir.manifests.rejected import Rejected
 from sld_user_dir.pipeline.stream import StreamConfig, speaker_stats, stream_frames
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
-from sld_user_dir.manifests.unit_manifest import parse_numbers
+from sld_user_dir.manifests.unit_text import parse_numbers
 
 IntArray = npt.NDArray[Any]
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".sph")

@@ -10,8 +10,8 @@ from typing import Any, Iterable, Iterator
 from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
 from sld_user_dir.interop.textless import EncoderSpec, SpeechEncoderLike, encode
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
+from sld_user_dir.manifests.rejected import Rejected, rejected_path, write_rejected
 from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
-from sld_user_dir.pipeline.audio_scan import Rejected, rejected_path, write_rejected
 from sld_user_dir.pipeline.shards import Job, file_sha256, join_tables, shard_of
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class EncodeJob(Job):
             try:
                 yield self._utterance(encoder, one)
             except AudioError as error:
-                rejected.append(Rejected(one.id, one.path, str(error).removeprefix(f"{one.path}: ")))
+                rejected.append(Rejected(one.id, one.path, error.problem))
                 logger.warning("%s: left out: %s", one.path, rejected[-1].reason)
             if done % PROGRESS_EVERY == 0:
                 logger.info("%d recordings have units", done - len(rejected))

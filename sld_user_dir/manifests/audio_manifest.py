@@ -12,26 +12,27 @@ root on the first line, then `path<TAB>samples`, with the transcripts in `.wrd` 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Iterable, Optional, Sequence, TypeVar, Union
+from typing import Iterable, Optional, Sequence, TypeVar
 
-from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path
+from sld_user_dir.arrays import PathLike
+from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.files import atomic_path, read_lines
+from sld_user_dir.manifests.header import check_format, header_lines, read_header
+from sld_user_dir.manifests.named_columns import table_rows
 
 FORMAT = "audio-manifest/1"
 COLUMNS = ("id", "path", "n_samples", "sample_rate", "text", "speaker", "speed")
 REQUIRED = ("id", "path")
-PathLike = Union[str, Path]
 Item = TypeVar("Item")
 
 
 class AudioManifestError(InputError):
-    """Bad input, as `FILE:LINE: what is wrong; remedy`."""
+    """An audio manifest that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,10 @@ def draw_share(items: Sequence[Item], share: float, seed: int = 0) -> list[Item]
     """A random share of recordings or rows, rounded up, in their order; the same for the same number of them.
 
     Raises:
-        ValueError: the share is not above 0 and at most 1.
+        InputError: the share is not above 0 and at most 1.
     """
     if not 0 < share <= 1:
-        raise ValueError(f"a share is above 0 and at most 1, not {share:g}")
+        raise InputError(f"--share {share:g}", "a share is above 0 and at most 1", "give, for example, 0.1")
     kept = random.Random(seed).sample(range(len(items)), math.ceil(share * len(items)))
     return [items[i] for i in sorted(kept)]
 
@@ -91,8 +92,17 @@ def read_audio_manifest(path: PathLike, sample_rate: Optional[int] = None) -> li
     Raises:
         AudioManifestError: names file, line and remedy.
     """
+    return [recording for _, recording in numbered_recordings(path, sample_rate)]
+
+
+def numbered_recordings(path: PathLike, sample_rate: Optional[int] = None) -> list[tuple[int, Recording]]:
+    """The recordings of `read_audio_manifest`, each with the number of its line.
+
+    Raises:
+        AudioManifestError: names file, line and remedy.
+    """
     path = Path(path)
-    lines = _lines(path)
+    lines = read_lines(path, AudioManifestError)
     if not lines:
         raise AudioManifestError(path, "empty", "make one with sld audio")
     own = lines[0].startswith("#") or "\t" in lines[0]
@@ -114,9 +124,8 @@ def write_audio_manifest(
     if extra is None:
         extra = sorted({name for row in rows for name in row.fields})
     with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
-        out.write(f"# format: {json.dumps(FORMAT)}\n")
-        out.write(f"# root: {json.dumps(str(root), ensure_ascii=False)}\n")
-        out.write("\t".join([*COLUMNS, *extra]) + "\n")
+        columns = "\t".join([*COLUMNS, *extra])
+        out.writelines(line + "\n" for line in (*header_lines({"format": FORMAT, "root": str(root)}), columns))
         absolute = _absolute_root(path, root)
         for row in rows:
             out.write(_format_row(row, absolute, extra) + "\n")
@@ -149,18 +158,6 @@ def letters_to_words(line: str) -> str:
     return " ".join("".join(line.split()).replace("|", " ").split())
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise AudioManifestError(path, error.strerror or str(error), "check the path") from error
-    try:
-        return data.decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise AudioManifestError(f"{path}:{line}", "not UTF-8", "save the file as UTF-8") from error
-
-
 def _absolute_root(manifest: Path, root: PathLike) -> Path:
     return Path(os.path.abspath(manifest.parent / root))
 
@@ -188,44 +185,16 @@ def _format_row(row: Recording, root: Path, extra: list[str]) -> str:
     return "\t".join(values)
 
 
-def _read_table(path: Path, lines: list[str]) -> list[Recording]:
-    header, first = _header(path, lines)
-    if first >= len(lines):
-        raise AudioManifestError(f"{path}:{first}", "no column names", f"wanted {', '.join(COLUMNS)}")
-    columns = lines[first].split("\t")
-    if len(set(columns)) < len(columns):
-        raise AudioManifestError(f"{path}:{first + 1}", f"a column twice among {columns}", "name each column once")
-    missing = [name for name in REQUIRED if name not in columns]
-    if missing:
-        raise AudioManifestError(
-            f"{path}:{first + 1}", f"no column {', '.join(missing)} among {columns}", "name the columns there"
-        )
+def _read_table(path: Path, lines: list[str]) -> list[tuple[int, Recording]]:
+    header, n_header = read_header(path, lines, AudioManifestError)
+    if "format" in header:
+        check_format(path, header, FORMAT, "an audio manifest", AudioManifestError, "make one with sld audio")
     root = _absolute_root(path, header.get("root", "."))
-    return [
-        _parse_row(f"{path}:{number}", columns, line.split("\t"), root)
-        for number, line in enumerate(lines[first + 1 :], first + 2)
-    ]
+    rows = table_rows(path, lines, REQUIRED, AudioManifestError, n_header)
+    return [(number, _parse_row(line_of(path, number), row, root)) for number, row in rows]
 
 
-def _header(path: Path, lines: list[str]) -> tuple[dict[str, str], int]:
-    header: dict[str, str] = {}
-    for number, line in enumerate(lines):
-        if not line.startswith("#"):
-            return header, number
-        key, _, value = line[1:].partition(":")
-        try:
-            header[key.strip()] = json.loads(value)
-        except ValueError:
-            raise AudioManifestError(
-                f"{path}:{number + 1}", "header line is not '# key: JSON value'", "correct it"
-            ) from None
-    return header, len(lines)
-
-
-def _parse_row(where: str, columns: list[str], values: list[str], root: Path) -> Recording:
-    if len(values) != len(columns):
-        raise AudioManifestError(where, f"{len(values)} columns, expected {len(columns)}", "separate them by one tab")
-    row = dict(zip(columns, values))
+def _parse_row(where: str, row: dict[str, str], root: Path) -> Recording:
     try:
         return Recording(
             id=row.pop("id"),
@@ -245,15 +214,16 @@ def _optional_int(text: str) -> Optional[int]:
     return int(text) if text else None
 
 
-def _read_fairseq(path: Path, lines: list[str], sample_rate: Optional[int]) -> list[Recording]:
+def _read_fairseq(path: Path, lines: list[str], sample_rate: Optional[int]) -> list[tuple[int, Recording]]:
     root, rows = Path(lines[0]), lines[1:]
     texts = _parallel_texts(path, len(rows))
     recordings = []
     for number, (line, text) in enumerate(zip(rows, texts), 2):
         name, tab, samples = line.partition("\t")
         if not tab or not samples.strip().isdecimal():
-            raise AudioManifestError(f"{path}:{number}", "not 'path<TAB>samples'", "see docs/units.md")
-        recordings.append(Recording(str(Path(name).with_suffix("")), root / name, int(samples), sample_rate, text))
+            raise AudioManifestError(line_of(path, number), "not 'path<TAB>samples'", "see docs/units.md")
+        one = Recording(str(Path(name).with_suffix("")), root / name, int(samples), sample_rate, text)
+        recordings.append((number, one))
     return recordings
 
 
@@ -262,7 +232,7 @@ def _parallel_texts(path: Path, n_rows: int) -> list[str]:
         beside = path.with_suffix(suffix)
         if not beside.exists():
             continue
-        texts = _lines(beside)
+        texts = read_lines(beside, AudioManifestError)
         if len(texts) != n_rows:
             raise AudioManifestError(
                 beside, f"{len(texts)} lines, {path.name} lists {n_rows} files", "make them parallel"
@@ -271,10 +241,10 @@ def _parallel_texts(path: Path, n_rows: int) -> list[str]:
     return [""] * n_rows
 
 
-def _check_ids(path: Path, recordings: list[Recording]) -> None:
-    seen: set[str] = set()
-    for row in recordings:
+def _check_ids(path: Path, recordings: list[tuple[int, Recording]]) -> None:
+    seen: dict[str, int] = {}
+    for number, row in recordings:
         if not row.id or row.id in seen:
-            what = f"duplicate id {row.id!r}" if row.id else "empty id"
-            raise AudioManifestError(path, what, "give every recording an id of its own")
-        seen.add(row.id)
+            what = f"duplicate id {row.id!r}, first on line {seen[row.id]}" if row.id else "empty id"
+            raise AudioManifestError(line_of(path, number), what, "give every recording an id of its own")
+        seen[row.id] = number

@@ -1,4 +1,4 @@
-"""A manifest's text to arrays, by the megabyte: what `manifest.read_manifest` does, in bounded memory.
+"""A manifest's text to arrays, by the megabyte: what `read_manifest` does, in bounded memory.
 
 Validation is one and the same: where anything looks wrong here, `NeedsSlowReader` sends the caller to
 `read_manifest`, which finds the line and says what is wrong with it.
@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple
 import numpy as np
 
 from sld_user_dir.manifests.provenance import UnitProvenance
-from sld_user_dir.manifests.unit_manifest import REQUIRED, _read_header, _read_provenance
+from sld_user_dir.manifests.unit_manifest import ManifestError, parse_columns, parse_head
 
 CHUNK_BYTES = 2**21  # of lines that are parsed together
 
@@ -22,8 +22,8 @@ class NeedsSlowReader(ValueError):
     """Something that only the slow reader can name, or clear."""
 
 
-class Head(NamedTuple):
-    """What stands above the rows; ``first_line`` is the line number of the first row."""
+class ManifestHead(NamedTuple):
+    """What stands above the rows; `first_line` is the line number of the first row."""
 
     header: dict[str, Any]
     provenance: UnitProvenance
@@ -31,7 +31,7 @@ class Head(NamedTuple):
     first_line: int
 
 
-class Chunk(NamedTuple):
+class RowChunk(NamedTuple):
     """Some consecutive rows: raw units of all, their number in each row, and the other columns."""
 
     units: np.ndarray  # (sum N,) int64
@@ -39,7 +39,7 @@ class Chunk(NamedTuple):
     fields: list[bytes]  # of each row the line without its units, tabs between
 
 
-def parse_chunks(path: Path, digest: Any = None) -> tuple[Head, Iterator[Chunk]]:
+def parse_chunks(path: Path, digest: Any = None) -> tuple[ManifestHead, Iterator[RowChunk]]:
     """The head of a manifest and an iterator over its rows.
 
     Args:
@@ -52,17 +52,17 @@ def parse_chunks(path: Path, digest: Any = None) -> tuple[Head, Iterator[Chunk]]
     try:
         top: list[str] = []
         for line in lines:
-            top.append(line.decode("utf-8").rstrip("\n"))
+            top.append(line.decode("utf-8").removesuffix("\n"))
             if not line.startswith(b"#"):
                 break
     except (OSError, UnicodeDecodeError) as error:
         raise NeedsSlowReader(str(error)) from error
-    header, first_line = _read_header(path, top)
-    provenance = _read_provenance(path, header)
-    columns = top[-1].split("\t")
-    if any(name not in columns for name in REQUIRED) or len(set(columns)) < len(columns):
-        raise NeedsSlowReader("columns")
-    head = Head(header, provenance, columns, first_line + 1)
+    try:
+        header, provenance, n_header = parse_head(path, top)
+        columns = parse_columns(top[-1], "the line of column names")  # a header line where there is none
+    except ManifestError as error:
+        raise NeedsSlowReader(str(error)) from error
+    head = ManifestHead(header, provenance, columns, n_header + 2)
     return head, _chunks(lines, head)
 
 
@@ -75,7 +75,7 @@ def _lines(path: Path, digest: Any) -> Iterator[bytes]:
             yield from lines
 
 
-def _chunks(lines: Iterator[bytes], head: Head) -> Iterator[Chunk]:
+def _chunks(lines: Iterator[bytes], head: ManifestHead) -> Iterator[RowChunk]:
     seen: set[bytes] = set()
     check = _row_checker(head.columns, seen)
     durations = head.columns.index("durations") if "durations" in head.columns else None
@@ -91,7 +91,7 @@ def _chunks(lines: Iterator[bytes], head: Head) -> Iterator[Chunk]:
             if not np.array_equal(frame_counts, counts) or frames.min() < 1:
                 raise NeedsSlowReader("durations")
         fields = [b"\t".join(row[:place] + row[place + 1 :]) for row in rows]
-        yield Chunk(units, counts, fields)
+        yield RowChunk(units, counts, fields)
 
 
 def _has_runs(units: np.ndarray, counts: np.ndarray) -> bool:
@@ -133,7 +133,7 @@ def _batches(lines: Iterable[bytes], check: Callable[[list[bytes]], None]) -> It
 
 
 def parse_rows(rows: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers int64 (sum N,) of rows like ``b"71 12 57"``, and how many each row has, int64 (rows,).
+    """Numbers int64 (sum N,) of rows like `b"71 12 57"`, and how many each row has, int64 (rows,).
 
     Raises:
         NeedsSlowReader: a row without numbers, or anything but digits and spaces.

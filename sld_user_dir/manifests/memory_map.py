@@ -9,7 +9,7 @@ The first opening of a manifest writes, beside it,
                                      field_offsets.bin   int64 (rows + 1,)
                                      text-<vocabulary>/  transcripts as ids, likewise
 
-or, where that directory is read-only, below ``$XDG_CACHE_HOME/sld_user_dir`` (``~/.cache``). All
+or, where that directory is read-only, below `$XDG_CACHE_HOME/sld_user_dir` (`~/.cache`). All
 workers and ranks then share the pages of one file. A directory is written aside and renamed, so
 none is ever half there; its name follows the content of the manifest, so none is ever out of date.
 
@@ -20,25 +20,24 @@ same array of units, and has no place for ids, texts and provenance.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
 import logging
 import os
 import shutil
-import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
+from sld_user_dir.files import file_lock, publish_directory, scratch_directory
 from sld_user_dir.manifests.fast_reader import NeedsSlowReader, parse_chunks
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.ragged import Ragged, ragged
-from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, Rows, read_manifest
+from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, UtteranceTable, read_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +46,8 @@ RACY_NS = 2 * 10**9
 """A file that changed later than this before it was read may change again without a new time stamp."""
 
 
-class MappedManifest(Rows):
-    """`manifest.Manifest` over memory maps: the same attributes and methods, rows read when asked for."""
+class MappedManifest(UtteranceTable):
+    """`Manifest` over memory maps: the same attributes and methods, rows read when asked for."""
 
     def __init__(self, path: Path, directory: Path):
         meta = json.loads((directory / "meta.json").read_text(encoding="utf-8"))
@@ -56,7 +55,7 @@ class MappedManifest(Rows):
         self.header: dict[str, Any] = meta["header"]
         self.columns: list[str] = meta["columns"]
         self.first_line: int = meta["first_line"]
-        self.provenance = UnitProvenance(**meta["provenance"])
+        self.provenance = UnitProvenance.from_json(meta["provenance"])
         self.units = _map(directory / "units.bin", meta["unit_dtype"])
         self.offsets = _map(directory / "unit_offsets.bin", "int64")
         self._fields = _map(directory / "fields.bin", "uint8")
@@ -78,11 +77,11 @@ class MappedManifest(Rows):
         return dict(zip(self._names, self._values(row)))
 
     def encoded_texts(self, vocab: Any) -> tuple[Ragged, int]:
-        """Text ids of all transcripts, and how many are ``<unk>``; encoded once a vocabulary."""
+        """Text ids of all transcripts, and how many are `<unk>`; encoded once a vocabulary."""
         target = self.directory / f"text-{vocab.fingerprint}"
         if not target.is_dir():
             try:
-                _publish(target, lambda partial: _write_texts(partial, self.column("text"), vocab))
+                _write_directory(target, lambda partial: _write_texts(partial, self.column("text"), vocab))
             except OSError:  # another user's cache
                 ids = [vocab.encode_text(text) for text in self.column("text")]
                 return ragged(ids), sum(row.count(vocab.unk) for row in ids)
@@ -109,7 +108,7 @@ def open_manifest(path: Any) -> MappedManifest | Manifest:
     for root in _roots(path):
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with _lock(root / f"{path.name}.lock"):
+            with file_lock(root / f"{path.name}.lock"):
                 return MappedManifest(path, _find(path, root) or _build(path, root))
         except OSError as error:
             logger.info("%s: no memory map below %s: %s", path, root, error)
@@ -165,10 +164,10 @@ def _content_hash(path: Path) -> str:
 
 
 def _build(path: Path, root: Path) -> Path:
-    """Parse the manifest into a new directory of ``root``; those of its former contents go."""
+    """Parse the manifest into a new directory of `root`; those of its former contents go."""
     start, before = time.monotonic(), _signature(path)
     digest = hashlib.sha256()
-    with _scratch(root) as partial:
+    with scratch_directory(root) as partial:
         try:
             meta = _write_arrays(path, partial, digest)
         except NeedsSlowReader as doubt:
@@ -182,7 +181,7 @@ def _build(path: Path, root: Path) -> Path:
         former = [directory for directory in _maps(path, root) if directory != target]
         if _meta(target) is None:
             shutil.rmtree(target, ignore_errors=True)
-        _rename(partial, target)
+        publish_directory(partial, target)
     for directory in former:
         shutil.rmtree(directory, ignore_errors=True)
     logger.info("%s: memory map written to %s in %.1f s", path, target, time.monotonic() - start)
@@ -243,35 +242,7 @@ def _map(path: Path, dtype: str) -> np.ndarray:
     return np.asarray(np.memmap(path, dtype=dtype, mode="r"))  # as a plain array it is quicker to slice
 
 
-def _publish(target: Path, write: Callable[[Path], None]) -> None:
-    with _scratch(target.parent) as partial:
+def _write_directory(target: Path, write: Callable[[Path], None]) -> None:
+    with scratch_directory(target.parent) as partial:
         write(partial)
-        _rename(partial, target)
-
-
-def _rename(partial: Path, target: Path) -> None:
-    """Put a finished directory in its place; where another process was first, its is as good."""
-    try:
-        os.rename(partial, target)
-    except OSError:
-        if not target.is_dir():
-            raise
-
-
-@contextlib.contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="partial-", dir=parent))
-    directory.chmod(0o755)  # other users may read the map
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """One process builds, the others wait; file systems without locks build more than once."""
-    with path.open("w") as stream:
-        with contextlib.suppress(OSError):
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+        publish_directory(partial, target)

@@ -21,13 +21,13 @@ class UnitProvenance:
     frame_rate_hz: float
     """Units per second before de-duplication."""
     kmeans: str
-    """``sha256:…`` of the centroids."""
+    """`sha256:…` of the centroids."""
     num_units: int
     """Size of the unit vocabulary: K, or the number of unit subwords."""
     deduplicated: bool = False
     """Whether runs of the same unit were collapsed."""
     subword: Optional[str] = None
-    """``sha256:…`` of the subword model over units, if any."""
+    """`sha256:…` of the subword model over units, if any."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Anything else that changes the units."""
 
@@ -36,6 +36,18 @@ class UnitProvenance:
         """16 hex characters over all fields (SHA-256 of canonical JSON)."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_json(cls, stated: Any) -> UnitProvenance:
+        """What a header or an export states.
+
+        Raises:
+            ValueError, TypeError: it is no object with these fields, or states no number of units.
+        """
+        made_by = cls(**stated)
+        if type(made_by.num_units) is not int or made_by.num_units < 1:
+            raise ValueError(f"num_units is {made_by.num_units!r}, no number of units")
+        return made_by
 
     @classmethod
     def unknown(cls, num_units: int) -> UnitProvenance:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Ragged(Sequence[Any]):
-    """Rows of different lengths in one flat array: row i is ``flat[offsets[i]:offsets[i + 1]]``."""
+    """Rows of different lengths in one flat array: row i is `flat[offsets[i]:offsets[i + 1]]`."""
 
     def __init__(self, flat: np.ndarray, offsets: np.ndarray, rows: Optional[np.ndarray] = None):
         self.flat, self.offsets = flat, offsets

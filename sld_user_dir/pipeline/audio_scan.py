@@ -14,23 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Iterable, Iterator, Optional, Sequence, Union
+from typing import Iterator, Optional, Sequence, Union
 
+from sld_user_dir.errors import line_of
 from sld_user_dir.features.waveform import EXTENSIONS, AudioError, AudioInfo, probe, read_audio, reject_reason
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import read_lines
 from sld_user_dir.manifests.audio_manifest import AudioManifestError, Recording
+from sld_user_dir.manifests.named_columns import check_columns, check_row, table_rows
+from sld_user_dir.manifests.rejected import Rejected
 
 logger = logging.getLogger(__name__)
+TABLE_COLUMNS = ("path", "text")
 LIBRISPEECH_ID = re.compile(r"(\d+)-\d+-\d+")
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A recording that is left out, and why."""
-
-    id: str
-    path: Path
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -92,31 +87,35 @@ def add_transcript(recording: Recording) -> Recording:
 def read_table(path: Path, root: Path) -> list[Recording]:
     """Recordings of a .tsv or .csv table with columns path and text (and id, speaker, …).
 
+    Quotation marks are text in a .tsv; blank lines are passed over.
+
     Raises:
-        AudioManifestError: a required column is missing, or a column is there twice.
+        AudioManifestError: a required column is missing or there twice, a row has more or fewer columns.
     """
-    with open(path, encoding="utf-8", newline="") as handle:
-        if path.suffix == ".csv":
-            reader = csv.DictReader(handle)
-        else:  # quotation marks are text in a .tsv
-            reader = csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
-        columns = list(reader.fieldnames or [])
-        if len(set(columns)) < len(columns):
-            raise AudioManifestError(f"{path}:1", f"a column twice among {columns}", "name each column once")
-        rows = list(reader)
-    for needed in ("path", "text"):
-        if rows and needed not in rows[0]:
-            raise AudioManifestError(f"{path}:1", f"no column {needed}", "name the columns on the first line")
+    lines = read_lines(path, AudioManifestError)
+    rows = _csv_rows(path, lines) if path.suffix == ".csv" else _tsv_rows(path, lines)
     recordings = []
-    for number, row in enumerate(rows, 2):
-        if None in row or None in row.values():
-            raise AudioManifestError(f"{path}:{number}", "another number of columns than the first line")
+    for row in rows:
         name = row.pop("path")
         identity = row.pop("id", "") or str(Path(name).with_suffix(""))
         recordings.append(
             Recording(identity, root / name, text=row.pop("text"), speaker=row.pop("speaker", ""), fields=row)
         )
     return recordings
+
+
+def _tsv_rows(path: Path, lines: list[str]) -> Iterator[dict[str, str]]:
+    return (row for _, row in table_rows(path, lines, TABLE_COLUMNS, AudioManifestError, skip_blank=True))
+
+
+def _csv_rows(path: Path, lines: list[str]) -> Iterator[dict[str, str]]:
+    """Rows by column; a quoted value may go over several lines."""
+    reader = csv.reader(line + "\n" for line in lines)
+    columns = next(reader, [])
+    check_columns(columns, TABLE_COLUMNS, line_of(path, 1), AudioManifestError)
+    for values in filter(None, reader):
+        check_row(values, columns, line_of(path, reader.line_num), AudioManifestError, "comma")
+        yield dict(zip(columns, values))
 
 
 def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) -> tuple[list[Recording], list[Rejected]]:
@@ -138,26 +137,6 @@ def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) ->
     return good, bad
 
 
-def rejected_path(out: Path) -> Path:
-    """`train.tsv` -> `train.rejected.tsv`, and `train.npz` -> `train.npz.rejected.tsv`."""
-    return out.with_suffix(".rejected.tsv") if out.suffix == ".tsv" else out.with_name(f"{out.name}.rejected.tsv")
-
-
-def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
-    """A table of id, path, reason; written even when it is empty, so that none means none."""
-    with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as handle:
-        handle.write("id\tpath\treason\n")
-        for one in rejected:
-            values = (one.id, str(one.path), one.reason)
-            handle.write("\t".join(" ".join(value.split()) for value in values) + "\n")
-
-
-def read_rejected(path: Path) -> list[Rejected]:
-    """What `write_rejected` wrote."""
-    rows = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:])
-    return [Rejected(identity, Path(name), reason) for identity, name, reason in rows]
-
-
 def _check_one(recording: Recording, limits: UsableAudio) -> Union[Recording, Rejected]:
     try:
         if limits.decode:
@@ -166,7 +145,7 @@ def _check_one(recording: Recording, limits: UsableAudio) -> Union[Recording, Re
         else:
             info = probe(recording.path)
     except AudioError as error:
-        return Rejected(recording.id, recording.path, _without_path(error, recording.path))
+        return Rejected(recording.id, recording.path, error.problem)
     reason = reject_reason(info.seconds, limits.min_seconds, limits.max_seconds)
     if reason is None and limits.need_text and not recording.text.strip():
         reason = "no transcript"
@@ -175,20 +154,9 @@ def _check_one(recording: Recording, limits: UsableAudio) -> Union[Recording, Re
     return replace(recording, n_samples=info.n_samples, sample_rate=info.sample_rate_hz)
 
 
-def _without_path(error: Exception, path: Path) -> str:
-    return str(error).removeprefix(f"{path}: ")
-
-
 def _sidecar_text(path: Path) -> str:
     beside = path.with_suffix(".txt")
-    return " ".join(_utf8(beside).split()) if beside.is_file() else ""
-
-
-def _utf8(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise AudioManifestError(path, str(error), "save the transcript as UTF-8") from None
+    return " ".join(" ".join(read_lines(beside, AudioManifestError)).split()) if beside.is_file() else ""
 
 
 @lru_cache(maxsize=64)
@@ -196,7 +164,7 @@ def _trans_texts(folder: Path) -> dict[str, str]:
     """LibriSpeech: lines `84-121123-0000 GO DO YOU HEAR` in the `*.trans.txt` of a folder."""
     texts = {}
     for path in sorted(folder.glob("*.trans.txt")):
-        for line in _utf8(path).splitlines():
+        for line in read_lines(path, AudioManifestError):
             name, _, text = line.partition(" ")
             texts[name] = text.strip()
     return texts

@@ -13,8 +13,8 @@ from sld_user_dir.clustering.unit_sequences import assign_joined, deduplicate, p
 from sld_user_dir.features.front_end import FrontEnd
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.audio_manifest import Recording
+from sld_user_dir.manifests.rejected import Rejected, rejected_path, write_rejected
 from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
-from sld_user_dir.pipeline.audio_scan import Rejected, rejected_path, write_rejected
 from sld_user_dir.pipeline.stream import Framed, StreamConfig, speaker_stats, stream_frames
 
 logger = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from sld_user_dir.clustering.sample import (
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.front_end import FrontEnd, build_front_end
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
-from sld_user_dir.pipeline.audio_scan import Rejected, read_rejected, rejected_path, write_rejected
+from sld_user_dir.manifests.rejected import Rejected, read_rejected, rejected_path, write_rejected
 from sld_user_dir.pipeline.shards import Job, file_sha256, shard_of
 from sld_user_dir.pipeline.stream import StreamConfig, speaker_stats, stream_bytes, stream_frames
 

@@ -15,7 +15,7 @@ from sld_user_dir.features.cmvn import CmvnStats
 from sld_user_dir.features.front_end import FrontEnd
 from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
 from sld_user_dir.manifests.audio_manifest import Recording
-from sld_user_dir.pipeline.audio_scan import Rejected
+from sld_user_dir.manifests.rejected import Rejected
 
 
 @dataclass(frozen=True)

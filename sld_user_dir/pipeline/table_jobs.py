@@ -12,7 +12,8 @@ from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import feature_config_of
 from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
-from sld_user_dir.pipeline.audio_scan import UsableAudio, check, rejected_path, write_rejected
+from sld_user_dir.manifests.rejected import rejected_path, write_rejected
+from sld_user_dir.pipeline.audio_scan import UsableAudio, check
 from sld_user_dir.pipeline.extraction import extract_units
 from sld_user_dir.pipeline.shards import Job, file_sha256, join_tables, shard_of
 from sld_user_dir.pipeline.stream import StreamConfig

@@ -46,6 +46,24 @@ def test_our_form_round_trips(tmp_path):
     assert rows[0].seconds == 100 / 8000
 
 
+@pytest.mark.parametrize("text", ["one\u2028two", "one\x85two", "one\x0btwo", "one\x1ctwo"])
+def test_a_line_ends_at_a_line_feed_and_nowhere_else(tmp_path, text):
+    rows = [Recording(name, tmp_path / f"{name}.wav", 100, 16000, text) for name in "ab"]
+    write_audio_manifest(tmp_path / "m.tsv", rows, tmp_path)
+    assert read_audio_manifest(tmp_path / "m.tsv") == rows
+    write_fairseq_tsv(tmp_path / "f.tsv", rows, tmp_path)
+    assert read_audio_manifest(tmp_path / "f.tsv", sample_rate=16000) == rows
+
+
+def test_line_ends_of_windows_are_ends_of_lines(tmp_path):
+    rows = [Recording(name, tmp_path / f"{name}.wav", 100, 16000, "one two") for name in "ab"]
+    for write, name in ((write_audio_manifest, "m"), (write_fairseq_tsv, "f")):
+        write(tmp_path / f"{name}.tsv", rows, tmp_path)
+        for path in tmp_path.glob(f"{name}.*"):
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+        assert read_audio_manifest(tmp_path / f"{name}.tsv", sample_rate=16000) == rows
+
+
 @pytest.mark.parametrize("texts", ["wrd", "ltr"])
 def test_fairseq_form_round_trips(tmp_path, texts):
     rows = [
@@ -77,7 +95,9 @@ HEADER = '# format: "audio-manifest/1"\n'
         (HEADER + "id\tpath\ttext\tpath\na\tb\tc\td\n", r":2: a column twice among .*'path'.*; name each column once"),
         (HEADER + "id\tpath\na\tb\tc\n", r":3: 3 columns, expected 2"),
         (HEADER + "id\tpath\tn_samples\na\tb\tmany\n", r":3: .*n_samples"),
-        (HEADER + "id\tpath\na\tb\na\tc\n", "duplicate id 'a'"),
+        (HEADER + "id\tpath\na\tb\na\tc\n", r":4: duplicate id 'a', first on line 3"),
+        (HEADER + "id\tpath\na\tb\n\tc\n", r":4: empty id"),
+        (HEADER.replace("audio", "speech-unit") + "id\tpath\na\tb\n", r":1: not an audio manifest: no '# format"),
         ("# format: nonsense\n", r":1: header line"),
         ("/root\na.wav 300\n", r":2: not 'path<TAB>samples'"),
     ],
@@ -92,7 +112,7 @@ def test_bad_manifests_name_file_line_and_remedy(tmp_path, text, message):
 
 def test_more_bad_manifests(tmp_path):
     (tmp_path / "latin.tsv").write_bytes(HEADER.encode() + b"id\tpath\n\xff\tb\n")
-    with pytest.raises(AudioManifestError, match=r"latin\.tsv:3: not UTF-8"):
+    with pytest.raises(AudioManifestError, match=r"latin\.tsv:3: byte 0xff is not UTF-8; save the file"):
         read_audio_manifest(tmp_path / "latin.tsv")
     (tmp_path / "m.tsv").write_text("/root\na.wav\t3\n")
     (tmp_path / "m.wrd").write_text("one\ntwo\n")
@@ -155,6 +175,14 @@ def test_text_beside_audio_pattern_and_table(tmp_path):
     (tmp_path / "t.tsv").write_text("file\ttext\nx\ty\n")
     with pytest.raises(AudioManifestError, match="no column path"):
         read_table(tmp_path / "t.tsv", tmp_path)
+    (tmp_path / "t.csv").write_text('path,text\na.wav,"two\nlines"\n\nb.wav\n')
+    with pytest.raises(AudioManifestError, match=r"t\.csv:5: 1 columns, expected 2; .*comma"):
+        read_table(tmp_path / "t.csv", tmp_path)
+    (tmp_path / "t.tsv").write_text('path\ttext\nx.wav\t"six"\n\ny.wav\n')
+    with pytest.raises(AudioManifestError, match=r"t\.tsv:4: 1 columns, expected 2; .*one tab"):
+        read_table(tmp_path / "t.tsv", tmp_path)
+    (tmp_path / "t.tsv").write_text('path\ttext\nx.wav\t"six"\n\ny.wav\ttwo\n')
+    assert [row.text for row in read_table(tmp_path / "t.tsv", tmp_path)] == ['"six"', "two"]
     (tmp_path / "twice.csv").write_text("path,text,text\nx,y,z\n")
     with pytest.raises(AudioManifestError, match=r"twice\.csv:1: a column twice"):
         read_table(tmp_path / "twice.csv", tmp_path)

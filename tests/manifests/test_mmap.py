@@ -121,6 +121,7 @@ BAD = {
     "not-utf8": HEAD + ROWS + "c\t1\t\udcff\n",
     "not-utf8-header": HEAD + "# x: \udcff\n" + ROWS,
     "windows": (HEAD + ROWS).replace("\n", "\r\n"),
+    "windows-with-a-further-column": (HEAD + "id\tunits\ttext\tspeaker\na\t1 2\tyes\tann\n").replace("\n", "\r\n"),
 }
 
 
@@ -287,7 +288,7 @@ def test_encoded_texts_in_anothers_cache(path, monkeypatch):
     def refuse(**kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(mmap.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
     rows, unknown = mapped.encoded_texts(vocab)
     assert [row.tolist() for row in rows] == [vocab.encode_text(text) for text in mapped.column("text")]
     assert unknown > 0

@@ -16,7 +16,7 @@ from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
-from sld_user_dir.pipeline.audio_scan import rejected_path
+from sld_user_dir.manifests.rejected import rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.kmeans_job import TrainConfig, TrainJob
 from sld_user_dir.pipeline.shards import ShardError, join_tables, shard_of

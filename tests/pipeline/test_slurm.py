@@ -13,8 +13,8 @@ from test_shards import FEATURES, corpus
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.features.front_end import build_front_end
+from sld_user_dir.manifests.rejected import rejected_path
 from sld_user_dir.pipeline import executor
-from sld_user_dir.pipeline.audio_scan import rejected_path
 
 
 @pytest.mark.parametrize(

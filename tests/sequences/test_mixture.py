@@ -31,7 +31,8 @@ from sld_user_dir.criterions.loss_options import MaskedCeConfig, SldCriterionCon
 from sld_user_dir.criterions.masked_ce import MaskedCeCriterion
 from sld_user_dir.criterions.sld_criterion import SldCriterion
 from sld_user_dir.losses.normalisation import UPDATE, annotate
-from sld_user_dir.manifests.unit_manifest import Utterance, parse_numbers, read_manifest, write_manifest
+from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest
+from sld_user_dir.manifests.unit_text import parse_numbers
 from sld_user_dir.models.dictionaries import TextView, UnitView
 from sld_user_dir.scoring.hypotheses import read_generate
 from sld_user_dir.sequences.dataset import SequenceDataset

@@ -1,0 +1,69 @@
+"""Tab-separated tables: one line that names the columns, then one line a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Iterator, Sequence
+
+from sld_user_dir.errors import InputError, line_of
+
+
+def check_columns(columns: Sequence[str], required: Sequence[str], where: str, error: type[InputError]) -> None:
+    """Refuse names of columns that repeat, or that lack a required one.
+
+    Raises:
+        InputError: of the kind `error`, at `where`.
+    """
+    if len(set(columns)) < len(columns):
+        raise error(where, f"a column twice among {list(columns)}", "name each column once")
+    missing = [name for name in required if name not in columns]
+    if missing:
+        raise error(
+            where,
+            f"no column {', '.join(missing)} among {list(columns)}",
+            f"the line above the rows names the columns: {', '.join(required)}, …",
+        )
+
+
+def check_row(
+    values: Sequence[str], columns: Sequence[str], where: str, error: type[InputError], separator: str = "tab"
+) -> None:
+    """Refuse a row of another number of values than there are columns.
+
+    Raises:
+        InputError: of the kind `error`, at `where`.
+    """
+    if len(values) != len(columns):
+        raise error(where, f"{len(values)} columns, expected {len(columns)}", f"separate columns by one {separator}")
+
+
+def table_rows(
+    path: Path,
+    lines: Sequence[str],
+    required: Sequence[str],
+    error: type[InputError],
+    n_header: int = 0,
+    skip_blank: bool = False,
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and values by column of each row.
+
+    Args:
+        path: the file that errors name.
+        lines: of the whole file, without their ends.
+        required: columns that must be there.
+        n_header: lines above the one that names the columns.
+        skip_blank: pass over empty lines, which in a table of several columns are rows of one.
+
+    Raises:
+        InputError: of the kind `error`: no line of column names; else as `check_columns` and `check_row`.
+    """
+    if n_header >= len(lines):
+        raise error(line_of(path, n_header or 1), "no column names", f"name them on a line: {', '.join(required)}, …")
+    columns = lines[n_header].split("\t")
+    check_columns(columns, required, line_of(path, n_header + 1), error)
+    for number, line in enumerate(lines[n_header + 1 :], n_header + 2):
+        if skip_blank and not line:
+            continue
+        values = line.split("\t")
+        check_row(values, columns, line_of(path, number), error)
+        yield number, dict(zip(columns, values))

@@ -1,0 +1,46 @@
+"""Recordings that a stage left out, and the table that names them with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterable
+
+from sld_user_dir.errors import InputError
+from sld_user_dir.files import atomic_path, read_lines
+from sld_user_dir.manifests.named_columns import table_rows
+
+COLUMNS = ("id", "path", "reason")
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A recording that is left out, and why."""
+
+    id: str
+    path: Path
+    reason: str
+
+
+def rejected_path(out: Path) -> Path:
+    """`train.tsv` -> `train.rejected.tsv`, and `train.npz` -> `train.npz.rejected.tsv`."""
+    return out.with_suffix(".rejected.tsv") if out.suffix == ".tsv" else out.with_name(f"{out.name}.rejected.tsv")
+
+
+def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
+    """A table of id, path, reason; written even when it is empty, so that none means none."""
+    with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as handle:
+        handle.write("\t".join(COLUMNS) + "\n")
+        for one in rejected:
+            values = (one.id, str(one.path), one.reason)
+            handle.write("\t".join(" ".join(value.split()) for value in values) + "\n")
+
+
+def read_rejected(path: Path) -> list[Rejected]:
+    """What `write_rejected` wrote.
+
+    Raises:
+        InputError: no such file, or no such table in it.
+    """
+    rows = table_rows(path, read_lines(path), COLUMNS, InputError)
+    return [Rejected(row["id"], Path(row["path"]), row["reason"]) for _, row in rows]
