@@ -47,6 +47,9 @@ def self_test(n_gpus: int) -> None:
     """Search 4,096 vectors on each GPU and compare with the CPU, before hours of work.
 
     Some wheels import and see a card for which they hold no kernels.
+
+    Raises:
+        DeviceError: faiss fails on a GPU, or finds other distances than on the CPU.
     """
     rng = np.random.default_rng(0)
     points = rng.standard_normal((4096, 64), dtype=np.float32)
@@ -60,14 +63,14 @@ def self_test(n_gpus: int) -> None:
             found, _ = index.search(points, 1)
         except RuntimeError as error:
             raise DeviceError(
-                None,
-                f"GPU {gpu}: faiss {faiss.__version__} fails on it ({_last_line(error)})",
+                f"GPU {gpu}",
+                f"faiss {faiss.__version__} fails on it ({_last_line(error)})",
                 "take --device cpu or a faiss-gpu wheel built for this card",
             ) from error
         if not np.allclose(found, expected, rtol=1e-2, atol=1e-2):
             worst = float(np.abs(found - expected).max())
             raise DeviceError(
-                None, f"GPU {gpu}: distances differ from the CPU's by up to {worst:.3g}", "take --device cpu"
+                f"GPU {gpu}", f"distances differ from the CPU's by up to {worst:.3g}", "take --device cpu"
             )
 
 

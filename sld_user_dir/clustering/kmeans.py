@@ -20,8 +20,8 @@ import numpy.typing as npt
 from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.clustering.assign import CpuAssigner
 from sld_user_dir.clustering.faiss_device import resolve_gpus
-from sld_user_dir.clustering.kmeans_file import Centroids, KMeansError, centroids_sha256
-from sld_user_dir.clustering.relocate import MAX_ROUNDS, SETTLE, relocate
+from sld_user_dir.clustering.kmeans_file import Centroids, KMeansError, centroids_sha256, checked_centroids
+from sld_user_dir.clustering.relocate import MAX_ROUNDS, SETTLING_ITERATIONS, relocate
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +30,11 @@ STARTS = {
     "afk-mc2": "ClusteringInitMethod_AFK_MC2",
     "random": "ClusteringInitMethod_RANDOM",
 }
-ROUND = 3  # iterations between two looks at the inertia
+ITERATIONS_PER_ROUND = 3  # between two looks at the inertia
 TOLERANCE = 5e-3  # 2e-3 lowers held-out inertia by 0.2 to 0.3 %, for 1.3 times the work
 MIN_ROUNDS = 3  # on all frames
 RELOCATION_ROUNDS = 3  # rounds of moving centroids on all frames
-COARSE_FRAMES = 24  # for each unit: enough to place the centroids roughly
+COARSE_FRAMES_PER_UNIT = 24  # enough to place the centroids roughly
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,20 @@ class KMeans:
     metadata: dict[str, Any] = field(default_factory=dict)
     """plain JSON values; `features` holds the FeatureConfig of the frames, where it is known"""
 
+    path: Optional[str] = None
+    """where they were read"""
+
     def __post_init__(self) -> None:
-        centroids = np.ascontiguousarray(self.centroids, dtype=np.float32)
-        if centroids.ndim != 2 or not centroids.size:
-            raise KMeansError(None, f"centroids are a (K, D) array, not of shape {centroids.shape}")
-        if not np.isfinite(centroids).all():
-            raise KMeansError(None, "centroids hold NaN or infinite values")
-        object.__setattr__(self, "centroids", centroids)
+        object.__setattr__(self, "centroids", checked_centroids(np.asarray(self.centroids), self.path))
 
     @property
     def num_units(self) -> int:
+        """K."""
         return int(self.centroids.shape[0])
 
     @property
     def dim(self) -> int:
+        """D, the values of a frame."""
         return int(self.centroids.shape[1])
 
     @property
@@ -76,7 +76,7 @@ class KMeans:
         return nearest[:, 0].astype(np.int32), distances[:, 0]
 
     def assign(self, frames: FloatArray) -> npt.NDArray[np.int32]:
-        """Unit of each frame: (T, D) -> int32 (T,). For many utterances, `units.assign_joined`."""
+        """Unit of each frame: (T, D) -> int32 (T,). For many utterances: `unit_sequences.assign_joined`."""
         return self._assigner([self._check(frames)])[0]
 
     @cached_property
@@ -85,7 +85,8 @@ class KMeans:
 
     def _check(self, frames: FloatArray) -> FloatArray:
         if frames.ndim != 2 or frames.shape[1] != self.dim:
-            raise KMeansError(None, f"frames of shape {frames.shape} do not fit centroids of {self.dim} dimensions")
+            problem = f"frames of shape {frames.shape} do not fit centroids of {self.dim} dimensions"
+            raise KMeansError(self.path, problem, "make them by the features that the centroids were trained on")
         return np.ascontiguousarray(frames, dtype=np.float32)
 
     def save(self, path: PathLike) -> None:
@@ -100,7 +101,7 @@ class KMeans:
             KMeansError: missing, not such a file, or holding pickled objects.
         """
         found = Centroids.load(path)
-        return cls(found.values, found.metadata)
+        return cls(found.values, found.metadata, found.path)
 
     @classmethod
     def fit(
@@ -118,26 +119,26 @@ class KMeans:
         """Cluster all of `frames` (n, D); draw the sample before (`clustering.sample`).
 
         Args:
-            tolerance: stop when ROUND iterations lower the inertia by less than this share.
-            device: see `clustering.device.resolve_gpus`.
+            tolerance: stop when three iterations, a round, lower the inertia by less than this share.
+            device: see `faiss_device.resolve_gpus`.
             metadata: kept in the file, besides the settings and the outcome of the training.
 
         Raises:
-            KMeansError: NaN, or fewer distinct frames than units.
+            KMeansError: NaN, fewer distinct frames than units, or no such start.
             DeviceError: the GPU that was asked for cannot be used.
         """
         frames = np.ascontiguousarray(frames, dtype=np.float32)
         _check_frames(frames, num_units)
         n_gpus = resolve_gpus(device)
         trainer = _Trainer(frames, num_units, seed, start, n_gpus)
-        if len(frames) >= 2 * COARSE_FRAMES * num_units:
-            coarse = _Trainer(_thin(frames, COARSE_FRAMES * num_units), num_units, seed, start, n_gpus)
+        if len(frames) >= 2 * COARSE_FRAMES_PER_UNIT * num_units:
+            coarse = _Trainer(_every_nth(frames, COARSE_FRAMES_PER_UNIT * num_units), num_units, seed, start, n_gpus)
             coarse.run(max_iterations, tolerance)
             coarse.relocate()
             trainer.centroids = coarse.centroids
             del coarse  # and its copy of frames
             trainer.run(max_iterations, tolerance, MIN_ROUNDS)
-            if len(frames) < 4 * COARSE_FRAMES * num_units:  # then the coarse ones were a poor guide
+            if len(frames) < 4 * COARSE_FRAMES_PER_UNIT * num_units:  # then the coarse ones were a poor guide
                 trainer.relocate(RELOCATION_ROUNDS)
         else:
             trainer.run(max_iterations, tolerance, MIN_ROUNDS)
@@ -157,12 +158,21 @@ class KMeans:
         return cls(trainer.centroids, {**(metadata or {}), "training": training})
 
 
+def check_start(start: str) -> None:
+    """Whether there is such a start.
+
+    Raises:
+        KMeansError: there is none.
+    """
+    if start not in STARTS:
+        raise KMeansError(f"--start {start}", "no such start", f"choose one of {', '.join(STARTS)}")
+
+
 class _Trainer:
     """Rounds of faiss's Lloyd iterations, each begun from the last one's centroids."""
 
     def __init__(self, frames: FloatArray, k: int, seed: int, start: str, n_gpus: int) -> None:
-        if start not in STARTS:
-            raise ValueError(f"start is one of {', '.join(STARTS)}, not {start!r}")
+        check_start(start)
         self._frames, self._k, self._seed, self._n_gpus = frames, k, seed, n_gpus
         self._init_method = getattr(faiss, STARTS[start])
         self._centroids: Optional[FloatArray] = None
@@ -199,8 +209,11 @@ class _Trainer:
     def run(self, max_iterations: int, tolerance: float, min_rounds: int = 1) -> None:
         while self.iterations < max_iterations:
             before = self.inertia
-            self.round(min(ROUND, max_iterations - self.iterations))
-            if self.iterations >= min_rounds * ROUND and before - self.inertia < tolerance * self.inertia:
+            self.round(min(ITERATIONS_PER_ROUND, max_iterations - self.iterations))
+            if (
+                self.iterations >= min_rounds * ITERATIONS_PER_ROUND
+                and before - self.inertia < tolerance * self.inertia
+            ):
                 break
 
     def relocate(self, max_rounds: int = MAX_ROUNDS) -> None:
@@ -208,7 +221,7 @@ class _Trainer:
 
         def settle(centroids: FloatArray) -> FloatArray:
             self.centroids = centroids
-            self.round(SETTLE)
+            self.round(SETTLING_ITERATIONS)
             return self.centroids
 
         self.centroids = relocate(self._frames, self.centroids, settle, self._seed, max_rounds)
@@ -232,7 +245,7 @@ class _Trainer:
         )
 
 
-def _thin(frames: FloatArray, wanted: int) -> FloatArray:
+def _every_nth(frames: FloatArray, wanted: int) -> FloatArray:
     """A copy of every n-th frame, `wanted` of them to 1.5 times as many."""
     return np.ascontiguousarray(frames[:: len(frames) // wanted])
 
@@ -249,12 +262,12 @@ def _distinct_rows(frames: FloatArray, order: npt.NDArray[np.int64], wanted: int
 
 def _check_frames(frames: FloatArray, num_units: int) -> None:
     if frames.ndim != 2:
-        raise KMeansError(None, f"frames are a (n, D) array, not of shape {frames.shape}")
+        raise KMeansError(None, f"frames are a (n, D) array, not of shape {frames.shape}", "put a frame in each row")
     if num_units < 1:
-        raise KMeansError(None, f"at least 1 unit, not {num_units}")
+        raise KMeansError(f"--num-units {num_units}", "no units", "take at least 1")
     if len(frames) < num_units:
         raise KMeansError(
             None, f"{len(frames)} frames cannot make {num_units} units", "take fewer units or more speech"
         )
     if not all(np.isfinite(block).all() for block in np.array_split(frames, len(frames) // 4096 + 1)):
-        raise KMeansError(None, "frames hold NaN or infinite values")
+        raise KMeansError(None, "frames hold NaN or infinite values", "look for the recordings that they come from")

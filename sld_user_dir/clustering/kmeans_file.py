@@ -1,6 +1,4 @@
-"""The k-means file.
-
-And the centroids in it: read and written by numpy alone, since training imports no clustering library.
+"""The k-means file and the centroids in it, read and written by numpy alone: training imports no clustering library.
 
 The file is a plain `.npz`: `centroids` float32 (K, D) and `metadata`, a JSON text. Nothing in it is pickled, and
 nothing pickled is ever loaded.
@@ -13,7 +11,7 @@ import json
 import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +22,25 @@ from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.provenance import UnitProvenance
 
 FORMAT = "speech-unit-kmeans/1"
-BLOCK = 2**22  # distances that are held at a time
+DISTANCES_AT_A_TIME = 2**22
 
 
 class KMeansError(InputError):
     """Frames that cannot be clustered, no k-means file of ours, or not that of the units."""
+
+
+def checked_centroids(values: npt.NDArray[Any], where: Optional[PathLike] = None) -> npt.NDArray[np.float32]:
+    """Centroids (K, D) as contiguous float32.
+
+    Raises:
+        KMeansError: another shape, none at all, or NaN or infinite values.
+    """
+    remedy = "train one with sld kmeans, or import it (docs/units.md)"
+    if values.ndim != 2 or not values.size:
+        raise KMeansError(where, f"centroids are a (K, D) array, not of shape {values.shape}", remedy)
+    if not np.isfinite(values).all():
+        raise KMeansError(where, "centroids hold NaN or infinite values", remedy)
+    return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def centroids_sha256(values: npt.NDArray[np.float32]) -> str:
@@ -65,9 +77,7 @@ class Centroids:
             raise KMeansError(path, f"not a k-means file ({error})", remedy) from error
         if not known:
             raise KMeansError(path, f"metadata is not of format {FORMAT!r}", remedy)
-        if values.ndim != 2 or not values.size or not np.isfinite(values).all():
-            raise KMeansError(path, "not finite (K, D) centroids", remedy)
-        return cls(np.ascontiguousarray(values, dtype=np.float32), str(path), metadata)
+        return cls(checked_centroids(values, path), str(path), metadata)
 
     @staticmethod
     def save(path: PathLike, values: npt.NDArray[np.float32], metadata: dict[str, Any]) -> None:
@@ -78,6 +88,7 @@ class Centroids:
 
     @property
     def num_units(self) -> int:
+        """K."""
         return int(self.values.shape[0])
 
     @cached_property
@@ -118,7 +129,7 @@ class Centroids:
         k, count = len(centroids), min(count, len(centroids))
         norms = np.square(centroids).sum(1)
         nearest, squared = np.empty((k, count), dtype=np.int64), np.empty((k, count))
-        step = max(1, BLOCK // k)
+        step = max(1, DISTANCES_AT_A_TIME // k)
         for start in range(0, k, step):
             rows = np.arange(start, min(start + step, k))
             distances = norms[rows, None] + norms - 2 * centroids[rows] @ centroids.T

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,8 @@ import numpy.typing as npt
 
 from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.files import read_lines
 
 IntArray = npt.NDArray[np.integer[Any]]
 UNLABELLED = -1
@@ -55,13 +55,14 @@ def label_report(units: IntArray, labels: IntArray) -> dict[str, float]:
     `pnmi`: I(label; unit) / H(label). Frames labelled UNLABELLED do not count.
 
     Raises:
-        ValueError: no labelled frame, or other lengths.
+        InputError: no labelled frame.
+        ValueError: other lengths.
     """
     if units.shape != labels.shape:
         raise ValueError(f"{len(units)} units, {len(labels)} labels")
     kept = labels != UNLABELLED
     if not kept.any():
-        raise ValueError("no frame is labelled")
+        raise InputError("--alignment", "no frame is labelled", "check that its ids are those of the manifest")
     joint = np.zeros((int(labels.max()) + 1, int(units.max()) + 1))
     np.add.at(joint, (labels[kept], units[kept]), 1.0)
     joint /= joint.sum()
@@ -85,17 +86,19 @@ def read_ctm(path: PathLike) -> Segments:
     """Alignment by recording: CTM lines `id channel start duration label`, in seconds.
 
     Raises:
-        ValueError: names file and line of anything else.
+        InputError: no such file, or anything else in it, with its line.
     """
     segments: Segments = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip() or line.startswith(";;"):
             continue
         parts = line.split()
         try:
             start, duration, label = float(parts[2]), float(parts[3]), parts[4]
         except (IndexError, ValueError):
-            raise InputError(f"{path}:{number}", "not 'id channel start duration label'", "see docs/units.md") from None
+            raise InputError(
+                line_of(path, number), "not 'id channel start duration label'", "see docs/units.md"
+            ) from None
         segments.setdefault(parts[0], []).append((start, start + duration, label))
     return segments
 

@@ -23,10 +23,11 @@ FIRST_SHARE = 0.1  # of the centroids that move at first
 LAST_SHARE = 0.01  # and at last, when fewer moves no longer pay
 SMALL_GAIN = 1e-3  # a round that lowers the inertia by less than this share halves the number of moves
 MAX_ROUNDS = 15
-SETTLE = 3  # iterations before a move is judged
-MOST_LOST = 0.3  # a split saves about this share of a cluster's distances, so a move may not cost more
+SETTLING_ITERATIONS = 3  # before a move is judged
+MAX_LOST_SHARE = 0.3  # a split saves about this share of a cluster's distances, so a move may not cost more
 
-Two = tuple[FloatArray, npt.NDArray[np.int64]]
+NearestTwo = tuple[FloatArray, npt.NDArray[np.int64]]
+"""Squared distances and indices, each (n, 2), of the two centroids nearest to each frame."""
 
 
 def relocate(
@@ -60,21 +61,22 @@ def relocate(
     return centroids
 
 
-def _nearest_two(frames: FloatArray, centroids: FloatArray) -> Two:
-    """Squared distances and indices, each (n, 2), of the two nearest centroids."""
+def _nearest_two(frames: FloatArray, centroids: FloatArray) -> NearestTwo:
     index = faiss.IndexFlatL2(centroids.shape[1])
     index.add(centroids)
     distances, indices = index.search(frames, 2)
     return distances, indices
 
 
-def _total(two: Two) -> float:
-    return float(two[0][:, 0].sum(dtype=np.float64))
+def _total(nearest_two: NearestTwo) -> float:
+    return float(nearest_two[0][:, 0].sum(dtype=np.float64))
 
 
-def _move(frames: FloatArray, centroids: FloatArray, two: Two, moves: int, rng: np.random.Generator) -> FloatArray:
+def _move(
+    frames: FloatArray, centroids: FloatArray, nearest_two: NearestTwo, moves: int, rng: np.random.Generator
+) -> FloatArray:
     """A copy in which the most dispensable centroids start anew in the clusters that fit worst."""
-    (nearest_distance, second_distance), nearest = two[0].T, two[1][:, 0]
+    (nearest_distance, second_distance), nearest = nearest_two[0].T, nearest_two[1][:, 0]
     spent = np.bincount(nearest, nearest_distance, minlength=len(centroids))
     saved = np.bincount(nearest, second_distance - nearest_distance, minlength=len(centroids))
     dispensable = np.argsort(saved, kind="stable")[:moves]
@@ -82,7 +84,7 @@ def _move(frames: FloatArray, centroids: FloatArray, two: Two, moves: int, rng: 
     worst = order[~np.isin(order, dispensable)]
     moved = centroids.copy()
     for source, target in zip(dispensable, worst):
-        if saved[source] >= MOST_LOST * spent[target]:
+        if saved[source] >= MAX_LOST_SHARE * spent[target]:
             break
         members = np.flatnonzero(nearest == target)
         chances = nearest_distance[members].astype(np.float64)

@@ -19,12 +19,12 @@ from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
 
-SPILL = 8  # a buffer of 1/8 of the capacity gathers newcomers between two evictions
-BYTES_A_FRAME = 32  # key, nearest centroid, distance, and k-means++'s own, beside the values
+BUFFERS_PER_CAPACITY = 8  # a buffer of 1/8 of the capacity gathers newcomers between two evictions
+BYTES_PER_FRAME = 32  # beside its values: key, nearest centroid, distance, and what k-means++ holds
 COLUMNS_AT_A_TIME = 16
-THINNED_FRAMES = 100  # a unit, at most: the copy that KMeans.fit starts on, and centroids
+COARSE_START_FRAMES_PER_UNIT = 100  # generous: KMeans.fit starts on a copy of up to 36 for each unit, and has centroids
 SEARCH_BYTES = 64 << 20  # 4096 x 1024 distances and the queries' block, each thread's
-MAX_FRAMES_A_UNIT = 256  # more hardly moves the centroids; it is faiss's default too
+MAX_FRAMES_PER_UNIT = 256  # more hardly moves the centroids; it is faiss's default too
 
 
 def stable_random(seed: int, name: str) -> np.random.Generator:
@@ -40,7 +40,7 @@ class FrameSample:
         if capacity < 1:
             raise ValueError(f"a sample holds at least 1 frame, not {capacity}")
         self.capacity, self.dim, self.seed = capacity, dim, seed
-        rows = capacity + max(capacity // SPILL, 1)
+        rows = capacity + max(capacity // BUFFERS_PER_CAPACITY, 1)
         self._keys = np.empty(rows, dtype=np.float64)
         self._frames = np.empty((rows, dim), dtype=np.float32)  # pages are touched as they fill
         self._n = 0
@@ -144,13 +144,13 @@ def plan_memory(bound_bytes: int, dim: int, num_units: int, other_bytes: int, ma
         max_frames: more are not wanted.
 
     Raises:
-        ValueError: not even 10 frames a unit fit.
+        InputError: not even 10 frames a unit fit.
     """
-    each = dim * 4 + BYTES_A_FRAME
-    spilled = each * (SPILL + 1) / SPILL
-    search = SEARCH_BYTES + THINNED_FRAMES * num_units * dim * 4  # faiss's distances; the coarse start
+    bytes_per_frame = dim * 4 + BYTES_PER_FRAME
+    with_buffer = bytes_per_frame * (BUFFERS_PER_CAPACITY + 1) / BUFFERS_PER_CAPACITY
+    search = SEARCH_BYTES + COARSE_START_FRAMES_PER_UNIT * num_units * dim * 4  # faiss's distances; the coarse start
     other = other_bytes + search
-    capacity = min(int((bound_bytes - other) / spilled), max_frames)
+    capacity = min(int((bound_bytes - other) / with_buffer), max_frames)
     if capacity < min(10 * num_units, max_frames):
         raise InputError(
             None,
@@ -158,4 +158,4 @@ def plan_memory(bound_bytes: int, dim: int, num_units: int, other_bytes: int, ma
             f"beside {other / 2**30:.2f} GiB for all else",
             "raise --memory-gib or take fewer units",
         )
-    return MemoryPlan(capacity, int(capacity * spilled), other)
+    return MemoryPlan(capacity, int(capacity * with_buffer), other)

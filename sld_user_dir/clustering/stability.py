@@ -72,15 +72,16 @@ def stability_report(
     kmeans: KMeans,
     speakers: dict[str, CmvnStats] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """By perturbation.
-
-    `changed_frames`, share of frames with another unit; `unit_edit_rate`, edits of the de-duplicated sequence over its
-    clean length.
+    """How units change under each perturbation.
 
     Args:
         waves: names and waveforms at the front end's rate.
         speakers: statistics by name, where the front end normalises by speaker; the clean ones,
             which the perturbed recordings of a few test files would not have shifted.
+
+    Returns:
+        by perturbation: `changed_frames`, share of frames with another unit; `unit_edit_rate`, edits of the
+        de-duplicated sequence over its clean length.
     """
     counts: dict[str, list[int]] = {name: [0, 0, 0, 0] for name in PERTURBATIONS}
     for name, wave in waves:

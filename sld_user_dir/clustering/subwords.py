@@ -22,8 +22,8 @@ from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Manifest, Utterance
 
-FIRST = 256
-MAX_UNITS = 0x1680 - FIRST  # there Unicode has a space, which SentencePiece would treat as one
+FIRST_CHARACTER = 256  # of unit 0
+MAX_UNITS = 0x1680 - FIRST_CHARACTER  # there Unicode has a space, which SentencePiece would treat as one
 
 
 class SubwordError(InputError):
@@ -32,23 +32,27 @@ class SubwordError(InputError):
 
 def to_text(units: UnitArray) -> str:
     """Raw units (N,) to N characters."""
-    return "".join(map(chr, (np.asarray(units) + FIRST).tolist()))
+    return "".join(map(chr, (np.asarray(units) + FIRST_CHARACTER).tolist()))
 
 
 def to_units(text: str) -> UnitArray:
     """The inverse of `to_text`."""
-    return np.array([ord(c) - FIRST for c in text], dtype=np.int32)
+    return np.array([ord(c) - FIRST_CHARACTER for c in text], dtype=np.int32)
 
 
 class UnitSubwords:
     """A trained model: units to pieces and back."""
 
-    def __init__(self, model: bytes) -> None:
-        self._model = model
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    def __init__(self, model: bytes, path: Optional[PathLike] = None) -> None:
+        self._model, self._path = model, path
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise SubwordError(path, "not a SentencePiece model", "train one with sld subwords") from error
 
     @property
     def num_pieces(self) -> int:
+        """Pieces, `<unk>` among them: ids that `encode` gives are below it."""
         return int(self._processor.get_piece_size())
 
     @property
@@ -65,8 +69,10 @@ class UnitSubwords:
         pieces = np.array(self._processor.encode(to_text(units)), dtype=np.int32)
         if (pieces == self._processor.unk_id()).any():
             known = {c for i in range(self.num_pieces) for c in self._processor.id_to_piece(i)}
-            unknown = sorted({int(u) for u in units if chr(int(u) + FIRST) not in known})
-            raise SubwordError(None, f"units {unknown} are not in the subword model", "it belongs to another k-means")
+            unknown = sorted({int(u) for u in units if chr(int(u) + FIRST_CHARACTER) not in known})
+            raise SubwordError(
+                self._path, f"units {unknown} are not in the subword model", "it belongs to another k-means"
+            )
         return pieces
 
     def decode(self, pieces: UnitArray) -> UnitArray:
@@ -78,12 +84,21 @@ class UnitSubwords:
         return np.array([len(self._processor.id_to_piece(int(p))) for p in pieces], dtype=np.int64)
 
     def save(self, path: PathLike) -> None:
+        """Write SentencePiece's model file."""
         with atomic_path(path) as aside:
             aside.write_bytes(self._model)
 
     @classmethod
     def load(cls, path: PathLike) -> UnitSubwords:
-        return cls(Path(path).read_bytes())
+        """Read a model file.
+
+        Raises:
+            SubwordError: missing, or not a model of SentencePiece.
+        """
+        try:
+            return cls(Path(path).read_bytes(), path)
+        except OSError as error:
+            raise SubwordError(path, error.strerror or str(error), "train one with sld subwords") from None
 
     @classmethod
     def train(cls, sequences: Iterable[UnitArray], num_units: int, num_pieces: int) -> UnitSubwords:
@@ -93,9 +108,11 @@ class UnitSubwords:
             SubwordError: too many units, or too few pieces or too little speech for that many.
         """
         if num_units > MAX_UNITS:
-            raise SubwordError(None, f"{num_units} units: characters from chr(256) on hold {MAX_UNITS} at most")
+            problem = f"{num_units} units: characters from chr({FIRST_CHARACTER}) on hold {MAX_UNITS} at most"
+            raise SubwordError(None, problem, "take a k-means of fewer units")
         if num_pieces <= num_units:
-            raise SubwordError(None, f"{num_pieces} pieces must be more than the {num_units} units, and <unk>")
+            problem = f"{num_pieces} pieces must be more than the {num_units} units, and <unk>"
+            raise SubwordError(f"--num-pieces {num_pieces}", problem, "take more pieces")
         every_unit = np.arange(num_units, dtype=np.int32)[:, None]  # each a line: test sets may hold any
         out = io.BytesIO()
         try:
@@ -120,7 +137,8 @@ class UnitSubwords:
                 minloglevel=2,
             )
         except RuntimeError as error:
-            raise SubwordError(None, f"SentencePiece: {str(error).strip().splitlines()[-1]}") from error
+            problem = f"SentencePiece: {str(error).strip().splitlines()[-1]}"
+            raise SubwordError(f"--num-pieces {num_pieces}", problem, "take fewer pieces, or more units") from error
         return cls(out.getvalue())
 
 

@@ -60,7 +60,7 @@ def provenance(front_end: FrontEnd, kmeans: KMeans, deduplicated: bool = False) 
     trained_on = kmeans.metadata.get("encoder")
     if trained_on not in (None, front_end.encoder) or kmeans.dim != front_end.dim:
         raise KMeansError(
-            None,
+            kmeans.path,
             f"the k-means was trained on {trained_on} ({kmeans.dim} dimensions), the features are {front_end.encoder} "
             f"({front_end.dim})",
             "extract with the features of the k-means file",
@@ -86,5 +86,5 @@ def feature_config_of(kmeans: KMeans, features: Optional[str] = None) -> Feature
     """
     stored = kmeans.metadata.get("features")
     if not stored:
-        raise KMeansError(None, "the k-means file does not tell its features", "state them by options")
+        raise KMeansError(kmeans.path, "the k-means file does not tell its features", "state them by options")
     return FeatureConfig(**{**stored, **({"features": features} if features else {})})

@@ -4,6 +4,8 @@ The k-means file stores it, so units are always extracted by the features that t
 unit manifest's provenance is composed from it.
 """
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, Optional
 
@@ -49,6 +51,15 @@ class FeatureConfig:
             )
         if self.stack < 1:
             raise InputError(f"--stack {self.stack}", "no frames to a unit", "stack 1 frame or more")
+        if self.sample_rate_hz < 1:
+            raise InputError(f"--sample-rate-hz {self.sample_rate_hz}", "no sample rate", "take 8000 or 16000")
+        if self.chunk_seconds <= 0 or self.context_seconds < 0:
+            raise InputError(
+                f"--chunk-seconds {self.chunk_seconds:g} --context-seconds {self.context_seconds:g}",
+                "pieces of no length, or less than no context",
+                "take a length above 0, and a context of 0 or more",
+            )
 
     def to_dict(self) -> Dict[str, Any]:
+        """As the k-means file stores it."""
         return asdict(self)

@@ -14,6 +14,7 @@ import pkgutil
 from typing import Callable, Dict, List, NamedTuple, Optional, Protocol, Tuple
 
 from sld_user_dir.arrays import FloatArray
+from sld_user_dir.devices import check_device
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.feature_config import FeatureConfig
 
@@ -133,7 +134,9 @@ def load_encoder(config: FeatureConfig, device: str = "auto", batch_seconds: flo
 
     Raises:
         EncoderError: it cannot be loaded, or has no such layer.
+        DeviceError: no such device.
     """
+    check_device(device)  # for MFCC, too, which takes none
     source = source_of(config.features)
     if source.has_layers and config.layer is None:
         raise EncoderError(f"--features {config.features}", "it has layers", "say which to take, for example --layer 9")

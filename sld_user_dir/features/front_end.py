@@ -1,5 +1,7 @@
 """Encoder, normalisation and stacking as one object: waveforms to the frames that are clustered."""
 
+from __future__ import annotations
+
 from typing import List, Optional
 
 from sld_user_dir.arrays import FloatArray

@@ -33,7 +33,7 @@ class UnitExtractor:
         """The features and centroids of a k-means file, if the model was trained on their units.
 
         Raises:
-            ValueError: no k-means file, or the units of another one.
+            InputError: no k-means file, or units of another one than the model was trained on.
         """
         if not kmeans.is_file():
             raise InputError(kmeans, "no k-means file, which units of audio need", "name it by hub.load(…, kmeans=…)")
@@ -47,13 +47,18 @@ class UnitExtractor:
         made = provenance(front_end, loaded, collapsed)
         if trained_on is not None and made.fingerprint != trained_on.fingerprint:
             raise InputError(
-                None,
-                f"{kmeans} makes units {made.describe()}, but the model was trained on {trained_on.describe()}",
+                kmeans,
+                f"it makes units {made.describe()}, but the model was trained on {trained_on.describe()}",
                 "name its k-means file by hub.load(…, kmeans=…)",
             )
         return cls(front_end, loaded, collapsed)
 
     def __call__(self, files: Sequence[Union[str, Path]]) -> list[list[int]]:
+        """Units of each audio file, all of one speaker.
+
+        Raises:
+            AudioError: a file that cannot be used.
+        """
         recordings = [Recording(str(i), Path(file).absolute(), speaker="speaker") for i, file in enumerate(files)]
         config = StreamConfig()
         stats = speaker_stats(recordings, self.front_end, config) if self.front_end.wants_speakers else None

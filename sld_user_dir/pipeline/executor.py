@@ -3,6 +3,8 @@
 The last two are submitit's executors. Only shards that are missing are submitted.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import re
@@ -11,11 +13,12 @@ import time
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Set
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.pipeline.shards import Job, ShardError
 
 logger = logging.getLogger(__name__)
 EXECUTORS = ("inline", "local", "slurm")
-QUEUE_EVERY_SECONDS = 10.0
+QUEUE_INTERVAL_SECONDS = 10.0
 QUEUE_GRACE_SECONDS = 60.0  # a result written on another machine may show late on a network disk
 
 
@@ -52,13 +55,15 @@ def run_job(job: Job, config: ExecutorConfig) -> bool:
         whether the output is there.
 
     Raises:
+        InputError: no such executor or shard.
         ShardError: shards failed; the others are kept, and the next run makes the failed ones.
     """
     if config.executor not in EXECUTORS:
-        raise ValueError(f"executor is one of {', '.join(EXECUTORS)}, not {config.executor!r}")
+        raise InputError(f"--executor {config.executor}", "no such executor", f"choose one of {', '.join(EXECUTORS)}")
     if config.shard is not None:
         if not 0 <= config.shard < job.n_shards:
-            raise ValueError(f"shard {config.shard} of {job.n_shards}: count from 0 to {job.n_shards - 1}")
+            remedy = f"count from 0 to {job.n_shards - 1}"
+            raise InputError(f"--shard {config.shard}", f"no such one of {job.n_shards} shards", remedy)
         job.run_shard(config.shard)
         return False
     pending = job.pending()
@@ -102,7 +107,7 @@ def _submit(job: Job, pending: List[int], config: ExecutorConfig) -> None:
 def _wait(handles: Dict[int, Any], on_slurm: bool, poll_seconds: float = 0.5) -> Dict[int, str]:
     """Wait for submitit jobs by shard; why each that failed did."""
     failed, left = {}, dict(handles)
-    queue = _Queue() if on_slurm else None
+    queue = _SlurmQueue() if on_slurm else None
     while left:
         for index, handle in list(left.items()):
             why = None
@@ -121,7 +126,7 @@ def _wait(handles: Dict[int, Any], on_slurm: bool, poll_seconds: float = 0.5) ->
     return failed
 
 
-class _Queue:
+class _SlurmQueue:
     """Which jobs have left SLURM's queue.
 
     Submitit asks `sacct`, which fails on clusters without accounting and is asked every ten minutes at most: a killed
@@ -136,7 +141,7 @@ class _Queue:
     def has_lost(self, job_id: str) -> bool:
         """Whether the job has been out of the queue for so long that its result would have been seen."""
         now = time.monotonic()
-        if now - self._asked > QUEUE_EVERY_SECONDS:
+        if now - self._asked > QUEUE_INTERVAL_SECONDS:
             self._asked, self._queued = now, _queued_jobs()
         if self._queued is None or job_id in self._queued:
             self._missed.pop(job_id, None)

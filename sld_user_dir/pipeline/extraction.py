@@ -15,14 +15,13 @@ from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.rejected import Rejected, rejected_path, write_rejected
 from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
-from sld_user_dir.pipeline.stream import Framed, StreamConfig, speaker_stats, stream_frames
+from sld_user_dir.pipeline.stream import RECORDINGS_PER_LOG_LINE, Framed, StreamConfig, speaker_stats, stream_frames
 
 logger = logging.getLogger(__name__)
-PROGRESS_EVERY = 1000  # recordings
 
 
 @dataclass(frozen=True)
-class Counts:
+class ExtractionCounts:
     """What became of the recordings."""
 
     written: int
@@ -39,7 +38,7 @@ def extract_units(
     header: Optional[dict[str, object]] = None,
     stream: Optional[StreamConfig] = None,
     all_recordings: Optional[list[Recording]] = None,
-) -> Counts:
+) -> ExtractionCounts:
     """Write the unit manifest `out`, and `out` with `.rejected.tsv` naming what is missing in it.
 
     Args:
@@ -67,7 +66,7 @@ def extract_units(
         write_rejected(rejected_path(out), rejected)  # before the manifest appears
     if rejected:
         logger.warning("%d of %d recordings left out, named in %s", len(rejected), len(recordings), rejected_path(out))
-    return Counts(written, len(rejected))
+    return ExtractionCounts(written, len(rejected))
 
 
 def _with_text(recordings: Iterable[Recording], rejected: list[Rejected]) -> Iterator[Recording]:
@@ -106,6 +105,6 @@ def _utterances(kmeans: KMeans, stream: Iterator[Framed], deduplicated: bool, on
 
 def _progress(utterances: Iterator[Utterance], total: int) -> Iterator[Utterance]:
     for done, one in enumerate(utterances, 1):
-        if done % PROGRESS_EVERY == 0:
+        if done % RECORDINGS_PER_LOG_LINE == 0:
             logger.info("%d of %d recordings have units", done, total)
         yield one

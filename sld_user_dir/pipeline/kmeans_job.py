@@ -9,22 +9,30 @@ from typing import Any, Iterable, Optional
 
 import psutil
 
-from sld_user_dir.clustering.kmeans import TOLERANCE, KMeans
+from sld_user_dir.clustering.kmeans import TOLERANCE, KMeans, check_start
 from sld_user_dir.clustering.quality import fit_report
 from sld_user_dir.clustering.sample import (
-    MAX_FRAMES_A_UNIT,
+    MAX_FRAMES_PER_UNIT,
     FrameSample,
     merge_file,
     plan_memory,
     save_sample,
     stable_random,
 )
+from sld_user_dir.devices import check_device
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.front_end import FrontEnd, build_front_end
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
 from sld_user_dir.manifests.rejected import Rejected, read_rejected, rejected_path, write_rejected
 from sld_user_dir.pipeline.shards import Job, file_sha256, shard_of
-from sld_user_dir.pipeline.stream import StreamConfig, speaker_stats, stream_bytes, stream_frames
+from sld_user_dir.pipeline.stream import (
+    RECORDINGS_PER_LOG_LINE,
+    StreamConfig,
+    speaker_stats,
+    stream_bytes,
+    stream_frames,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +63,22 @@ class TrainConfig:
     device: str = "auto"
     """`cpu`, `cuda` (an error where there is none), `cuda:1` (one card), `auto` (all GPUs where there are any)"""
 
+    def __post_init__(self) -> None:
+        check_start(self.start)
+        check_device(self.device)
+        at_least_one = {
+            "num-units": self.num_units,
+            "max-iterations": self.max_iterations,
+            "max-frames": self.max_frames,
+        }
+        for option, value in at_least_one.items():
+            if value is not None and value < 1:
+                raise InputError(f"--{option} {value}", "nothing can be learnt", "take at least 1")
+
     @property
     def wanted_frames(self) -> int:
-        return self.max_frames or MAX_FRAMES_A_UNIT * self.num_units
+        """Frames to learn from, where the corpus and the memory hold so many."""
+        return self.max_frames or MAX_FRAMES_PER_UNIT * self.num_units
 
 
 @dataclass(frozen=True)
@@ -152,12 +173,16 @@ def choose_recordings(
     times the wanted frames (all, where lengths are unknown).
 
     Raises:
-        ValueError: fewer than two recordings.
+        InputError: fewer than two recordings.
     """
     draw = {one.path: stable_random(config.seed, str(one.path.name)).random() for one in recordings}
     paths = sorted(draw, key=lambda path: (draw[path], str(path)))
     if len(paths) < 2:
-        raise ValueError("at least two recordings are needed: one is held out for the quality report")
+        raise InputError(
+            None,
+            f"{len(paths)} recordings, but at least two are needed: one is held out for the quality report",
+            "give an audio manifest of more",
+        )
     held = set(paths[: max(1, round(HELD_OUT_SHARE * len(paths)))])
     ordered = sorted(recordings, key=lambda one: (draw[one.path], one.id))
     held_out = _until(HELD_OUT_FRAMES, (o for o in ordered if o.path in held), front_end, config)
@@ -193,7 +218,7 @@ def sample_frames(
             rejected.append(one)
         else:
             sample.add(one.recording.id, one.frames)
-        if done % 1000 == 0:
+        if done % RECORDINGS_PER_LOG_LINE == 0:
             logger.info("frames of %d of %d recordings, %d seen", done, len(recordings), sample.seen)
     return rejected
 

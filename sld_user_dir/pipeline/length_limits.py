@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterator, Optional
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.unit_manifest import Manifest, Utterance, read_manifest, write_manifest
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
-CHOICES = ("skip", "truncate")
+TOO_LONG_CHOICES = ("skip", "truncate")
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,15 @@ class LengthLimits:
     """`skip`: leave the utterance out; `truncate`: cut text, then units, as the authors' program does"""
 
     def __post_init__(self) -> None:
-        if self.too_long not in CHOICES:
-            raise ValueError(f"too_long is one of {', '.join(CHOICES)}, not {self.too_long!r}")
+        if self.too_long not in TOO_LONG_CHOICES:
+            remedy = f"choose {' or '.join(TOO_LONG_CHOICES)}"
+            raise InputError(f"--too-long {self.too_long}", "nothing that can be done", remedy)
         if self.max_tokens < 3 or (self.max_text_tokens is not None and self.max_text_tokens < 1):
-            raise ValueError(f"limits of {self.max_tokens} tokens and {self.max_text_tokens} of text leave no room")
+            raise InputError(
+                f"--max-tokens {self.max_tokens} --max-text-tokens {self.max_text_tokens}",
+                "these leave no room for a unit, the separator and text",
+                "take at least 3 tokens, and 1 of text",
+            )
 
 
 @dataclass(frozen=True)

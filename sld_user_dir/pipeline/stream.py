@@ -17,6 +17,8 @@ from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.rejected import Rejected
 
+RECORDINGS_PER_LOG_LINE = 1000
+
 
 @dataclass(frozen=True)
 class StreamConfig:
@@ -113,7 +115,7 @@ def _load_one(recording: Recording, front_end: FrontEnd, config: StreamConfig) -
         try:
             wave = load_audio(recording.path, front_end.sample_rate_hz, recording.speed)
         except AudioError as error:
-            reason = str(error).removeprefix(f"{recording.path}: ")
+            reason = error.problem
         else:
             seconds = len(wave) / front_end.sample_rate_hz
             reason = _why_not(recording, seconds, front_end, config)

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import feature_config_of
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
 from sld_user_dir.manifests.rejected import rejected_path, write_rejected
@@ -97,12 +98,16 @@ class ExtractJob(_TableJob):
 
 
 def parse_header(items: list[str]) -> dict[str, Any]:
-    """Options `license=CC BY-SA 4.0` to header entries; a value that is JSON is taken as JSON."""
+    """Options `license=CC BY-SA 4.0` to header entries; a value that is JSON is taken as JSON.
+
+    Raises:
+        InputError: an option without a key or an equals sign.
+    """
     header: dict[str, Any] = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise ValueError(f"{item!r} is not KEY=VALUE")
+            raise InputError(f"--header {item}", "not KEY=VALUE", "write it like license=CC0")
         try:
             header[key] = json.loads(value)
         except ValueError:

@@ -5,12 +5,16 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from sld_user_dir.clustering.assign import CpuAssigner, TorchAssigner
-from sld_user_dir.clustering.faiss_device import DeviceError, resolve_gpus
+from sld_user_dir.clustering.faiss_device import resolve_gpus
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.clustering.kmeans_file import KMeansError
+from sld_user_dir.clustering.kmeans_file import Centroids, KMeansError
 from sld_user_dir.clustering.quality import UNLABELLED, fit_report, frame_labels, label_report, read_ctm, usage_report
 from sld_user_dir.clustering.relocate import relocate
 from sld_user_dir.clustering.sample import FrameSample, merge_file, plan_memory, save_sample
+from sld_user_dir.clustering.unit_sequences import feature_config_of
+from sld_user_dir.devices import DeviceError
+from sld_user_dir.errors import InputError
+from sld_user_dir.pipeline.kmeans_job import TrainConfig
 
 
 def clouds(n_clouds=8, each=50, dim=5, seed=0):
@@ -100,7 +104,7 @@ def test_centroids_move_to_where_they_are_needed():
         (np.zeros((3, 2)), 4, "3 frames cannot make 4"),
         (np.full((9, 2), np.nan), 2, "NaN"),
         (np.zeros(9), 2, "array"),
-        (np.zeros((9, 2)), 0, "at least 1"),
+        (np.zeros((9, 2)), 0, "--num-units 0: no units; take at least 1"),
     ],
 )
 def test_impossible_frames_are_errors(frames, units, message):
@@ -127,6 +131,36 @@ def test_wrong_dimensions_are_errors():
         KMeans(np.full((2, 2), np.nan, np.float32))
 
 
+def test_errors_name_the_file_that_the_centroids_are_from(tmp_path):
+    KMeans(np.zeros((3, 4), np.float32)).save(tmp_path / "k.npz")
+    with pytest.raises(KMeansError, match=r"k\.npz: frames of shape \(2, 5\) do not fit"):
+        KMeans.load(tmp_path / "k.npz").assign(np.zeros((2, 5), np.float32))
+    with pytest.raises(KMeansError, match=r"k\.npz: the k-means file does not tell its features; state them"):
+        feature_config_of(KMeans.load(tmp_path / "k.npz"))
+
+
+def test_one_loader_reads_both_ways(tmp_path):
+    KMeans(clouds()[0][:6], {"encoder": "mfcc"}).save(tmp_path / "k.npz")
+    ours, plain = KMeans.load(tmp_path / "k.npz"), Centroids.load(tmp_path / "k.npz")
+    np.testing.assert_array_equal(ours.centroids, plain.values)
+    assert (ours.sha256, ours.metadata, ours.path) == (plain.sha256, plain.metadata, plain.path)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"num_units": 0}, "--num-units 0: nothing can be learnt; take at least 1"),
+        ({"max_iterations": 0}, "--max-iterations 0: nothing"),
+        ({"max_frames": 0}, "--max-frames 0: nothing"),
+        ({"start": "middle"}, r"--start middle: no such start; choose one of kmeans\+\+, afk-mc2, random"),
+        ({"device": "tpu"}, "--device tpu: no such device"),
+    ],
+)
+def test_impossible_training_is_refused_before_the_audio_is_read(options, message):
+    with pytest.raises(InputError, match=message):
+        TrainConfig(**options)
+
+
 # ---- devices
 
 
@@ -135,7 +169,9 @@ def test_gpu_without_one_is_an_error():
 
     if faiss.get_num_gpus():
         pytest.skip("there is a GPU")
-    with pytest.raises(DeviceError, match=r"--device gpu: .*--device cpu"):
+    with pytest.raises(DeviceError, match=r"--device cuda: .*--device cpu"):
+        resolve_gpus("cuda")
+    with pytest.raises(DeviceError, match=r"--device gpu: .*--device cpu"):  # the old word
         resolve_gpus("gpu")
     assert resolve_gpus("auto") == resolve_gpus("cpu") == 0
     with pytest.raises(DeviceError, match="choose auto, cpu, cuda"):
@@ -149,7 +185,7 @@ def test_gpu_finds_as_good_centroids():
     if not faiss.get_num_gpus():
         pytest.skip("no GPU")
     points, _ = clouds(each=200)
-    on_gpu, on_cpu = (KMeans.fit(points, 16, device=d).metadata["training"]["inertia"] for d in ("gpu", "cpu"))
+    on_gpu, on_cpu = (KMeans.fit(points, 16, device=d).metadata["training"]["inertia"] for d in ("cuda", "cpu"))
     assert on_gpu == pytest.approx(on_cpu, rel=0.05)
 
 
@@ -200,7 +236,7 @@ def test_memory_plan_fits_the_bound_or_refuses():
     assert plan.sample_bytes + plan.other_bytes <= 1 << 30
     assert plan.capacity > 150_000
     assert plan_memory(1 << 30, 768, 500, 300 << 20, max_frames=5000).capacity == 5000
-    with pytest.raises(ValueError, match="raise --memory-gib"):
+    with pytest.raises(InputError, match="raise --memory-gib"):
         plan_memory(400 << 20, 768, 2000, 390 << 20, max_frames=10**9)
 
 
@@ -233,7 +269,7 @@ def test_labels_by_hand_and_by_scikit_learn():
     units = (labels + (rng.random(1000) < 0.3)) * 2 + rng.integers(0, 2, 1000)
     expected = mutual_info_score(labels, units) / mutual_info_score(labels, labels)
     assert label_report(units, labels)["pnmi"] == pytest.approx(expected)
-    with pytest.raises(ValueError, match="no frame is labelled"):
+    with pytest.raises(InputError, match="--alignment: no frame is labelled; check"):
         label_report(units, np.full(1000, UNLABELLED))
 
 
@@ -243,5 +279,5 @@ def test_alignments_label_frames_by_their_middle(tmp_path):
     labels = frame_labels(read_ctm(tmp_path / "a.ctm")["u1"], 5, 50.0, ids)
     assert labels.tolist() == [0, 0, 1, 1, UNLABELLED] and ids == {"AH": 0, "B": 1}
     (tmp_path / "b.ctm").write_text("u1 1 0.0 0.1 AH\nu1 AH\n")
-    with pytest.raises(ValueError, match=r"b\.ctm:2"):
+    with pytest.raises(InputError, match=r"b\.ctm:2: not .*; see docs/units.md"):
         read_ctm(tmp_path / "b.ctm")

@@ -93,10 +93,18 @@ def test_impossible_subwords_are_errors():
         UnitSubwords.train([], 6000, 7000)
     with pytest.raises(SubwordError, match="more than the 30 units"):
         UnitSubwords.train([], 30, 30)
-    with pytest.raises(SubwordError, match="SentencePiece"):
+    with pytest.raises(SubwordError, match=r"--num-pieces 5000: SentencePiece: .*; take fewer pieces"):
         UnitSubwords.train(unit_lines(5), 30, 5000)
     with pytest.raises(SubwordError, match=r"units \[31\]"):
         UnitSubwords.train(unit_lines(), 30, 60).encode(np.array([1, 31], np.int32))
+
+
+def test_no_model_of_subwords(tmp_path):
+    with pytest.raises(SubwordError, match=r"gone\.model: No such file.*; train one with sld subwords"):
+        UnitSubwords.load(tmp_path / "gone.model")
+    (tmp_path / "text.model").write_text("hello")
+    with pytest.raises(SubwordError, match=r"text\.model: not a SentencePiece model"):
+        UnitSubwords.load(tmp_path / "text.model")
 
 
 def test_subword_manifests_keep_frames_and_say_so(tmp_path):

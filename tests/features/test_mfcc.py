@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sld_user_dir.devices import DeviceError
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.cmvn import CmvnStats, normalise
 from sld_user_dir.features.encoders.mfcc import MfccExtractor
@@ -126,8 +127,17 @@ def test_speaker_statistics_are_wanted_and_used():
         ({"stack": 0}, "--stack 0: .*1 frame or more"),
         ({"layer": 3}, "mfcc --layer 3: it has no layers"),
         ({"features": "x"}, "--features x: it has layers; say which to take"),
+        ({"sample_rate_hz": 0}, "--sample-rate-hz 0: no sample rate; take 8000"),
+        ({"chunk_seconds": 0}, "--chunk-seconds 0 --context-seconds 2: pieces of no length"),
+        ({"context_seconds": -1}, "--chunk-seconds 30 --context-seconds -1: .*or less than no context"),
     ],
 )
 def test_impossible_descriptions_are_errors(options, message):
     with pytest.raises(InputError, match=message):
         build_front_end(FeatureConfig(**options))
+
+
+def test_a_device_that_is_none_is_an_error_though_mfcc_takes_none():
+    with pytest.raises(DeviceError, match="--device tpu: no such device; choose auto, cpu, cuda"):
+        build_front_end(FeatureConfig(), "tpu")
+    assert build_front_end(FeatureConfig(), "cuda").on_gpu is False

@@ -58,8 +58,8 @@ def test_no_limit_on_text(data):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--too-long", "ignore"], "too_long is one of skip, truncate"),
-        (["--max-tokens", "2"], "leave no room"),
+        (["--too-long", "ignore"], "--too-long ignore: nothing that can be done; choose skip or truncate"),
+        (["--max-tokens", "2"], "--max-tokens 2 --max-text-tokens 150: these leave no room"),
         (["--max-tokens", "3"], "no utterance is within 3 tokens"),
         (["--out", "train_all"], "would overwrite"),
         (["--split", "nothing"], "nothing.tsv"),

@@ -13,14 +13,15 @@ import pytest
 import soundfile
 
 from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
 from sld_user_dir.manifests.rejected import rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
-from sld_user_dir.pipeline.kmeans_job import TrainConfig, TrainJob
+from sld_user_dir.pipeline.kmeans_job import TrainConfig, TrainJob, choose_recordings
 from sld_user_dir.pipeline.shards import ShardError, join_tables, shard_of
-from sld_user_dir.pipeline.table_jobs import ExtractJob
+from sld_user_dir.pipeline.table_jobs import ExtractJob, parse_header
 
 ROOT = Path(__file__).parents[2]
 FEATURES = FeatureConfig(sample_rate_hz=8000, normalise="speaker", stack=2)
@@ -118,9 +119,9 @@ def test_one_shard_by_hand(job):
     one = job("units.tsv", 2)
     assert not run_job(one, ExecutorConfig(shards=2, shard=1))
     assert one.pending() == [0]
-    with pytest.raises(ValueError, match="shard 2 of 2"):
+    with pytest.raises(InputError, match="--shard 2: no such one of 2 shards; count from 0 to 1"):
         run_job(one, ExecutorConfig(shards=2, shard=2))
-    with pytest.raises(ValueError, match="inline, local, slurm"):
+    with pytest.raises(InputError, match=r"--executor cloud: no such executor; choose one of inline, local, slurm"):
         run_job(one, ExecutorConfig(executor="cloud"))
 
 
@@ -220,3 +221,15 @@ def test_memory_stays_bounded_when_the_input_grows_tenfold(tmp_path):
     print(json.dumps(figures))
     assert figures["train ten"] <= bound_gib * 1024
     assert figures["extract ten"] <= figures["extract one"] + 60
+
+
+def test_further_header_lines_are_key_and_value():
+    assert parse_header(["license=CC BY-SA 4.0", "year=2019"]) == {"license": "CC BY-SA 4.0", "year": 2019}
+    with pytest.raises(InputError, match="--header license: not KEY=VALUE; write it like license=CC0"):
+        parse_header(["license"])
+
+
+def test_one_recording_is_too_few_to_learn_from():
+    front = build_front_end(FEATURES)
+    with pytest.raises(InputError, match="1 recordings, but at least two are needed: one is held out"):
+        choose_recordings([Recording("a", Path("a.wav"))], front, TrainConfig())

@@ -186,7 +186,7 @@ def test_centroids_are_those_of_the_clustering(kmeans):
 
 def test_nearest_centroids(kmeans, monkeypatch):
     centroids = Centroids.load(kmeans)
-    monkeypatch.setattr("sld_user_dir.clustering.kmeans_file.BLOCK", 5 * NUM_UNITS)
+    monkeypatch.setattr("sld_user_dir.clustering.kmeans_file.DISTANCES_AT_A_TIME", 5 * NUM_UNITS)
     nearest, squared = centroids.nearest(99)
     values = centroids.values.astype(np.float64)
     for unit in range(NUM_UNITS):
