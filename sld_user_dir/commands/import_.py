@@ -16,7 +16,8 @@ from typing import List, Optional
 from simple_parsing import field as option
 
 from sld_user_dir.interop.detection import FEATURES
-from sld_user_dir.interop.importing import Imported, Statement, import_units
+from sld_user_dir.interop.importing import Imported, import_units
+from sld_user_dir.interop.stated_provenance import Statement
 from sld_user_dir.interop.unit_format import unit_formats
 from sld_user_dir.pipeline.table_jobs import parse_header
 

@@ -6,10 +6,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Optional
 
-from sld_user_dir.interop.records import InteropError, read_lines
+from sld_user_dir.files import iter_lines
+from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.unit_format import UnitFormat, unit_formats
 
-HEAD_LINES = 20  # that a format is told by
+HEAD_LINES = 20
+"""A format is told by so many lines."""
 
 
 def _no_units(path: Path, *_: Any) -> Any:
@@ -37,7 +39,7 @@ def detect(path: Path) -> UnitFormat:
     """
     if path.suffix == ".npy":
         return FEATURES
-    lines = [line for _, line in islice(read_lines(path), HEAD_LINES)]
+    lines = list(islice(iter_lines(path, InteropError), HEAD_LINES))
     if lines and lines[0].startswith("# format:"):
         raise InteropError(path, "a manifest of this program already", "nothing to import")
     known = unit_formats()

@@ -42,7 +42,7 @@ def export_units(manifest_path: Path, out: Path, format_name: str, audio: Option
         InteropError: no such format, an utterance that the audio manifest lacks, or ids and units that it cannot hold.
     """
     if format_name not in unit_formats():
-        raise InteropError(None, f"no format {format_name!r}", f"choose one of: {', '.join(unit_formats())}")
+        raise InteropError(f"--format {format_name}", "no such format", f"choose one of: {', '.join(unit_formats())}")
     kind = unit_formats()[format_name]
     manifest = read_manifest(manifest_path)
     if not len(manifest):

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterable, Optional
 
-from sld_user_dir.interop.records import AUDIO_SUFFIXES, InteropError, UnitRecord, read_lines
-from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
+from sld_user_dir.errors import line_of
+from sld_user_dir.interop.records import AUDIO_SUFFIXES, InteropError, UnitRecord, numbered_lines
+from sld_user_dir.manifests.audio_manifest import Recording, numbered_recordings
 
 
 @dataclass(frozen=True)
-class Row:
+class JoinRow:
     """What another file knows of an utterance."""
 
     id: str
@@ -21,22 +22,22 @@ class Row:
     seconds: Optional[float] = None
 
 
-class Table:
+class JoinTable:
     """Rows of a file by id; found by the whole id, or by the last part of its path where that is unique."""
 
-    def __init__(self, path: Path, rows: Iterable[Row], repair: bool = False):
+    def __init__(self, path: Path, rows: Iterable[JoinRow], repair: bool = False):
         self.path = path
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, JoinRow] = {}
         for row in rows:
             if row.id in self.rows:
                 raise InteropError(row.where, f"{row.id!r} again, first at {self.rows[row.id].where}", "remove one")
             self.rows[row.id] = row
-        self._short: dict[str, list[Row]] = {}
+        self._short: dict[str, list[JoinRow]] = {}
         for row in self.rows.values():
             for name in _short_names(row.id, repair):
                 self._short.setdefault(name, []).append(row)
 
-    def find(self, record: UnitRecord) -> Optional[Row]:
+    def find(self, record: UnitRecord) -> Optional[JoinRow]:
         """The row of a record.
 
         Raises:
@@ -60,45 +61,43 @@ def _short_names(name: str, repair: bool) -> set[str]:
     return {base, *((base + s).rstrip(s) for s in AUDIO_SUFFIXES if repair)}
 
 
-def text_table(path: Path, repair: bool = False) -> Table:
-    """Transcripts: `id<TAB>text`, or Kaldi's `id text`."""
+def text_table(path: Path, repair: bool = False) -> JoinTable:
+    """Transcripts: `id<TAB>text`, or Kaldi's `id text`.
 
-    def rows() -> Iterable[Row]:
-        for where, line in read_lines(path):
+    Raises:
+        InteropError: a line without an id and a transcript, an id twice.
+    """
+
+    def rows() -> Iterable[JoinRow]:
+        for where, line in numbered_lines(path):
             name, tab, text = line.partition("\t")
             if not tab:
                 name, _, text = line.partition(" ")
             if not name or not text.strip():
                 raise InteropError(where, f"no id and transcript in {line[:40]!r}", "write them as: id<TAB>text")
-            yield Row(name, where, text.strip())
+            yield JoinRow(name, where, text.strip())
 
-    return Table(path, rows(), repair)
+    return JoinTable(path, rows(), repair)
 
 
-def audio_table(path: Path, repair: bool = False, sample_rate: int = 16_000) -> Table:
+def audio_table(path: Path, repair: bool = False, sample_rate: int = 16_000) -> JoinTable:
     """An audio manifest, ours or fairseq's: transcripts, speakers, paths and lengths.
 
     Args:
+        repair: names can have lost the trailing letters of their suffix.
         sample_rate: of the recordings that a fairseq manifest lists, which does not tell it.
+
+    Raises:
+        InputError: the manifest cannot be used, or names an id twice.
     """
-    recordings = read_audio_manifest(path, sample_rate)
-    first = _first_row(path)
-    return Table(path, (_audio_row(r, f"{path}:{first + i}") for i, r in enumerate(recordings)), repair)
+    recordings = numbered_recordings(path, sample_rate)
+    return JoinTable(path, (_audio_row(r, line_of(path, number)) for number, r in recordings), repair)
 
 
-def _first_row(path: Path) -> int:
-    comments = 0
-    for _, line in read_lines(path):
-        if not line.startswith("#"):
-            break
-        comments += 1
-    return comments + 2
-
-
-def _audio_row(recording: Recording, where: str) -> Row:
+def _audio_row(recording: Recording, where: str) -> JoinRow:
     fields = {"path": str(recording.path), "n_samples": str(recording.n_samples or "")}
     fields.update({"speaker": recording.speaker} if recording.speaker else {}, **recording.fields)
-    return Row(recording.id, where, recording.text.strip() or None, fields, recording.seconds)
+    return JoinRow(recording.id, where, recording.text.strip() or None, fields, recording.seconds)
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class Joined:
 
 
 def join(
-    records: list[UnitRecord], table: Table, allow_missing: bool = False, rate_hz: Optional[float] = None
+    records: list[UnitRecord], table: JoinTable, allow_missing: bool = False, rate_hz: Optional[float] = None
 ) -> Joined:
     """Give each record the id, transcript and columns of its row.
 
@@ -143,24 +142,27 @@ def join(
     unused = [row for row in table.rows.values() if row.id not in taken]
     if lost and not allow_missing:
         raise InteropError(
-            f"{lost[0].where}",
+            lost[0].where,
             f"{lost[0].id!r} is not in {table.path} ({len(lost)} such)",
             "add it, or leave out what only one file has with --allow-missing",
         )
     if unused and not allow_missing:
         file = records[0].where.rpartition(":")[0] if records else "the units"
         raise InteropError(
-            f"{unused[0].where}",
+            unused[0].where,
             f"{unused[0].id!r} has no units in {file} ({len(unused)} such)",
             "make them, or leave out what only one file has with --allow-missing",
         )
     return Joined(joined, [row.id for row in unused], [r.id for r in lost])
 
 
-def check_length(record: UnitRecord, row: Row, rate_hz: Optional[float]) -> None:
+def check_length(record: UnitRecord, row: JoinRow, rate_hz: Optional[float]) -> None:
     """Units cannot outlast their recording, nor end well before it.
 
     Encoders lose up to two frames at the edges, and fairseq's reader as many at each 100 s.
+
+    Raises:
+        InteropError: names both places.
     """
     if not rate_hz or row.seconds is None:
         return

@@ -8,8 +8,8 @@ from typing import Any, Iterable, Iterator, Optional
 
 import numpy.typing as npt
 
-from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path
+from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.files import atomic_path, iter_lines
 from sld_user_dir.manifests.unit_text import parse_numbers
 
 IntArray = npt.NDArray[Any]
@@ -45,26 +45,22 @@ class UnitFile:
     header: dict[str, Any] = field(default_factory=dict)
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     """`FILE:LINE` and the line without its end, for every line.
 
     Raises:
         InteropError: no such file, or bytes that are not UTF-8.
     """
-    try:
-        with open(path, "rb") as handle:
-            for number, raw in enumerate(handle, 1):
-                where = f"{path}:{number}"
-                try:
-                    yield where, raw.decode("utf-8").rstrip("\r\n")
-                except UnicodeDecodeError:
-                    raise InteropError(where, "not UTF-8", "save the file as UTF-8") from None
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise InteropError(path, error.strerror or str(error), "check the path") from None
+    for number, line in enumerate(iter_lines(path, InteropError), 1):
+        yield line_of(path, number), line
 
 
 def parse_units(text: str, where: str, what: str = "units") -> IntArray:
-    """int32 (N,), N ≥ 1, of `71 12 57`."""
+    """int32 (N,), N ≥ 1, of `71 12 57`.
+
+    Raises:
+        InteropError: none, or anything but whole numbers.
+    """
     if not text.strip():
         raise InteropError(where, f"no {what}", "remove the utterance, or make its units again")
     try:
@@ -74,7 +70,11 @@ def parse_units(text: str, where: str, what: str = "units") -> IntArray:
 
 
 def unit_list(value: object, where: str, what: str = "units") -> IntArray:
-    """The same of a JSON value: a list of whole numbers, or a string of them."""
+    """The same of a JSON value: a list of whole numbers, or a string of them.
+
+    Raises:
+        InteropError: none, or anything but whole numbers.
+    """
     if isinstance(value, str):
         return parse_units(value, where, what)
     if not isinstance(value, list) or any(type(v) is not int for v in value):
@@ -102,15 +102,14 @@ def write_lines(path: Path, lines: Iterable[str]) -> Path:
 
 
 def check_name(record: UnitRecord, forbidden: str, format_name: str) -> str:
-    """The id, where this format can hold it."""
+    """The id, where this format can hold it.
+
+    Raises:
+        InteropError: it holds one of the forbidden characters, a tab or a line break.
+    """
     bad = [c for c in record.id if c in forbidden or c in "\t\n\r"]
     if bad:
         raise InteropError(
             record.where, f"the id {record.id!r} contains {bad[0]!r}, which {format_name} cannot hold", "rename it"
         )
     return record.id
-
-
-def joined(numbers: IntArray) -> str:
-    """`71 12 57` of an array."""
-    return " ".join(map(str, numbers.tolist()))

@@ -11,13 +11,14 @@ import numpy as np
 
 from sld_user_dir.interop.detection import FEATURES, detect
 from sld_user_dir.interop.exporting import export_units
-from sld_user_dir.interop.importing import Statement, import_units
+from sld_user_dir.interop.importing import import_units
+from sld_user_dir.interop.stated_provenance import Statement
 from sld_user_dir.interop.unit_format import UnitFormat, unit_formats
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Manifest, Utterance, read_manifest, write_manifest
 
 ROOT = "/corpora/digits"
-K = 100
+NUM_UNITS = 100
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def sample_manifest(path: Path, deduplicated: bool) -> None:
             units, fields["f0"] = np.repeat(units, durations), " ".join(["120"] * 10)
             fields["subword"] = "".join(chr(256 + u) for u in units)
         rows.append(Utterance(name, units.astype(np.int32), text, durations if deduplicated else None, fields))
-    made_by = UnitProvenance("mfcc-39", None, 50.0, "sha256:00", K, deduplicated)
-    write_manifest(path, rows, made_by, {"audio_root": ROOT, "unit_key": f"hubert_km{K}"})
+    made_by = UnitProvenance("mfcc-39", None, 50.0, "sha256:00", NUM_UNITS, deduplicated)
+    write_manifest(path, rows, made_by, {"audio_root": ROOT, "unit_key": f"hubert_km{NUM_UNITS}"})
 
 
 def round_trip(kind: UnitFormat, folder: Path) -> RoundTrip:
@@ -72,15 +73,11 @@ def round_trip(kind: UnitFormat, folder: Path) -> RoundTrip:
         statement=Statement(provenance=by_name[main.name + ".provenance.json"]),
     )
     before, after = read_manifest(before_path), read_manifest(after_path)
-    kept = [name for name in _columns(before) if _same(before, after, name)]
+    kept = [name for name in before.columns if _same(before, after, name)]
     same = before.provenance == after.provenance and before.units.tolist() == after.units.tolist()
     wanted = {"id", "units", "text", *kind.holds}
-    lost = [name for name in _columns(before) if name in wanted and name not in kept]
+    lost = [name for name in before.columns if name in wanted and name not in kept]
     return RoundTrip(kind, detect(main) is kind, kept, lost + ([] if same else ["units or provenance"]))
-
-
-def _columns(manifest: Manifest) -> list[str]:
-    return manifest.columns
 
 
 def _same(before: Manifest, after: Manifest, name: str) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined
-from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, read_lines
+from sld_user_dir.files import iter_lines
+from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, numbered_lines
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
 
 NAME = re.compile(r"(.+)_(\d+)_(\d+)")
@@ -43,7 +44,11 @@ def read_features(path: Path, kmeans_path: Optional[str]) -> UnitFile:
     recordings = read_audio_manifest(tsv, 16_000)
     n = sum(map(len, lengths))
     if n != len(recordings):
-        raise InteropError(f"{shards[0].with_suffix('.len')}", f"{n} lengths in all, but {tsv} lists {len(recordings)}")
+        raise InteropError(
+            shards[0].with_suffix(".len"),
+            f"{n} lengths in all, but {tsv} lists {len(recordings)}",
+            "make them parallel",
+        )
     kmeans = KMeans.load(kmeans_path)
     frames = (f for shard, of in zip(shards, lengths) for f in _utterances(shard, of, kmeans))
     where = (f"{shard.with_suffix('.len')}:{i}" for shard, of in zip(shards, lengths) for i in range(1, len(of) + 1))
@@ -51,13 +56,13 @@ def read_features(path: Path, kmeans_path: Optional[str]) -> UnitFile:
     for r, place, units in zip(recordings, where, assign_joined(kmeans, frames)):
         fields: dict[str, Any] = {"path": str(r.path), "n_samples": str(r.n_samples or "")}
         records.append(UnitRecord(r.id, units, None, r.text if r.text.strip() else None, fields, place))
-    return UnitFile(records, kmeans.num_units, False, {"audio_root": next(read_lines(tsv))[1]})
+    return UnitFile(records, kmeans.num_units, False, {"audio_root": next(iter_lines(tsv))})
 
 
 def _lengths(shard: Path) -> list[int]:
     """Frames of each recording of a shard."""
     lengths = []
-    for where, line in read_lines(shard.with_suffix(".len")):
+    for where, line in numbered_lines(shard.with_suffix(".len")):
         if not line.strip().isdecimal() or int(line) < 1:
             raise InteropError(where, f"{line[:20]!r} is no number of frames", "dump the features again")
         lengths.append(int(line))
@@ -70,8 +75,16 @@ def _utterances(shard: Path, lengths: list[int], kmeans: KMeans) -> Iterator[Flo
     except (OSError, ValueError) as error:
         raise InteropError(shard, f"no array of frames ({error})", "dump the features again") from None
     if frames.ndim != 2 or frames.shape[1] != kmeans.dim:
-        raise InteropError(shard, f"frames of shape {frames.shape}, the k-means takes {kmeans.dim} dimensions")
+        raise InteropError(
+            shard,
+            f"frames of shape {frames.shape}, the k-means takes {kmeans.dim} dimensions",
+            "name the k-means of these features",
+        )
     if len(frames) != sum(lengths):
-        raise InteropError(shard, f"{len(frames)} frames, but {shard.with_suffix('.len')} adds up to {sum(lengths)}")
+        raise InteropError(
+            shard,
+            f"{len(frames)} frames, but {shard.with_suffix('.len')} adds up to {sum(lengths)}",
+            "dump the features again",
+        )
     for end, length in zip(np.cumsum(lengths).tolist(), lengths):
         yield np.asarray(frames[end - length : end], dtype=np.float32)

@@ -36,6 +36,10 @@ class UnitFormat:
     """of: durations, text, and names of columns"""
     deduplicated: Optional[bool] = None
     """what the format's units always are, if it says"""
+    audio_suffix: Optional[str] = None
+    """of the audio manifest that always lies beside a file, from which lengths can be had"""
+    truncated_names: bool = False
+    """names can have lost trailing letters of an audio suffix, `ball.flac` -> `b`: the join finds them again"""
 
 
 _REGISTERED: dict[str, UnitFormat] = {}

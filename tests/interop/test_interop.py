@@ -11,9 +11,10 @@ from support.commands import sld
 
 from sld_user_dir.interop import unit_format
 from sld_user_dir.interop.detection import detect
-from sld_user_dir.interop.importing import Statement, import_units
+from sld_user_dir.interop.importing import import_units
 from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.roundtrip import format_table, round_trip
+from sld_user_dir.interop.stated_provenance import Statement
 from sld_user_dir.interop.unit_format import unit_formats
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest
@@ -349,7 +350,7 @@ def test_python_dicts_are_read_without_being_run(tmp_path):
 
 def test_bytes_that_are_not_utf8_and_missing_files(tmp_path):
     (tmp_path / "x.units").write_bytes(b"a\t1\n\xff\t2\n")
-    with pytest.raises(InteropError, match=r"x\.units:2: not UTF-8; save the file as UTF-8"):
+    with pytest.raises(InteropError, match=r"x\.units:2: byte 0xff is not UTF-8; save the file as UTF-8"):
         import_units([tmp_path / "x.units"], tmp_path / "o.tsv")
     with pytest.raises(InteropError, match=r"y\.units: No such file or directory; check the path"):
         import_units([tmp_path / "y.units"], tmp_path / "o.tsv")

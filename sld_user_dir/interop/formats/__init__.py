@@ -1,1 +1,1 @@
-"""Formats of units, a file a format or a family that shares its code; they are found by themselves."""
+"""One file a format, or a family that shares its code; found by themselves (docs/guides/add_a_format.md)."""

@@ -1,0 +1,96 @@
+"""One JSON object or Python dict a line: what the formats of this kind share."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any, Callable, Iterable, Optional
+
+from sld_user_dir.errors import line_of
+from sld_user_dir.interop.records import IntArray, InteropError, UnitRecord, audio_id, unit_list
+from sld_user_dir.interop.unit_format import LooksLike
+
+
+def parse_object(line: str, where: str) -> dict[str, Any]:
+    """A line that is a JSON object or a Python dict of plain values.
+
+    Raises:
+        InteropError: it is neither.
+    """
+    try:
+        value = json.loads(line)
+    except ValueError:
+        try:
+            value = ast.literal_eval(line)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise InteropError(where, "neither a JSON object nor a Python dict", "correct the line") from None
+    if not isinstance(value, dict):
+        raise InteropError(where, f"a {type(value).__name__}, expected an object with keys", "correct the line")
+    return value
+
+
+def require_keys(item: dict[str, Any], keys: Iterable[str], where: str) -> None:
+    """Refuse an object without these keys.
+
+    Raises:
+        InteropError: names those that are wanted and those that are there.
+    """
+    keys = list(keys)
+    if not set(keys) <= set(item):
+        wanted = " and ".join(f"`{key}`" for key in keys)
+        raise InteropError(where, f"wanted keys {wanted}, found {sorted(item)}", "is it of another format?")
+
+
+def text_of(item: dict[str, Any]) -> Optional[str]:
+    """The transcript, where there is one."""
+    return item["text"] if isinstance(item.get("text"), str) else None
+
+
+def other_fields(item: dict[str, Any], without: set[str]) -> dict[str, str]:
+    """The other keys as text, so that they survive in a TSV table."""
+    plain = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in item.items()}
+    return {k: " ".join(v.split()) for k, v in plain.items() if k not in without}
+
+
+def durations_of(value: object, units: IntArray, where: str) -> Optional[IntArray]:
+    """Frames of each unit (N,); a single number is the length of the recording, and not this.
+
+    Raises:
+        InteropError: not one for each unit.
+    """
+    if not isinstance(value, list):
+        return None
+    durations = unit_list(value, where, "durations")
+    if len(durations) != len(units):
+        raise InteropError(where, f"{len(units)} units but {len(durations)} durations", "make the line again")
+    return durations
+
+
+def audio_name(record: UnitRecord) -> str:
+    """The file of an utterance, as these formats name it; the id where no column tells it."""
+    return record.fields.get("audio", record.fields.get("path", record.id))
+
+
+def id_beside(record: UnitRecord, name: str) -> dict[str, str]:
+    """The key `id`, where the id is not the file's name without its suffix."""
+    return {} if audio_id(name) == record.id else {"id": record.id}
+
+
+def json_line(item: dict[str, Any]) -> str:
+    """An object on one line."""
+    return json.dumps(item, ensure_ascii=False)
+
+
+def first_object(wanted: Callable[[dict[str, Any]], bool], start: str = '{"') -> LooksLike:
+    """A file whose first line is an object of the wanted kind."""
+
+    def looks_like(path: Path, lines: list[str]) -> bool:
+        return bool(lines) and lines[0].startswith(start) and wanted(parse_object(lines[0], line_of(path, 1)))
+
+    return looks_like
+
+
+def has_keys(*keys: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether an object has all of these keys."""
+    return lambda item: set(keys) <= set(item)
