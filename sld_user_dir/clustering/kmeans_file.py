@@ -36,11 +36,12 @@ def checked_centroids(values: npt.NDArray[Any], where: Optional[PathLike] = None
         KMeansError: another shape, none at all, or NaN or infinite values.
     """
     remedy = "train one with sld kmeans, or import it (docs/units.md)"
+    values = np.ascontiguousarray(values, dtype=np.float32)
     if values.ndim != 2 or not values.size:
         raise KMeansError(where, f"centroids are a (K, D) array, not of shape {values.shape}", remedy)
     if not np.isfinite(values).all():
         raise KMeansError(where, "centroids hold NaN or infinite values", remedy)
-    return np.ascontiguousarray(values, dtype=np.float32)
+    return values
 
 
 def centroids_sha256(values: npt.NDArray[np.float32]) -> str:
@@ -69,7 +70,7 @@ class Centroids:
         remedy = "train one with sld kmeans, or import it (docs/units.md)"
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                values, metadata = arrays["centroids"], json.loads(str(arrays["metadata"]))
+                values, metadata = arrays["centroids"].astype(np.float32), json.loads(str(arrays["metadata"]))
             known = metadata.pop("format", None) == FORMAT
         except FileNotFoundError:
             raise KMeansError(path, "no such file", remedy) from None

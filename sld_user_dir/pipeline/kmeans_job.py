@@ -9,7 +9,8 @@ from typing import Any, Iterable, Optional
 
 import psutil
 
-from sld_user_dir.clustering.kmeans import TOLERANCE, KMeans, check_start
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.lloyd import TOLERANCE, check_start
 from sld_user_dir.clustering.quality import fit_report
 from sld_user_dir.clustering.sample import (
     MAX_FRAMES_PER_UNIT,
@@ -185,12 +186,14 @@ def choose_recordings(
         )
     held = set(paths[: max(1, round(HELD_OUT_SHARE * len(paths)))])
     ordered = sorted(recordings, key=lambda one: (draw[one.path], one.id))
-    held_out = _until(HELD_OUT_FRAMES, (o for o in ordered if o.path in held), front_end, config)
-    train = _until(config.wanted_frames, (o for o in ordered if o.path not in held), front_end, config)
+    held_out = _draw_frames(HELD_OUT_FRAMES, (o for o in ordered if o.path in held), front_end, config)
+    train = _draw_frames(config.wanted_frames, (o for o in ordered if o.path not in held), front_end, config)
     return held_out, train
 
 
-def _until(wanted: int, ordered: Iterable[Recording], front_end: FrontEnd, config: TrainConfig) -> list[Recording]:
+def _draw_frames(
+    wanted: int, ordered: Iterable[Recording], front_end: FrontEnd, config: TrainConfig
+) -> list[Recording]:
     chosen, n_frames = [], 0.0
     for one in ordered:
         if n_frames >= wanted * config.oversample:

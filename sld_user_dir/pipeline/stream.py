@@ -110,7 +110,7 @@ def _load(
 
 
 def _load_one(recording: Recording, front_end: FrontEnd, config: StreamConfig) -> Union[_Loaded, Rejected]:
-    reason = _why_not(recording, recording.seconds, front_end, config)  # before reading it
+    reason = _reject_reason(recording, recording.seconds, front_end, config)  # before reading it
     if reason is None:
         try:
             wave = load_audio(recording.path, front_end.sample_rate_hz, recording.speed)
@@ -118,11 +118,11 @@ def _load_one(recording: Recording, front_end: FrontEnd, config: StreamConfig) -
             reason = error.problem
         else:
             seconds = len(wave) / front_end.sample_rate_hz
-            reason = _why_not(recording, seconds, front_end, config)
+            reason = _reject_reason(recording, seconds, front_end, config)
     return Rejected(recording.id, recording.path, reason) if reason else _Loaded(recording, wave)
 
 
-def _why_not(
+def _reject_reason(
     recording: Recording, seconds: Optional[float], front_end: FrontEnd, config: StreamConfig
 ) -> Optional[str]:
     if front_end.wants_speakers and not recording.speaker:

@@ -1,5 +1,7 @@
 """k-means: fit, files, sampling within a bound, quality, devices."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
@@ -7,7 +9,7 @@ from sklearn.metrics import mutual_info_score
 from sld_user_dir.clustering.assign import CpuAssigner, TorchAssigner
 from sld_user_dir.clustering.faiss_device import resolve_gpus
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.clustering.kmeans_file import Centroids, KMeansError
+from sld_user_dir.clustering.kmeans_file import FORMAT, Centroids, KMeansError
 from sld_user_dir.clustering.quality import UNLABELLED, fit_report, frame_labels, label_report, read_ctm, usage_report
 from sld_user_dir.clustering.relocate import relocate
 from sld_user_dir.clustering.sample import FrameSample, merge_file, plan_memory, save_sample
@@ -56,11 +58,15 @@ def test_file_round_trips(tmp_path):
 
 def test_bad_files_are_errors(tmp_path):
     with pytest.raises(KMeansError, match="no such file"):
-        KMeans.load(tmp_path / "none.npz")
+        KMeans.load(tmp_path / "gone.npz")
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "pickled.npz", centroids=np.zeros((2, 2)), metadata=np.array([{"a": 1}], dtype=object))
     np.savez(tmp_path / "other.npz", centroids=np.zeros((2, 2)), metadata=np.array("{}"))
-    for name in ("text", "pickled", "other"):
+    for name, values in (("flat", np.zeros(4)), ("none", np.zeros((0, 2))), ("nan", np.full((2, 2), np.nan))):
+        Centroids.save(tmp_path / f"{name}.npz", values, {})
+    ours = np.array(json.dumps({"format": FORMAT}))
+    np.savez(tmp_path / "words.npz", centroids=np.array([["a", "b"]]), metadata=ours)
+    for name in ("text", "pickled", "other", "flat", "none", "nan", "words"):
         with pytest.raises(KMeansError, match=rf"{name}\.npz: .*train one"):
             KMeans.load(tmp_path / f"{name}.npz")
 
