@@ -55,6 +55,7 @@ class LloydTrainer:
 
     @property
     def centroids(self) -> FloatArray:
+        """(K, D), of the last round or as they were set."""
         assert self._centroids is not None, "no round has run"
         return self._centroids
 

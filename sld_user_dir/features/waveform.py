@@ -33,6 +33,7 @@ class AudioInfo:
 
     @property
     def seconds(self) -> float:
+        """Length at the file's own rate."""
         return self.n_samples / self.sample_rate_hz
 
 

@@ -50,6 +50,7 @@ class FairseqBackend:
         )
 
     def embed(self, wave: Tensor) -> Tensor:
+        """(1, n_samples) -> projected features of the convolutions, (1, T, D)."""
         features = self.model["feature_extractor"](wave).transpose(1, 2)  # (1, T, C)
         features = self.model["layer_norm"](features)
         if "post_extract_proj" in self.model:
@@ -57,6 +58,7 @@ class FairseqBackend:
         return features
 
     def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
+        """(B, T, D), padding (B, T) -> output of the last block that is kept, before any final norm, (B, T, D)."""
         mask = padding if padding.any() else None
         encoder: Any = self.model["encoder"]
         out: Tensor = encoder.extract_features(embedded, mask)[0]  # no final norm

@@ -77,9 +77,11 @@ class Job(ABC):
 
     @property
     def folder(self) -> Path:
+        """Where the shards of these inputs lie until they are merged."""
         return self.out.with_name(f"{self.out.name}.shards") / f"{self.key}-of-{self.n_shards}"
 
     def shard_path(self, index: int) -> Path:
+        """The file of one shard, with the ending of the output."""
         return self.folder / f"{index:05d}{self.out.suffix}"
 
     def pending(self) -> list[int]:
@@ -96,6 +98,7 @@ class Job(ABC):
         self.write_shard(index, self.shard_path(index))
 
     def is_done(self) -> bool:
+        """Whether the output is there, made of the same inputs."""
         mark = self._mark()
         return self.out.exists() and mark.exists() and mark.read_text().strip() == self.key
 

@@ -57,11 +57,13 @@ class TransformersBackend:
         )
 
     def embed(self, wave: Tensor) -> Tensor:
+        """(1, n_samples) -> projected features of the convolutions, (1, T, D)."""
         features = self.model["feature_extractor"](wave).transpose(1, 2)  # (1, T, C)
         projected = self.model["feature_projection"](features)
         return projected[0] if isinstance(projected, tuple) else projected
 
     def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
+        """(B, T, D), padding (B, T) -> output of the last block that is kept, before any final norm, (B, T, D)."""
         mask = ~padding if padding.any() else None
         out: Tensor = self.model["encoder"](embedded, attention_mask=mask).last_hidden_state
         return out
