@@ -17,6 +17,8 @@ _SILENCED = (
     # its wav2vec 2.0 modules call what newer torch renames
     ("`torch.nn.utils.weight_norm` is deprecated", FutureWarning),
     ("`torch.jit.script` is deprecated", DeprecationWarning),
+    # its training step does, too
+    (r"`torch\.cuda\.amp\.", FutureWarning),
 )
 
 

@@ -1,18 +1,13 @@
 """The Python API against the fairseq commands and against fairseq's own forward pass."""
 
-import importlib.util
 import math
 import re
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from fairseq import hub_utils, utils
 from omegaconf import OmegaConf
-from support.commands import sld
-from support.miniature import NUM_UNITS, ROOT, fairseq_command, make_data, train
+from support.miniature import NUM_UNITS, fairseq_command, make_data
 
 from sld_user_dir import hub
 from sld_user_dir.losses.stored_options import predicts_units
@@ -179,150 +174,3 @@ def test_repeats_are_refused_by_a_model_of_deduplicated_units(model, monkeypatch
     monkeypatch.setattr(model, "provenance", collapsed)
     with pytest.raises(ValueError, match="trained on de-duplicated ones; collapse the runs"):
         model.transcribe_units([0, 0, 1])
-
-
-# -- GSLM's sampler -------------------------------------------------------------------------------
-class StandInSampler(hub_utils.GeneratorHubInterface):
-    """Stands in for `UnitLanguageModelSampler` of textless-lib's examples/gslm: what it asks of a task.
-
-    It loads by `hub_utils.from_pretrained`, encodes by `source_dictionary.encode_line`, generates by
-    `build_dataset_for_inference` and `inference_step`, and prints by `target_dictionary.string`.
-    """
-
-    @classmethod
-    def from_pretrained(cls, folder, checkpoint_file="checkpoint_best.pt", data_name_or_path=".", **kwargs):
-        loaded = hub_utils.from_pretrained(
-            folder,
-            checkpoint_file,
-            data_name_or_path,
-            archive_map=None,
-            bpe=None,
-            load_checkpoint_heads=True,
-            sample_break_mode="eos",
-            **kwargs,
-        )
-        return cls(loaded["args"], loaded["task"], loaded["models"])
-
-    def sample(self, sentences, beam=1, verbose=False, **kwargs):
-        encoded = [self.task.source_dictionary.encode_line(s, add_if_not_exist=False).long() for s in sentences]
-        results = []
-        for tokens, nbest in zip(encoded, self.generate(encoded, beam, verbose, **kwargs)):
-            best = nbest[0]
-            results.append(
-                utils.post_process_prediction(
-                    hypo_tokens=best["tokens"].int().cpu(),
-                    src_str=self.task.source_dictionary.string(utils.strip_pad(tokens, self.tgt_dict.pad()), None),
-                    alignment=best["alignment"],
-                    align_dict=self.align_dict,
-                    tgt_dict=self.tgt_dict,
-                    remove_bpe=None,
-                )[1]
-            )
-        return results
-
-
-def gslm_sampler():
-    """The real one where textless-lib's checkout is importable, the stand-in otherwise."""
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("warnings.warn", lambda *args, **kwargs: None)
-            import textless
-        path = Path(textless.__file__).parents[1] / "examples" / "gslm" / "sampler.py"
-        spec = importlib.util.spec_from_file_location("gslm_sampler", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.UnitLanguageModelSampler
-    except (ImportError, FileNotFoundError):
-        return StandInSampler
-
-
-@pytest.mark.parametrize("sampler", list(dict.fromkeys([StandInSampler, gslm_sampler()])))
-def test_the_sampler_of_gslm_runs_on_our_checkpoints(sampler, model, mini, checkpoint):
-    loaded = sampler.from_pretrained(
-        str(checkpoint.parent), checkpoint.name, str(mini), user_dir=str(ROOT / "sld_user_dir")
-    )
-    lines = [" ".join(map(str, units)) for units in UNITS]
-    # it gets what this task generates: transcripts
-    assert loaded.sample(lines, beam=2, max_len_b=10) == model.transcribe_units(UNITS, beam=2, max_len_b=10)
-    drawn = loaded.sample(lines, beam=1, sampling=True, temperature=0.7, prefix_size=-1, max_len_a=0.0, max_len_b=10)
-    assert len(drawn) == 3 and {w for text in drawn for w in text.split()} <= {"zero", "one", "two", "three", "four"}
-
-
-# -- audio -------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def spoken(tmp_path_factory):
-    """A model of MFCC units of noise bursts, its k-means and three recordings, made by our own commands' parts."""
-    soundfile = pytest.importorskip("soundfile")
-    from sld_user_dir.clustering.kmeans import KMeans
-    from sld_user_dir.features.feature_config import FeatureConfig
-    from sld_user_dir.features.front_end import build_front_end
-    from sld_user_dir.manifests.audio_manifest import Recording
-    from sld_user_dir.pipeline.extraction import extract_units
-    from sld_user_dir.vocabulary.building import build_vocabulary
-
-    folder = tmp_path_factory.mktemp("spoken")
-    rng = np.random.default_rng(0)
-    config = FeatureConfig(sample_rate_hz=8000, normalise="speaker", stack=2)
-    front_end = build_front_end(config)
-    frames = rng.normal(size=(8, front_end.dim)).astype(np.float32)
-    kmeans = KMeans(frames, {"features": config.to_dict(), "encoder": front_end.encoder})
-    data = folder / "data"
-    data.mkdir()
-    kmeans.save(data / "kmeans.npz")
-    recordings = []
-    for i in range(3):
-        path = folder / f"{i}.wav"
-        soundfile.write(path, rng.normal(size=4000 + 800 * i) * 0.1, 8000)
-        recordings.append(Recording(str(i), path, text="one two", speaker="s"))
-    extract_units(recordings, front_end, kmeans, data / "train.tsv")
-    shutil.copy(data / "train.tsv", data / "valid.tsv")
-    build_vocabulary(data, "word")
-    train(data, folder / "save", updates=2)
-    return folder, recordings
-
-
-def test_audio_becomes_the_units_of_the_manifest(spoken):
-    from sld_user_dir.manifests.unit_manifest import read_manifest
-
-    folder, recordings = spoken
-    model = hub.load(folder / "save" / "checkpoint_last.pt", data=folder / "data")
-    files = [r.path for r in recordings]
-    expected = [u.units.tolist() for u in read_manifest(folder / "data" / "train.tsv")]
-    assert model.units_of(files) == expected
-    texts = model.transcribe_units(expected, beam=2, max_len_b=5)
-    assert model.transcribe(files, beam=2, max_len_b=5) == texts
-    assert isinstance(model.transcribe(str(files[0]), beam=2, max_len_b=5), str)
-
-
-def test_audio_that_cannot_be_used(spoken, tmp_path, model):
-    from sld_user_dir.clustering.kmeans import KMeans
-    from sld_user_dir.features.waveform import AudioError
-
-    folder, _ = spoken
-    path = folder / "save" / "checkpoint_last.pt"
-    (tmp_path / "x.wav").write_bytes(b"RIFF")
-    with pytest.raises(AudioError, match=r"x\.wav: "):
-        hub.load(path, data=folder / "data").transcribe(tmp_path / "x.wav")
-    with pytest.raises(ValueError, match=r"kmeans\.npz: no k-means file.*hub\.load\(…, kmeans=…\)"):
-        model.transcribe(Path("x.wav"))
-    kmeans = KMeans.load(folder / "data" / "kmeans.npz")
-    KMeans(kmeans.centroids + 1, kmeans.metadata).save(tmp_path / "other.npz")
-    other = hub.load(path, data=folder / "data", kmeans=tmp_path / "other.npz")
-    with pytest.raises(ValueError, match=r"other\.npz makes units .*, but the model was trained on "):
-        other.transcribe(tmp_path / "x.wav")
-
-
-def test_transcribe_goes_on_after_a_broken_file(spoken, tmp_path, capsys):
-    folder, recordings = spoken
-    (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    options = ["--checkpoint", str(folder / "save" / "checkpoint_last.pt"), "--data", str(folder / "data")]
-    options += ["--beam", "2", "--max-len-b", "5"]
-    first, last = str(recordings[0].path), str(recordings[2].path)
-    assert sld("transcribe", first, tmp_path / "broken.wav", last, *options) == 1
-    out, err = capsys.readouterr()
-    model = hub.load(folder / "save" / "checkpoint_last.pt", data=folder / "data")
-    expected = [f"{path}\t{model.transcribe(path, beam=2, max_len_b=5)}" for path in (first, last)]
-    assert out.splitlines()[-2:] == expected and "broken.wav" in err
-    other = ["--kmeans", str(tmp_path / "none.npz")]
-    assert sld("transcribe", first, *options, *other) == 1
-    assert "none.npz" in capsys.readouterr().err

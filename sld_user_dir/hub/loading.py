@@ -1,0 +1,39 @@
+"""From a checkpoint to a `Model`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional, Union
+
+from sld_user_dir.devices import torch_device
+from sld_user_dir.registration import register
+
+if TYPE_CHECKING:
+    from sld_user_dir.hub.model import Model
+
+PathLike = Union[str, Path]
+
+
+def load(
+    checkpoint: PathLike, data: Optional[PathLike] = None, *, kmeans: Optional[PathLike] = None, device: str = "auto"
+) -> Model:
+    """Load a checkpoint of the task `speech_unit_lm`.
+
+    Args:
+        checkpoint: file, or several joined by `:` for an ensemble, as fairseq's `--path`.
+        data: data directory with the vocabulary it was trained with; by default, where it lay then.
+        kmeans: k-means file for `transcribe`; by default `kmeans.npz` in the data directory.
+        device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, …
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        DeviceError: no such device.
+        InputError: another vocabulary or task; the message names both sides.
+    """
+    where = torch_device(device)
+    register()  # fairseq, and our task with it
+    from sld_user_dir.hub.model import Model
+    from sld_user_dir.models import checkpoints
+
+    models, cfg, task = checkpoints.load_ensemble(checkpoints.split_paths(str(checkpoint)), data)
+    return Model(models, cfg, task, where, None if kmeans is None else Path(kmeans))
