@@ -17,6 +17,7 @@ from typing import List, Optional, Sequence
 from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.corpora.connected_digits import ATTRIBUTION, LICENSE, SubsetSize, find_digits, write_strings
+from sld_user_dir.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,7 +64,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     }
     try:
         digits = find_digits(config.fsdd)
-    except FileNotFoundError as error:
+    except InputError as error:
         print(f"make_digits.py: {error}", file=sys.stderr)
         return 1
     print(f"{len(digits)} recordings; joining them to strings in {config.work}", flush=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
-from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path
+from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.files import atomic_path, decode_lines
 
 PACKAGES = ("asterisk-core-sounds-en-wav", "asterisk-core-sounds-en")
 LICENSE = "CC BY-SA 3.0"
@@ -31,7 +31,7 @@ _REMARK = re.compile(r"\[[^]]*\]|<[^>]*>|\([^)]*\)")
 
 
 class CorpusError(InputError):
-    """The prompts cannot be had or read; the message tells the remedy."""
+    """The prompts cannot be had or read."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def fetch(folder: Path) -> Path:
     for program in ("apt-get", "dpkg"):
         if shutil.which(program) is None:
             raise CorpusError(
-                None, f"the prompts come by {program}, which this machine lacks: take a Debian, {OTHERWISE}"
+                None, f"the prompts come by {program}, which this machine lacks", f"take a Debian, {OTHERWISE}"
             )
     folder.mkdir(parents=True, exist_ok=True)
     _download(folder)
@@ -94,8 +94,8 @@ def _run(command: Sequence[str], folder: Path) -> None:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise CorpusError(
             None,
-            f"{' '.join(command)} failed ({said}): check the network, bring apt's lists up to date (apt-get update, "
-            f"as root), {OTHERWISE}",
+            f"{' '.join(command)} failed ({said})",
+            f"check the network, bring apt's lists up to date (apt-get update, as root), {OTHERWISE}",
         )
 
 
@@ -133,13 +133,13 @@ def write_table(prompts: Prompts, path: Path) -> None:
 
 def _texts(path: Path) -> dict[str, str]:
     texts = {}
-    with gzip.open(path, "rt", encoding="utf-8") as handle:
-        for number, line in enumerate(handle, 1):
+    with gzip.open(path) as raw:
+        for number, line in enumerate(decode_lines(raw, path, CorpusError), 1):
             if not line.strip() or line.startswith(";"):
                 continue
             name, colon, text = line.partition(":")
             if not colon or not name.strip():
-                raise CorpusError(f"{path}:{number}", "not 'name: text'", "remove the folder and fetch again")
+                raise CorpusError(line_of(path, number), "not 'name: text'", "remove the folder and fetch again")
             texts[name.strip()] = " ".join(text.split())
     return texts
 

@@ -5,10 +5,10 @@ a corpus with word order that two CPU cores can train on. FSDD's own split is
 kept (index 0-4 is test), and no recording is in two sets:
 
 ====================  ===========================================================
-``train``             speakers heard in training, index 8-49, at three speeds
-``valid``             the same speakers, index 5-7
-``test``              the same speakers, index 0-4: FSDD's official test split
-``test_unseen``       every recording of the speaker that training never hears
+`train`             speakers heard in training, index 8-49, at three speeds
+`valid`             the same speakers, index 5-7
+`test`              the same speakers, index 0-4: FSDD's official test split
+`test_unseen`       every recording of the speaker that training never hears
 ====================  ===========================================================
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence
+from typing import Iterator, Sequence
 
 import numpy as np
 import soundfile
@@ -61,33 +61,34 @@ class SubsetSize:
     speeds: Sequence[float] = (1.0,)
 
 
-def find_digits(folder: Path) -> List[Digit]:
-    """Recordings ``{digit}_{speaker}_{index}`` of a folder, in a fixed order.
+def find_digits(folder: Path) -> list[Digit]:
+    """Recordings `{digit}_{speaker}_{index}` of a folder, in a fixed order.
 
     Raises:
-        FileNotFoundError: there are none.
+        InputError: there are none.
     """
     found = [(_NAME.search(p.name), p) for p in sorted(folder.rglob("*"))]
     digits = [Digit(int(m[1]), m[2], int(m[3]), p) for m, p in found if m]
     if not digits:
-        raise FileNotFoundError(
-            f"{folder}: no recordings named like 7_george_12.wav; get them from "
-            "github.com/Jakobovski/free-spoken-digit-dataset"
+        raise InputError(
+            folder,
+            "no recordings named like 7_george_12.wav",
+            "get them from github.com/Jakobovski/free-spoken-digit-dataset",
         )
     return sorted(digits, key=lambda d: (d.speaker, d.digit, d.index))
 
 
 def draw_strings(
     digits: Sequence[Digit], count: int, rng: np.random.Generator, longest: int = 7
-) -> Iterator[List[Digit]]:
-    """``count`` strings of 1 … ``longest`` recordings, speakers in turn.
+) -> Iterator[list[Digit]]:
+    """`count` strings of 1 … `longest` recordings, speakers in turn.
 
     Every recording of a speaker is used once before any is used again.
     """
-    by_speaker: Dict[str, List[Digit]] = {}
+    by_speaker: dict[str, list[Digit]] = {}
     for digit in digits:
         by_speaker.setdefault(digit.speaker, []).append(digit)
-    waiting: Dict[str, List[Digit]] = {speaker: [] for speaker in by_speaker}
+    waiting: dict[str, list[Digit]] = {speaker: [] for speaker in by_speaker}
     speakers = sorted(by_speaker)
     for i in range(count):
         speaker = speakers[i % len(speakers)]
@@ -100,11 +101,11 @@ def draw_strings(
         yield string
 
 
-def write_strings(digits: Sequence[Digit], sizes: Dict[str, SubsetSize], out: Path, seed: int = 1) -> Dict[str, Path]:
+def write_strings(digits: Sequence[Digit], sizes: dict[str, SubsetSize], out: Path, seed: int = 1) -> dict[str, Path]:
     """Join recordings to strings and write them with one audio manifest a set.
 
     Returns:
-        Audio manifest of each set, ``out/<set>.audio.tsv``; audio is below ``out/<set>/``.
+        Audio manifest of each set, `out/<set>.audio.tsv`; audio is below `out/<set>/`.
     """
     waves = {d: _read(d.path) for d in digits}
     manifests = {}
@@ -132,5 +133,5 @@ def write_strings(digits: Sequence[Digit], sizes: Dict[str, SubsetSize], out: Pa
 def _read(path: Path) -> np.ndarray:
     wave, rate = soundfile.read(path, dtype="float32")
     if rate != SAMPLE_RATE_HZ or wave.ndim != 1:
-        raise InputError(path, f"{rate} Hz, {wave.ndim} channels", f"FSDD is {SAMPLE_RATE_HZ} Hz mono")
+        raise InputError(path, f"{rate} Hz, {wave.ndim} channels", f"take FSDD's own, {SAMPLE_RATE_HZ} Hz mono")
     return wave

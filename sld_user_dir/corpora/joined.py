@@ -25,7 +25,7 @@ def join_utterances(
         longest: units of a string; utterances that would exceed it are passed over.
 
     Raises:
-        ValueError: no two utterances fit into `longest` units together.
+        InputError: no two utterances fit into `longest` units together.
     """
     rng = np.random.default_rng(seed)
     groups: dict[str, list[Utterance]] = {}

@@ -23,7 +23,7 @@ KEYS: dict[str, Callable[[Recording], str]] = {
 
 
 class SplitError(InputError):
-    """A corpus that cannot be split as asked; the message tells the remedy."""
+    """A corpus that cannot be split as asked."""
 
 
 def plain_text(text: str) -> str:
@@ -53,7 +53,7 @@ def split_recordings(recordings: Sequence[Recording], by: str = "text") -> dict[
         SplitError: unknown `by`, a speaker is missing, or a set comes out empty.
     """
     if by not in KEYS:
-        raise SplitError(None, f"split by one of {', '.join(KEYS)}, not {by!r}")
+        raise SplitError(f"--split-by {by}", "no such way to split", f"split by one of {', '.join(KEYS)}")
     sets: dict[str, list[Recording]] = {"train": [], "valid": [], "test": []}
     for one in (replace(r, text=plain_text(r.text)) for r in recordings):
         if not one.text:

@@ -75,12 +75,16 @@ def encode(encoder: SpeechEncoderLike, wave: FloatArray) -> Encoded:
     if units.size and not 0 <= units.min() <= units.max() < encoder.vocab_size:
         raise InteropError(
             None,
-            f"the encoder gave unit {units.max()}, outside 0 … {encoder.vocab_size - 1}: bos, eos or padding? build "
-            "it with add_bos_eos=False",
+            f"the encoder gave unit {units.max()}, outside 0 … {encoder.vocab_size - 1}: bos, eos or padding?",
+            "build it with add_bos_eos=False",
         )
     dense = out.get("dense")
     if dense is not None and len(dense) != durations.sum():
-        raise InteropError(None, f"the durations add up to {durations.sum()} frames, `dense` has {len(dense)}")
+        raise InteropError(
+            None,
+            f"the durations add up to {durations.sum()} frames, `dense` has {len(dense)}",
+            "they belong together: look at the encoder",
+        )
     return Encoded(units.astype(np.int32), durations)
 
 
@@ -145,7 +149,9 @@ class EncoderSpec:
             )
         if bool(encoder.deduplicate) != self.deduplicate:
             raise InteropError(
-                None, f"the encoder has deduplicate={encoder.deduplicate}, asked for was {self.deduplicate}"
+                None,
+                f"the encoder has deduplicate={encoder.deduplicate}, asked for was {self.deduplicate}",
+                "correct --deduplicate, or the factory",
             )
         name = self.dense_model if self.factory else f"textless:{self.dense_model}"
         return encoder, encoder_provenance(encoder, name, self.layer if self.factory else self._layer())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Iterable, Iterator
 
 from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
+from sld_user_dir.files import atomic_path
 from sld_user_dir.interop.textless import EncoderSpec, SpeechEncoderLike, encode
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
 from sld_user_dir.manifests.rejected import Rejected, rejected_path, write_rejected
@@ -15,7 +16,7 @@ from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
 from sld_user_dir.pipeline.shards import Job, file_sha256, join_tables, shard_of
 
 logger = logging.getLogger(__name__)
-PROGRESS_EVERY = 1000  # recordings
+RECORDINGS_PER_PROGRESS_LINE = 1000
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,9 @@ class EncodeJob(Job):
         encoder, made_by = self.encoder.build()
         recordings = shard_of(read_audio_manifest(self.audio), index, self.n_shards)
         rejected: list[Rejected] = []
-        partial = path.with_name(path.name + ".part")  # the shard appears when all of it is there
-        write_manifest(partial, self._utterances(encoder, recordings, rejected), made_by, self.header)
-        write_rejected(rejected_path(path), rejected)
-        partial.replace(path)
+        with atomic_path(path) as aside:  # the shard appears when all of it is there
+            write_manifest(aside, self._utterances(encoder, recordings, rejected), made_by, self.header)
+            write_rejected(rejected_path(path), rejected)
 
     def merge(self, paths: list[Path]) -> None:
         join_tables([rejected_path(path) for path in paths], rejected_path(self.out))
@@ -60,7 +60,7 @@ class EncodeJob(Job):
             except AudioError as error:
                 rejected.append(Rejected(one.id, one.path, error.problem))
                 logger.warning("%s: left out: %s", one.path, rejected[-1].reason)
-            if done % PROGRESS_EVERY == 0:
+            if done % RECORDINGS_PER_PROGRESS_LINE == 0:
                 logger.info("%d recordings have units", done - len(rejected))
 
     def _utterance(self, encoder: SpeechEncoderLike, one: Recording) -> Utterance:

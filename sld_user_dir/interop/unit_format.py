@@ -46,7 +46,13 @@ _REGISTERED: dict[str, UnitFormat] = {}
 
 
 def register_format(one: UnitFormat) -> UnitFormat:
-    """Let `sld import` and `sld export` know a format."""
+    """Let `sld import` and `sld export` know a format.
+
+    Raises:
+        ValueError: there is one of this name.
+    """
+    if one.name in _REGISTERED:
+        raise ValueError(f"two formats named {one.name!r}")
     _REGISTERED[one.name] = one
     return one
 

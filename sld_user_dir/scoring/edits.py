@@ -1,13 +1,15 @@
 """Edit counts between a reference and a hypothesis, and the text normalisation that goes before them."""
 
+from __future__ import annotations
+
 import string
 import unicodedata
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence
 
 import editdistance
 
-Pair = Tuple[Optional[str], Optional[str]]
+Pair = tuple[Optional[str], Optional[str]]
 """(reference token, hypothesis token); None on one side marks an insertion or a deletion."""
 
 
@@ -58,7 +60,7 @@ class ErrorCounts:
         """Errors per hundred reference tokens; None where there is no reference token."""
         return 100.0 * self.errors / self.reference_length if self.reference_length else None
 
-    def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
+    def __add__(self, other: ErrorCounts) -> ErrorCounts:
         return ErrorCounts(
             self.reference_length + other.reference_length,
             self.substitutions + other.substitutions,
@@ -72,7 +74,7 @@ def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
     return int(editdistance.eval(reference, hypothesis))
 
 
-def align(reference: Sequence[str], hypothesis: Sequence[str]) -> List[Pair]:
+def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
     """A cheapest alignment; all edits cost 1 (sclite weighs them 4/3/3, so its split can differ).
 
     Among equal costs, pairs go before deletions before insertions, read from the end.
@@ -86,7 +88,7 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> List[Pair]:
             row.append(min(pair, above[j] + 1, row[-1] + 1))
         cost.append(row)
 
-    pairs: List[Pair] = []
+    pairs: list[Pair] = []
     i, j = rows, columns
     while i or j:
         if i and j and cost[i][j] == cost[i - 1][j - 1] + (reference[i - 1] != hypothesis[j - 1]):
@@ -116,7 +118,7 @@ def error_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCo
 
 def format_alignment(pairs: Sequence[Pair]) -> str:
     """Three lines, REF, HYP and the edits below each other; `*` fills the side that has no token."""
-    columns = [[], [], []]  # type: List[List[str]]
+    columns: list[list[str]] = [[], [], []]
     for ref, hyp in pairs:
         edit = "I" if ref is None else "D" if hyp is None else "S" if ref != hyp else ""
         width = max(len(ref or "*"), len(hyp or "*"))

@@ -5,17 +5,18 @@ tokens, `D-` score and detokenised text, `P-` scores of the positions (base 2), 
 for each of the n best. The number after the dash is the row in the data set.
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Iterator, Optional
 
-from sld_user_dir.errors import InputError
+from sld_user_dir.arrays import PathLike
+from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.files import iter_lines
+from sld_user_dir.manifests.unit_manifest import Manifest
 
-if TYPE_CHECKING:
-    from sld_user_dir.manifests.unit_manifest import Manifest
-
-PathLike = Union[str, Path]
 _LINE = re.compile(r"^([STHDP])-(\d+)(?:\t(.*))?$", re.DOTALL)
 
 
@@ -31,7 +32,7 @@ class Hypothesis:
     score: Optional[float] = None
     """Length-normalised log-probability, base 2."""
     tokens: str = ""
-    positional_scores: List[float] = field(default_factory=list)
+    positional_scores: list[float] = field(default_factory=list)
     """Log-probability of each token and of the end symbol, base 2."""
 
 
@@ -43,18 +44,19 @@ class DecodedUtterance:
     id: str
     reference: Optional[str] = None
     source: Optional[str] = None
-    hypotheses: List[Hypothesis] = field(default_factory=list)
-    fields: Dict[str, str] = field(default_factory=dict)
+    hypotheses: list[Hypothesis] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
     """What breakdowns group by: `test_set` (from the file name) and the manifest's other columns."""
 
     @property
     def best(self) -> Hypothesis:
+        """The first hypothesis."""
         return self.hypotheses[0]
 
 
 def read_generate(
-    path: PathLike, manifest: "Optional[Manifest]" = None, missing_as_empty: bool = False
-) -> List[DecodedUtterance]:
+    path: PathLike, manifest: Optional[Manifest] = None, missing_as_empty: bool = False
+) -> list[DecodedUtterance]:
     """Records of a `generate-<subset>.txt` (or of fairseq-interactive's output), in order of row.
 
     With a manifest, rows get their utterance ids, its text as reference (untouched by the dictionary's
@@ -63,7 +65,7 @@ def read_generate(
     Raises:
         HypothesisError: no or doubled hypothesis lines, a malformed line, or rows that the manifest lacks.
     """
-    records: Dict[int, DecodedUtterance] = {}
+    records: dict[int, DecodedUtterance] = {}
     test_set = re.sub(r"^generate-", "", Path(path).stem)
     for number, kind, row, value in _generate_lines(path):
         record = records.setdefault(row, DecodedUtterance(row, str(row), fields={"test_set": test_set}))
@@ -71,17 +73,17 @@ def read_generate(
             _add_line(record, kind, value)
         except (ValueError, IndexError) as error:
             raise HypothesisError(
-                f"{path}:{number}", f"malformed {kind}-{row} line ({error})", "generate the file again"
+                line_of(path, number), f"malformed {kind}-{row} line ({error})", "generate the file again"
             ) from error
     records = {row: record for row, record in records.items() if record.hypotheses}
     if not records:
-        raise HypothesisError(f"{path}:1", "no H- line", "expected fairseq-generate's output without --quiet")
+        raise HypothesisError(line_of(path, 1), "no H- line", "expected fairseq-generate's output without --quiet")
     if manifest is not None:
         _join_manifest(path, records, manifest, missing_as_empty)
     return [record for _, record in sorted(records.items())]
 
 
-def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -> List[DecodedUtterance]:
+def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -> list[DecodedUtterance]:
     """Records of two text files: parallel lines, or (`keyed`) `id text` lines in any order.
 
     Raises:
@@ -92,7 +94,7 @@ def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -
     if reference_texts.keys() != hypothesis_texts.keys():
         only = sorted(reference_texts.keys() ^ hypothesis_texts.keys())
         raise HypothesisError(
-            f"{hypotheses}:{len(hypothesis_texts)}",
+            line_of(hypotheses, len(hypothesis_texts)),
             f"{len(hypothesis_texts)} hypotheses for {len(reference_texts)} references in {references}, first without "
             f"a partner: {only[0]}",
             "give both files the same utterances",
@@ -104,13 +106,12 @@ def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -
     ]
 
 
-def _generate_lines(path: PathLike) -> Iterator[Tuple[int, str, int, str]]:
+def _generate_lines(path: PathLike) -> Iterator[tuple[int, str, int, str]]:
     """(line number, kind, row, rest) of the lines that state a fact; log lines are passed over."""
-    with open(path, encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            match = _LINE.match(line.rstrip("\r\n"))
-            if match:
-                yield number, match[1], int(match[2]), match[3] or ""
+    for number, line in enumerate(iter_lines(path, HypothesisError), start=1):
+        match = _LINE.match(line)
+        if match:
+            yield number, match[1], int(match[2]), match[3] or ""
 
 
 def _add_line(record: DecodedUtterance, kind: str, value: str) -> None:
@@ -129,20 +130,20 @@ def _add_line(record: DecodedUtterance, kind: str, value: str) -> None:
         record.hypotheses[-1].positional_scores = [float(score) for score in value.split()]
 
 
-def _score_and_text(value: str) -> Tuple[float, str]:
+def _score_and_text(value: str) -> tuple[float, str]:
     score, _, text = value.partition("\t")
     return float(score), text
 
 
 def _join_manifest(
-    path: PathLike, records: Dict[int, DecodedUtterance], manifest: "Manifest", missing_as_empty: bool
+    path: PathLike, records: dict[int, DecodedUtterance], manifest: Manifest, missing_as_empty: bool
 ) -> None:
     missing = [row for row in range(len(manifest)) if row not in records]
     beyond = [row for row in records if row >= len(manifest)]
     if beyond or (missing and not missing_as_empty):
         what = f"row {beyond[0]} is not in" if beyond else f"no hypothesis for {len(missing)} rows ({missing[0]} …) of"
         raise HypothesisError(
-            f"{path}:1",
+            line_of(path, 1),
             f"{what} {manifest.path} ({len(manifest)} rows)",
             "give the manifest that was decoded and all of its output, or count what was left out as empty hypotheses",
         )
@@ -155,19 +156,13 @@ def _join_manifest(
         record.fields.update(utterance.fields)
 
 
-def _read_texts(path: PathLike, keyed: bool) -> Dict[str, str]:
-    texts: Dict[str, str] = {}
-    for number, line in enumerate(_text_lines(path), start=1):
+def _read_texts(path: PathLike, keyed: bool) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for number, line in enumerate(iter_lines(path, HypothesisError), start=1):
         id_, text = str(number), line
         if keyed:
             id_, _, text = line.replace("\t", " ", 1).partition(" ")
         if id_ in texts:
-            raise HypothesisError(f"{path}:{number}", f"second text for {id_!r}", "remove one")
+            raise HypothesisError(line_of(path, number), f"second text for {id_!r}", "remove one")
         texts[id_] = text
     return texts
-
-
-def _text_lines(path: PathLike) -> Iterable[str]:
-    with open(path, encoding="utf-8", newline="\n") as lines:
-        for line in lines:
-            yield line.rstrip("\r\n")

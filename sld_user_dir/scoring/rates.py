@@ -8,9 +8,11 @@
 A report is a dict of plain Python values, ready for JSON.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.scoring.edits import (
@@ -26,7 +28,7 @@ from sld_user_dir.scoring.significance import bootstrap_interval, paired_bootstr
 
 __all__ = ["compare", "error_counts", "format_comparison", "format_report", "has_loop", "score", "score_records"]
 
-Report = Dict[str, Any]
+Report = dict[str, Any]
 AS_IS = TextNormalization()
 """No change but of white space and Unicode composition."""
 LENGTH_BUCKETS = (5, 10, 20, 40)
@@ -40,8 +42,8 @@ class Scored:
     """One utterance after normalisation, with its counts."""
 
     record: DecodedUtterance
-    reference: List[str]
-    hypothesis: List[str]
+    reference: list[str]
+    hypothesis: list[str]
     words: ErrorCounts
     char_errors: int
     chars: int
@@ -53,7 +55,7 @@ class Scored:
 
 def score_records(
     records: Sequence[DecodedUtterance], normalization: TextNormalization, max_len: Optional[int] = None
-) -> List[Scored]:
+) -> list[Scored]:
     """Count the edits of each utterance's best hypothesis.
 
     Args:
@@ -61,7 +63,7 @@ def score_records(
         max_len: the limit of transcript tokens that decoding ran with, to count truncated hypotheses
 
     Raises:
-        ValueError: an utterance without reference.
+        InputError: an utterance without reference.
     """
     return [_score_record(record, normalization, max_len) for record in records]
 
@@ -107,15 +109,14 @@ def compare(
     """Paired bootstrap of two systems' WER on the same utterances; `block` names a field to draw by.
 
     Raises:
-        ValueError: the two sets of ids, or a reference, differ.
+        InputError: the two sets of ids, or a reference, differ.
     """
     a = {s.record.id: s for s in score_records(records_a, normalization)}
     b = {s.record.id: s for s in score_records(records_b, normalization)}
     differing = sorted(a.keys() ^ b.keys()) or [id_ for id_ in a if a[id_].reference != b[id_].reference]
     if differing:
-        raise InputError(
-            None, f"the systems differ in utterance {differing[0]!r}", "compare outputs for the same references"
-        )
+        what = f"the systems differ in utterance {differing[0]!r}"
+        raise InputError(None, what, "compare outputs for the same references")
     comparison = paired_bootstrap(
         [s.words.errors for s in a.values()],
         [b[id_].words.errors for id_ in a],
@@ -210,17 +211,17 @@ def _group(scored: Sequence[Scored]) -> Report:
     return {"utterances": len(scored), **_rate(_total(scored))}
 
 
-def _by_length(scored: Sequence[Scored]) -> Dict[str, Report]:
+def _by_length(scored: Sequence[Scored]) -> dict[str, Report]:
     lower_ends = (0,) + tuple(end + 1 for end in LENGTH_BUCKETS)
     names = [f"{low}-{high} words" for low, high in zip(lower_ends, LENGTH_BUCKETS)] + [f"{lower_ends[-1]}+ words"]
-    groups: Dict[str, List[Scored]] = {name: [] for name in names}
+    groups: dict[str, list[Scored]] = {name: [] for name in names}
     for s in scored:
         groups[names[sum(len(s.reference) > end for end in LENGTH_BUCKETS)]].append(s)
     return {name: _group(members) for name, members in groups.items() if members}
 
 
-def _by_field(scored: Sequence[Scored], name: str) -> Dict[str, Report]:
-    groups: Dict[str, List[Scored]] = defaultdict(list)
+def _by_field(scored: Sequence[Scored], name: str) -> dict[str, Report]:
+    groups: dict[str, list[Scored]] = defaultdict(list)
     for s in scored:
         groups[_field(s, name)].append(s)
     return {value: _group(members) for value, members in sorted(groups.items())}

@@ -5,8 +5,10 @@ evaluation" (ICASSP 2004): utterances are drawn with replacement, both systems o
 Utterances of one speaker are not independent; `blocks` draws whole speakers instead.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Sequence
 
 import numpy as np
 
@@ -22,7 +24,7 @@ class Comparison:
     rate_a: float
     rate_b: float
     difference: float
-    interval: Tuple[float, float]
+    interval: tuple[float, float]
     """95 % percentile interval of the difference."""
     probability_of_improvement: float
     """Share of draws in which B makes fewer errors than A (ties count half)."""
@@ -35,7 +37,7 @@ def bootstrap_interval(
     blocks: Optional[Sequence[str]] = None,
     draws: int = 2000,
     seed: int = 0,
-) -> Tuple[float, float]:
+) -> tuple[float, float]:
     """95 % percentile interval, in percent, of sum(errors) / sum(lengths) over utterances."""
     sums = _resample(np.stack([errors, lengths], axis=1), blocks, draws, seed)  # (draws, 2)
     low, high = np.percentile(100.0 * sums[:, 0] / sums[:, 1], [2.5, 97.5])
@@ -57,6 +59,9 @@ def paired_bootstrap(
         errors_b: edits by the second one, in the same order
         lengths: reference tokens of each utterance
         blocks: label of each utterance (its speaker) to draw whole blocks; None draws utterances
+
+    Raises:
+        InputError: not as many numbers for each, or no reference token.
     """
     if not len(errors_a) == len(errors_b) == len(lengths):
         raise InputError(

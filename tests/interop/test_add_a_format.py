@@ -1,25 +1,36 @@
-"""The guide's format: its blocks run exactly as they stand."""
+"""The guide's format: its blocks run exactly as they stand, from a file that is found by itself."""
+
+import sys
 
 import pytest
-from support.guides import module_of, python_blocks
+from support.guides import python_blocks
 
-from sld_user_dir.interop import unit_format
+from sld_user_dir.interop import formats, unit_format
+
+MODULE = "sld_user_dir.interop.formats.run_lengths"
 
 
 @pytest.fixture
-def guide(monkeypatch):
-    """The tests of the guide, with its format registered."""
-    monkeypatch.setattr(unit_format, "_REGISTERED", dict(unit_format.unit_formats()))
+def guide(tmp_path, monkeypatch):
+    """The tests of the guide, with its format's file where the package looks for formats."""
+    known = unit_format.unit_formats()  # else the formats that register under the patch would be lost with it
     source, tests = python_blocks("add_a_format.md")
-    module_of(source, "guide_run_lengths", monkeypatch)
-    assert "run-lengths" in unit_format.unit_formats()
+    folder = tmp_path / "formats"
+    folder.mkdir()
+    (folder / "run_lengths.py").write_text(source, encoding="utf-8")
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(folder)])
+    monkeypatch.setattr(unit_format, "_REGISTERED", dict(known))
     namespace = {}
     exec(compile(tests, "guide_test.py", "exec"), namespace)
-    return namespace
+    yield namespace
+    sys.modules.pop(MODULE, None)
+    vars(formats).pop("run_lengths", None)
 
 
-def test_the_format_of_the_guide_comes_and_goes(guide, tmp_path):
+def test_the_format_of_the_guide_is_found_and_comes_and_goes(guide, tmp_path):
+    assert MODULE not in sys.modules  # nothing imports it but the look-up
     guide["test_run_lengths"](tmp_path)
+    assert unit_format.unit_formats()["run-lengths"].read.__module__ == MODULE
 
 
 def test_its_errors_name_the_line(guide, tmp_path, capsys):
@@ -28,3 +39,10 @@ def test_its_errors_name_the_line(guide, tmp_path, capsys):
 
 def test_the_guide_left_nothing_behind():
     assert "run-lengths" not in unit_format.unit_formats()
+
+
+def test_a_name_stands_for_one_format(monkeypatch):
+    gslm = unit_format.unit_formats()["gslm"]
+    monkeypatch.setattr(unit_format, "_REGISTERED", {"gslm": gslm})
+    with pytest.raises(ValueError, match="two formats named 'gslm'"):
+        unit_format.register_format(gslm)

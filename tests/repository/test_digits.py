@@ -17,6 +17,7 @@ from sld_user_dir.corpora.connected_digits import (
     find_digits,
     write_strings,
 )
+from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
 from sld_user_dir.manifests.unit_manifest import read_manifest
 
@@ -65,7 +66,7 @@ def test_audio_and_text_of_a_string_agree(fsdd, tmp_path):
 
 
 def test_a_folder_without_recordings_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="7_george_12"):
+    with pytest.raises(InputError, match=r"no recordings named like 7_george_12\.wav; get them from github"):
         find_digits(tmp_path)
 
 

@@ -24,7 +24,7 @@ CORE = (
     "search",
     "scoring",
 )
-TABLES = ("vocabulary", "manifests", "interop", "scoring", "commands")
+TABLES = ("vocabulary", "manifests", "interop", "corpora", "scoring", "commands")
 FORBIDDEN = {
     "vocabulary": {"sequences", "losses", "search", "features", "clustering"},
     "manifests": {"features", "clustering", "pipeline", "sequences", "losses", "search"},
