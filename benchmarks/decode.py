@@ -31,48 +31,37 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-import reference_decoding as reference  # noqa: E402
 from _measure import note  # noqa: E402
-from fairseq.data import Dictionary  # noqa: E402
 from fairseq.models.transformer_lm import TransformerLanguageModel  # noqa: E402
 from fairseq.sequence_generator import SequenceGenerator  # noqa: E402
+from support import reference_decoding as reference  # noqa: E402
 
+from sld_user_dir.models.dictionaries import TextView  # noqa: E402
+from sld_user_dir.models.generation import build_generator  # noqa: E402
 from sld_user_dir.models.joint_lm import small  # noqa: E402
-from sld_user_dir.search.generator import build_unit_generator  # noqa: E402
+from sld_user_dir.vocabulary.joint import JointVocabulary  # noqa: E402
+from sld_user_dir.vocabulary.tokenizers import WordTokenizer  # noqa: E402
 
 VOCABULARY, UNITS, POSITIONS = 16_000, 500, 1024
 BATCH, PROMPT, TRANSCRIPT = 8, 400, 60
 Rival = Callable[[], Any]
 
 
-def make_vocab() -> SimpleNamespace:
-    """A joint vocabulary of the benchmark's size, without a tokenizer."""
-    dictionary = Dictionary()
-    text_end = VOCABULARY - UNITS - 2
-    for symbol in [*(f"t{i}" for i in range(text_end - 4)), "<mask>", "<sep>", *(f"<u{i}>" for i in range(UNITS))]:
-        dictionary.add_symbol(symbol)
-    return SimpleNamespace(
-        dictionary=dictionary,
-        bos=0,
-        pad=1,
-        eos=2,
-        unk=3,
-        text_end=text_end,
-        separator=text_end + 1,
-        unit_offset=text_end + 2,
-        text_ids=torch.arange(4, text_end),
-    )
+def make_vocab() -> JointVocabulary:
+    """A joint vocabulary of the benchmark's size; its text symbols stand for nothing."""
+    symbols = [f"t{i}" for i in range(VOCABULARY - UNITS - 6)]  # beside four specials, <mask> and <sep>
+    return JointVocabulary.build([], UNITS, WordTokenizer(), symbols)
 
 
-def make_fairseq_model(vocab: SimpleNamespace) -> TransformerLanguageModel:
+def make_fairseq_model(vocab: JointVocabulary) -> TransformerLanguageModel:
     torch.manual_seed(0)
     args = Namespace(tokens_per_sample=POSITIONS, max_target_positions=POSITIONS)
     small(args)
-    task = SimpleNamespace(source_dictionary=vocab.dictionary, target_dictionary=vocab.dictionary)
+    task = SimpleNamespace(source_dictionary=TextView(vocab), target_dictionary=TextView(vocab))
     return TransformerLanguageModel.build_model(args, task).eval()
 
 
-def make_prompts(vocab: SimpleNamespace, lengths: Sequence[int]) -> Dict[str, Any]:
+def make_prompts(vocab: JointVocabulary, lengths: Sequence[int]) -> Dict[str, Any]:
     """A right-padded batch of random units, each row closed by the separator."""
     torch.manual_seed(1)
     rows = [torch.randint(vocab.unit_offset, VOCABULARY, (length,)) for length in lengths]
@@ -82,16 +71,16 @@ def make_prompts(vocab: SimpleNamespace, lengths: Sequence[int]) -> Dict[str, An
     return {"net_input": {"src_tokens": source}, "prompt_lengths": torch.tensor(list(lengths))}
 
 
-def ours(model: Any, vocab: SimpleNamespace, sample: Dict[str, Any], beam: int, tokens: int) -> Rival:
+def ours(model: Any, vocab: JointVocabulary, sample: Dict[str, Any], beam: int, tokens: int) -> Rival:
     cfg = Namespace(beam=beam, max_len_b=tokens, min_len=tokens)
-    generator = build_unit_generator([model], vocab, cfg)
+    generator = build_generator([model], vocab, cfg)
     return lambda: generator.generate([model], sample)
 
 
-def fairseq(model: Any, vocab: SimpleNamespace, sample: Dict[str, Any], beam: int, tokens: int) -> Rival:
+def fairseq(model: Any, vocab: JointVocabulary, sample: Dict[str, Any], beam: int, tokens: int) -> Rival:
     prompts = sample["net_input"]["src_tokens"]
     length = prompts.size(1) + tokens - 1  # the first token of the prompt is what it starts from
-    generator = SequenceGenerator([model], vocab.dictionary, beam_size=beam, max_len_b=length, min_len=length)
+    generator = SequenceGenerator([model], TextView(vocab), beam_size=beam, max_len_b=length, min_len=length)
     start = {"prefix_tokens": prompts[:, 1:], "bos_token": vocab.separator}  # one start for all rows: same work
     return lambda: generator.generate([model], sample, **start)
 
@@ -121,7 +110,7 @@ def measure(rivals: Dict[str, Rival], times: Dict[str, int]) -> Dict[str, float]
     return {name: median(values) for name, values in seconds.items()}
 
 
-def compare(model: Any, vocab: SimpleNamespace, beam: int, times: Dict[str, int]) -> Dict[str, Any]:
+def compare(model: Any, vocab: JointVocabulary, beam: int, times: Dict[str, int]) -> Dict[str, Any]:
     """All three at the shape of the claim."""
     sample = make_prompts(vocab, [PROMPT] * BATCH)
     rivals = {
@@ -144,7 +133,7 @@ def compare(model: Any, vocab: SimpleNamespace, beam: int, times: Dict[str, int]
     }
 
 
-def compare_with_authors(model: Any, vocab: SimpleNamespace, beam: int = 5) -> Dict[str, Any]:
+def compare_with_authors(model: Any, vocab: JointVocabulary, beam: int = 5) -> Dict[str, Any]:
     sample = make_prompts(vocab, [PROMPT])
     rivals = {
         "ours": ours(model, vocab, sample, beam, TRANSCRIPT),
@@ -156,14 +145,14 @@ def compare_with_authors(model: Any, vocab: SimpleNamespace, beam: int = 5) -> D
     return {"case": "authors", **shape, "cpu_seconds": seconds, "speedup_vs_authors": ratio}
 
 
-def same_hypotheses(model: Any, vocab: SimpleNamespace) -> bool:
+def same_hypotheses(model: Any, vocab: JointVocabulary) -> bool:
     """Tokens equal and scores within 1e-4 of the uncached decoder in float64, as timed and in float64."""
     exact = copy.deepcopy(model).double()
     lengths, beam, tokens = [30, 9, 1, 17], 5, 8
     sample = make_prompts(vocab, lengths)
-    emitted = [vocab.eos, *vocab.text_ids.tolist()]
+    emitted = [vocab.eos, *vocab.text_ids]
     cfg = Namespace(beam=beam, max_len_b=tokens, min_len=2)
-    generators = [build_unit_generator([m], vocab, cfg) for m in (model, exact)]
+    generators = [build_generator([m], vocab, cfg) for m in (model, exact)]
     together = [generator.generate([model], sample) for generator in generators]
     for row, length in enumerate(lengths):
         prompt = sample["net_input"]["src_tokens"][row, :length]
@@ -178,7 +167,7 @@ def same_hypotheses(model: Any, vocab: SimpleNamespace) -> bool:
     return True
 
 
-def growth(model: Any, vocab: SimpleNamespace) -> List[Dict[str, Any]]:
+def growth(model: Any, vocab: JointVocabulary) -> List[Dict[str, Any]]:
     """CPU seconds as one of prompt, beam and batch grows, the others staying at 400, 5 and 2; 20 tokens out."""
     cases = []
     axes = {"prompt": (100, 200, 400, 800), "beam": (1, 2, 5, 10, 20), "batch": (1, 2, 4, 8)}
