@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from support.miniature import NUM_UNITS, fairseq_command, make_data
 
 from sld_user_dir import hub
+from sld_user_dir.devices import DeviceError
 from sld_user_dir.losses.stored_options import predicts_units
 
 UNITS = [[0, 0, 1], [4, 4, 5, 2, 2, 3], [6, 6, 7, 8, 8, 9, 0, 0, 1, 2, 2, 3]]
@@ -163,6 +164,8 @@ def test_options_out_of_range(model):
 def test_what_cannot_be_loaded_is_named(checkpoint, mini, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no\.pt: no such checkpoint"):
         hub.load(tmp_path / "no.pt")
+    with pytest.raises(DeviceError, match=r"--device tpu: no such device; choose auto, cpu, cuda"):
+        hub.load(checkpoint, data=mini, device="tpu")
     other = make_data(tmp_path / "other", train=3)
     (other / "dict.txt").write_text((other / "dict.txt").read_text().replace("zero", "null"))
     with pytest.raises(ValueError, match=r"the checkpoint: its vocabulary is .*, but that of .*other"):
