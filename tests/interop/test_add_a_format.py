@@ -3,11 +3,14 @@
 import sys
 
 import pytest
+from support.commands import sld
 from support.guides import python_blocks
 
 from sld_user_dir.interop import formats, unit_format
 
 MODULE = "sld_user_dir.interop.formats.run_lengths"
+COMMANDS = ("sld_user_dir.commands.import_", "sld_user_dir.commands.export")
+"""They look up the names of all formats once, when they are imported."""
 
 
 @pytest.fixture
@@ -20,10 +23,13 @@ def guide(tmp_path, monkeypatch):
     (folder / "run_lengths.py").write_text(source, encoding="utf-8")
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(folder)])
     monkeypatch.setattr(unit_format, "_REGISTERED", dict(known))
+    imported = {name: sys.modules.pop(name) for name in COMMANDS if name in sys.modules}
     namespace = {}
     exec(compile(tests, "guide_test.py", "exec"), namespace)
     yield namespace
-    sys.modules.pop(MODULE, None)
+    for name in (MODULE, *COMMANDS):
+        sys.modules.pop(name, None)
+    sys.modules.update(imported)
     vars(formats).pop("run_lengths", None)
 
 
@@ -37,8 +43,12 @@ def test_its_errors_name_the_line(guide, tmp_path, capsys):
     guide["test_a_line_that_is_none_is_named"](tmp_path, capsys)
 
 
-def test_the_guide_left_nothing_behind():
+def test_the_guide_left_nothing_behind(capsys):
     assert "run-lengths" not in unit_format.unit_formats()
+    with pytest.raises(SystemExit):
+        sld("export", "--help")
+    said = capsys.readouterr().out
+    assert "slamkit-tokens" in said and "run-lengths" not in said
 
 
 def test_a_name_stands_for_one_format(monkeypatch):
