@@ -31,6 +31,7 @@ class UnitView(_VocabularyView):
     """Source side: prints raw units `71 12 57` up to the separator, and reads them."""
 
     def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> str:
+        """Raw units of a tensor (L,) of ids; text where the prompt of a task is text."""
         ids = self._rows(tensor)
         if self.vocab.separator in ids:
             ids = ids[: ids.index(self.vocab.separator)]
@@ -51,6 +52,7 @@ class TextView(_VocabularyView):
     """
 
     def string(self, tensor: Any, bpe_symbol: Optional[str] = None, *args: Any, **kwargs: Any) -> str:
+        """Text symbols of a tensor (L,) of ids; raw units where the answer of a task is speech."""
         ids = self._rows(tensor)
         if self.vocab.tasks:
             ids = ids[ids.index(self.vocab.separator) + 1 :] if self.vocab.separator in ids else ids

@@ -33,9 +33,11 @@ class FairseqDecoder:
 
     @property
     def max_positions(self) -> float:
+        """Tokens that the model can read."""
         return float(self.model.max_positions())
 
     def start(self, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None) -> DecoderSession:
+        """Read prompts (B, P) of `lengths` (B,); see `Decoder`."""
         return self._session(self.model, prompts, lengths, beams, outputs)
 
 
@@ -51,6 +53,7 @@ class RecomputedPrompts:
         self.first_logits = self._run(prompts, lengths)
 
     def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
+        """Feed tokens (B, K) that continue beams `parents` (B, K); returns (B, K, V) of the next ones."""
         past = self.text.gather(1, parents[..., None].expand(-1, -1, self.text.size(2)))
         self.text = torch.cat([past, tokens[..., None]], dim=2)  # (B, K, T)
         steps = self.text.size(2)
@@ -62,6 +65,7 @@ class RecomputedPrompts:
         return self._run(rows, lengths + steps).unflatten(0, (-1, self.beams))
 
     def keep(self, rows: Tensor) -> None:
+        """Go on with these utterances only; rows: (B',) indices."""
         self.prompts, self.text, self.lengths = self.prompts[rows], self.text[rows], self.lengths[rows]
 
     def _run(self, rows: Tensor, lengths: Tensor) -> Tensor:

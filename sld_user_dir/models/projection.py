@@ -11,8 +11,12 @@ from torch import Tensor, nn
 
 
 class Projection(NamedTuple):
-    weight: Optional[Tensor]  # (V, d), or None where there is none to use
-    obstacle: str  # then the reason
+    """The matrix from hidden states to logits, or why there is none to use."""
+
+    weight: Optional[Tensor]
+    """(V, d)"""
+    obstacle: str
+    """why `weight` is None; else empty"""
 
 
 def find_projection(model: nn.Module, vocabulary: int) -> Projection:
