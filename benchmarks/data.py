@@ -31,9 +31,10 @@ import train as training  # noqa: E402
 from _measure import note  # noqa: E402
 
 from sld_user_dir.manifests.memory_map import open_manifest  # noqa: E402
-from sld_user_dir.manifests.provenance import UnitProvenance
-from sld_user_dir.manifests.unit_manifest import FORMAT
-from sld_user_dir.sequences.dataset import UnitDataset, dataset_from_manifest  # noqa: E402
+from sld_user_dir.manifests.provenance import UnitProvenance  # noqa: E402
+from sld_user_dir.manifests.unit_manifest import FORMAT  # noqa: E402
+from sld_user_dir.sequences.dataset import SequenceDataset  # noqa: E402
+from sld_user_dir.sequences.manifest_dataset import dataset_from_manifest  # noqa: E402
 from sld_user_dir.vocabulary.joint import JointVocabulary  # noqa: E402
 from sld_user_dir.vocabulary.tokenizers import WordTokenizer  # noqa: E402
 
@@ -88,7 +89,7 @@ def timed(name: str, run: Callable[[], Any]) -> float:
     return seconds
 
 
-def load_epoch(data: UnitDataset, limit: Optional[int] = None) -> int:
+def load_epoch(data: SequenceDataset, limit: Optional[int] = None) -> int:
     """Make all batches, or the first ``limit`` in random order; returns the number of tokens."""
     batches = data.batch_by_size(data.ordered_indices(), max_tokens=8192)
     order = np.random.default_rng(0).permutation(len(batches))[:limit]
@@ -106,9 +107,12 @@ def case(config: Config) -> Dict[str, object]:
         split = timed("line.split()", lambda: parse(path, lambda text: np.array(text.split(), dtype=np.int32)))
         opening = float(np.median([timed("open", lambda: open_manifest(path)) for _ in range(5)]))
         vocab = make_vocab()
-        texts = timed("transcripts encoded, once", lambda: dataset_from_manifest(open_manifest(path), vocab, 1024))
-        dataset = timed("data set", lambda: dataset_from_manifest(open_manifest(path), vocab, 1024))
-        data = dataset_from_manifest(open_manifest(path), vocab, 1024)
+        texts = timed(
+            "transcripts encoded, once",
+            lambda: dataset_from_manifest(open_manifest(path), vocab, 1024, SequenceDataset),
+        )
+        dataset = timed("data set", lambda: dataset_from_manifest(open_manifest(path), vocab, 1024, SequenceDataset))
+        data = dataset_from_manifest(open_manifest(path), vocab, 1024, SequenceDataset)
         tokens = load_epoch(data, limit=200)
         loading = timed("200 batches", lambda: load_epoch(data, limit=200))
         memory = _memory(path)
@@ -149,7 +153,7 @@ def _memory(path: Path) -> Dict[str, float]:
 def probe(path: Path) -> Dict[str, float]:
     vocab = make_vocab()
     before = _status("VmRSS"), _status("RssAnon")
-    data = dataset_from_manifest(open_manifest(path), vocab, 1024)
+    data = dataset_from_manifest(open_manifest(path), vocab, 1024, SequenceDataset)
     opened = _status("VmRSS") - before[0]
     load_epoch(data)
     return {"open_rss_mib": round(opened, 1), "epoch_private_mib": round(_status("RssAnon") - before[1], 1)}

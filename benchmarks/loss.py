@@ -26,12 +26,15 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from _measure import in_fresh_process, median_cpu_seconds, note, peak_mib_above_now  # noqa: E402
 
 from sld_user_dir.losses.fused import fused_loss  # noqa: E402
-from sld_user_dir.losses.normalisation import count_targets, denominators  # noqa: E402
-from sld_user_dir.losses.objective import Objective  # noqa: E402
-from sld_user_dir.losses.positions import Layout, SoftTargets, select_rows  # noqa: E402
-from sld_user_dir.losses.statistics import plain_loss  # noqa: E402
+from sld_user_dir.losses.objective import Objective, plain_loss  # noqa: E402
+from sld_user_dir.losses.positions import Layout, positions_of  # noqa: E402
+from sld_user_dir.losses.terms.centroid_kl import CentroidKL, CentroidTable, SoftTargets  # noqa: E402
+from sld_user_dir.losses.terms.cross_entropy import SpeechCrossEntropy, TextCrossEntropy  # noqa: E402
+from sld_user_dir.losses.terms.official_kl import OfficialKL  # noqa: E402
+from sld_user_dir.losses.terms.smoothed_kl import SmoothedKL  # noqa: E402
+from sld_user_dir.sequences.segments import ANSWER, SPEECH_PROMPT  # noqa: E402
 
-PAD, EOS, SEPARATOR = 1, 2, 3
+PAD, EOS = 1, 2
 TEXT_TOKENS = 60  # per utterance
 NEIGHBOURS = 10  # units that a target of the centroid variant lies on
 
@@ -46,15 +49,17 @@ class Shape(NamedTuple):
 
 
 SHAPES = {"large": Shape(2, 1024, 1024, 50257, 6000, 0.0), "small": Shape(4, 512, 512, 10000, 6000, 0.36)}
-OFFICIAL = Objective(kl_variant="official")
+OFFICIAL = OfficialKL()
+TEXT, SPEECH = TextCrossEntropy(), SpeechCrossEntropy()
 OBJECTIVES = {
-    "sld-official": OFFICIAL,
-    "sld-paper": Objective(),
-    "sld-centroid": Objective(kl_variant="centroid"),
-    "sld-paper-within-units": Objective(speech_within_units=True),
-    "multimodal-ce": Objective(kl_weight=0.0),
-    "masked-ce": Objective(speech_weight=0.0, kl_weight=0.0),
+    "sld-official": lambda soft: Objective([TEXT, SpeechCrossEntropy(separator=True), OFFICIAL]),
+    "sld-paper": lambda soft: Objective([TEXT, SPEECH, SmoothedKL()]),
+    "sld-centroid": lambda soft: Objective([TEXT, SPEECH, CentroidKL(CentroidTable(soft))]),
+    "sld-paper-within-units": lambda soft: Objective([TEXT, SpeechCrossEntropy(within_units=True), SmoothedKL()]),
+    "multimodal-ce": lambda soft: Objective([TEXT, SPEECH]),
+    "masked-ce": lambda soft: Objective([TEXT]),
 }
+"""By name; each from the targets of `centroid`."""
 
 
 @dataclass
@@ -79,7 +84,7 @@ class Problem:
     def __init__(self, shape: Shape) -> None:
         torch.manual_seed(0)
         b, length, d, offset, k, padding = shape
-        self.layout = Layout(offset, k, SEPARATOR, PAD)
+        self.layout = Layout(offset, k, offset - 1, PAD)
         self.hidden = torch.randn(b, length, d, requires_grad=True)
         self.last = torch.randn(b, 1, d)  # of the last token, which the authors' program projects too
         self.weight = (torch.randn(offset + k, d) * d**-0.5).requires_grad_()
@@ -88,20 +93,22 @@ class Problem:
         for row, size in enumerate((share * (length + 1)).long().tolist()):
             n = size - TEXT_TOKENS - 2
             sequence[row, :n] = torch.randint(offset, offset + k, (n,))
-            sequence[row, n] = SEPARATOR
-            sequence[row, n + 1 : size - 1] = torch.randint(4, offset, (TEXT_TOKENS,))
+            sequence[row, n] = self.layout.separator
+            sequence[row, n + 1 : size - 1] = torch.randint(4, self.layout.separator, (TEXT_TOKENS,))
             sequence[row, size - 1] = EOS
         self.src, self.target = sequence[:, :-1], sequence[:, 1:]
         near = (torch.arange(k)[:, None] + torch.arange(NEIGHBOURS)) % k
         self.soft = SoftTargets(near, torch.full(near.shape, 1 / NEIGHBOURS, dtype=torch.float64))
         self.live = int((self.target != PAD).sum())
 
-    def ours(self, objective: Objective, form: str = "fused") -> None:
-        soft = self.soft if objective.kl_variant == "centroid" else None
-        rows = select_rows(self.src, self.target, self.layout, objective.official, soft)
-        sample = {"target": self.target, "net_input": {"src_tokens": self.src}}
-        divisors = denominators(count_targets(sample, self.layout), objective)
-        task = (rows, objective, self.layout, divisors)
+        answer = (self.target < offset) & (self.target != self.layout.separator)
+        self.segments = (SPEECH_PROMPT + ANSWER * answer).to(torch.uint8)  # as a batch brings them along
+
+    def ours(self, name: str, form: str = "fused") -> None:
+        objective = OBJECTIVES[name](self.soft)
+        sample = {"target": self.target, "net_input": {"src_tokens": self.src}, "segments": self.segments}
+        everywhere = positions_of(sample, self.layout)
+        task = (objective.select(everywhere), objective, objective.divisors(everywhere))
         if form == "fused":
             loss, _, _ = fused_loss(self.hidden, self.weight, *task)
         else:
@@ -118,7 +125,7 @@ class Problem:
         objective, k = OFFICIAL, self.layout.num_units
         temperature, tiny = objective.temperature, 1e-9
         logits = F.linear(torch.cat([self.hidden, self.last], 1), self.weight)
-        unit, separator = self.target >= self.layout.unit_offset, self.target == SEPARATOR
+        unit, separator = self.target >= self.layout.unit_offset, self.target == self.layout.separator
         text = ~unit & ~separator & (self.target != PAD)
         fed, live = (self.src != PAD)[..., None], (self.target != PAD)[..., None]
         units = logits[:, :-1, -k:].contiguous() * fed + tiny
@@ -130,7 +137,7 @@ class Problem:
         shifted, target = logits[:, :-1].contiguous().flatten(0, 1), self.target
         ce_text = F.cross_entropy(shifted, target.masked_fill(~text, -100).flatten())
         ce_speech = F.cross_entropy(shifted, target.masked_fill(~(unit | separator), -100).flatten())
-        self._backward(ce_text + ce_speech + objective.kl_weight * kl)
+        self._backward(ce_text + ce_speech + objective.weight * kl)
 
     def matmuls(self) -> None:
         """The three matrix products alone, over the positions that are no padding."""
@@ -140,7 +147,7 @@ class Problem:
             _ = logits @ self.weight, logits.t() @ hidden
 
     def rivals(self, objectives: List[str]) -> Dict[str, Callable[[], None]]:
-        ours = {name: lambda name=name: self.ours(OBJECTIVES[name]) for name in objectives}
+        ours = {name: lambda name=name: self.ours(name) for name in objectives}
         return {"authors": self.authors, "matmuls": self.matmuls, **ours}
 
     def _backward(self, loss: Tensor) -> None:

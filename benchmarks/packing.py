@@ -30,7 +30,7 @@ from _measure import median_cpu_seconds  # noqa: E402
 from train import Config as TrainConfig  # noqa: E402
 from train import Problem, make_corpus  # noqa: E402
 
-from sld_user_dir.sequences.dataset import UnitDataset  # noqa: E402
+from sld_user_dir.sequences.dataset import SequenceDataset  # noqa: E402
 from sld_user_dir.sequences.packed_batch import pack_batch  # noqa: E402
 
 
@@ -42,7 +42,7 @@ class Config(TrainConfig):
     """Utterances of a mixed batch that is timed; the authors take 64."""
 
 
-def make_batches(data: UnitDataset, config: Config, mixed: bool) -> Dict[str, Any]:
+def make_batches(data: SequenceDataset, config: Config, mixed: bool) -> Dict[str, Any]:
     """Two batches to time, and the padding of all."""
     np.random.seed(0)
     order = np.random.permutation(len(data)) if mixed else data.ordered_indices()
@@ -57,7 +57,7 @@ def make_batches(data: UnitDataset, config: Config, mixed: bool) -> Dict[str, An
     }
 
 
-def _padding(data: UnitDataset, batches: List[np.ndarray]) -> float:
+def _padding(data: SequenceDataset, batches: List[np.ndarray]) -> float:
     positions = sum(len(batch) * data.sizes[batch].max() for batch in batches)
     return float(1 - sum(data.sizes[batch].sum() for batch in batches) / positions)
 

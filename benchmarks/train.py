@@ -33,11 +33,12 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from _measure import in_fresh_process, median_cpu_seconds, note, peak_mib_above_now  # noqa: E402
 
-from sld_user_dir.criterions.loss_options import SldCriterionConfig  # noqa: E402
-from sld_user_dir.criterions.masked_ce import MaskedCeConfig, MaskedCeCriterion  # noqa: E402
+from sld_user_dir.criterions.loss_options import MaskedCeConfig, SldCriterionConfig  # noqa: E402
+from sld_user_dir.criterions.masked_ce import MaskedCeCriterion  # noqa: E402
 from sld_user_dir.criterions.sld_criterion import SldCriterion  # noqa: E402
 from sld_user_dir.models import joint_lm  # noqa: E402
-from sld_user_dir.sequences.dataset import UnitDataset  # noqa: E402
+from sld_user_dir.models.dictionaries import TextView  # noqa: E402
+from sld_user_dir.sequences.dataset import SequenceDataset  # noqa: E402
 from sld_user_dir.vocabulary.joint import JointVocabulary  # noqa: E402
 from sld_user_dir.vocabulary.tokenizers import WordTokenizer  # noqa: E402
 
@@ -86,7 +87,7 @@ class Problem:
         self.config = config
         symbols = [f"w{i}" for i in range(config.text_vocabulary)]
         self.vocab = JointVocabulary.build([], config.units, WordTokenizer(), symbols)
-        dictionary = self.vocab.dictionary
+        dictionary = TextView(self.vocab)
         self.task = SimpleNamespace(vocab=self.vocab, source_dictionary=dictionary, target_dictionary=dictionary)
         self.batches = make_batches(self.vocab, config.max_tokens)
         self.tokens = sum(batch["ntokens"] for batch in self.batches)
@@ -173,13 +174,13 @@ class Problem:
         return ce_text + ce_speech + 0.008 * kl
 
 
-def make_corpus(vocab: JointVocabulary) -> UnitDataset:
+def make_corpus(vocab: JointVocabulary) -> SequenceDataset:
     """500 utterances with lengths like LibriSpeech's."""
     rng = np.random.default_rng(0)
     seconds = 1.4 + 23.1 * rng.beta(3, 3.36, size=500)
     units = [rng.integers(0, vocab.num_units, int(s * UNITS_PER_S)) for s in seconds]
     texts = [rng.integers(vocab.text_start, vocab.text_end, max(1, int(s * TEXT_PER_S))) for s in seconds]
-    return UnitDataset(units, texts, vocab)
+    return SequenceDataset(units, texts, vocab)
 
 
 def make_batches(vocab: JointVocabulary, max_tokens: int) -> List[Dict[str, Any]]:

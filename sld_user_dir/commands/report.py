@@ -1,8 +1,10 @@
 """How good units are, as JSON: use of the clusters, agreement with labels, stability under noise.
 
-sld report --units data/test.tsv
-sld report --units data/test.tsv --alignment phones.ctm
-sld report --kmeans km300.npz --audio test.audio.tsv --recordings 100
+    sld report --units data/test.tsv
+    sld report --units data/test.tsv --alignment phones.ctm
+    sld report --kmeans km300.npz --audio test.audio.tsv --recordings 100
+
+The report is printed on standard output; what was not asked for is left out.
 """
 
 import json

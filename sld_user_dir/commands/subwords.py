@@ -1,8 +1,10 @@
 """Unit subwords: learn a SentencePiece model over units, and rewrite manifests in its pieces.
 
-sld subwords --train data/train.tsv --model units6000.model --num-pieces 6000
-sld subwords --model units6000.model --encode data/train.tsv data/test.tsv \\
-        --out-dir data-subwords
+    sld subwords --train data/train.tsv --model units6000.model --num-pieces 6000
+    sld subwords --model units6000.model --encode data/train.tsv data/test.tsv \\
+            --out-dir data-subwords
+
+Subwords shorten sequences; a manifest of pieces trains like one of units.
 """
 
 from argparse import Namespace

@@ -82,7 +82,9 @@ def test_official_target_at_6000_units() -> None:
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_official_kl_acts_as_label_smoothing(temperature: float) -> None:
-    """Cross-entropy inside the units + alpha KL over sentences has, at T = 1, the gradient of
+    """Together they are label smoothing.
+
+    Cross-entropy inside the units + alpha KL over sentences has, at T = 1, the gradient of
     (1 + alpha N) times the cross-entropy against a target with mass alpha N / (1 + alpha N) on q.
 
     For T != 1 the second part is T (softmax(z/T) - q), no longer the same softmax.
