@@ -204,20 +204,47 @@ def objective(facts: Facts) -> str:
     return f"{describe_objective(options)}\n\n{table}\n\n`docs/losses.md` of `sld_user_dir` says what each does."
 
 
+KL_TARGETS = {
+    "paper": "the paper's: smoothed one-hot on the speech tokens",
+    "official": "that of the authors' program: nearly uniform, on every position",
+    "centroid": "the nearness of the k-means centroids, this package's own",
+}
+
+
 def describe_objective(criterion: Mapping[str, Any]) -> str:
     """The objective in words, from the criterion's configuration with its default weights filled in."""
     name = criterion.get("_name")
     if name == "masked_ce":
-        return "Loss Masking (`--criterion masked_ce`): cross-entropy on the text alone."
-    if name != "sld":
+        main = "Loss Masking (`--criterion masked_ce`): cross-entropy on the text alone"
+    elif name != "sld":
         return f"`--criterion {name}` of fairseq."
-    if not criterion["kl_weight"]:
-        return "Multimodal cross-entropy (`--criterion sld --kl-weight 0`): on text and on speech units."
-    target = "the authors' program's" if str(criterion["kl_variant"]) == "official" else "the paper's"
-    return (
-        "Smoothed Label Distillation (`--criterion sld`, [arXiv 2311.04534](https://arxiv.org/abs/2311.04534)), with "
-        f"{target} target: cross-entropy on text and speech, and a KL divergence on speech."
-    )
+    elif not criterion["kl_weight"] and criterion.get("speech_weight") == 0:
+        main = "Loss Masking (`--criterion sld --speech-weight 0 --kl-weight 0`): cross-entropy on the text alone"
+    elif not criterion["kl_weight"]:
+        main = "Multimodal cross-entropy (`--criterion sld --kl-weight 0`): on text and on speech units"
+    else:
+        target = KL_TARGETS[str(criterion["kl_variant"])]
+        on = "text" if criterion.get("speech_weight") == 0 else "text and speech"
+        main = (
+            "Smoothed Label Distillation (`--criterion sld`, [arXiv 2311.04534](https://arxiv.org/abs/2311.04534)): "
+            f"cross-entropy on {on}, and a KL divergence on speech. Its target is {target}"
+        )
+    beyond = [text for used, text in _beyond_the_paper(criterion) if used]
+    return ". ".join([main, *(["In addition: " + "; ".join(beyond)] if beyond else [])]) + "."
+
+
+def _beyond_the_paper(criterion: Mapping[str, Any]) -> list[tuple[bool, str]]:
+    """What else an objective may hold, each with whether this one does."""
+    value, speech = criterion.get, bool(criterion.get("speech_weight", 1.0)) and criterion["_name"] == "sld"
+    return [
+        (bool(value("text_label_smoothing")), f"label smoothing {value('text_label_smoothing')} on text"),
+        (
+            speech and bool(value("speech_label_smoothing")),
+            f"label smoothing {value('speech_label_smoothing')} on speech",
+        ),
+        (speech and bool(value("speech_within_units")), "the softmax of the speech part is over the units alone"),
+        (bool(value("ctc_weight")), f"CTC on the speech positions, weight {value('ctc_weight')}"),
+    ]
 
 
 def training(facts: Facts) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from sld_user_dir.experiment.fairseq_commands import LOG_FILE, Plan, System, generate_command, shown, train_command
 from sld_user_dir.experiment.training_log import Curves, read_curves
@@ -13,6 +13,9 @@ from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 from sld_user_dir.scoring.hypotheses import DecodedUtterance, read_generate
 from sld_user_dir.scoring.rates import Report, compare, score
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Row = dict[str, Any]
 COLUMNS: Sequence[tuple[str, str, int, Callable[[Row], str]]] = (  # title, alignment, least width, cell
@@ -122,30 +125,32 @@ def comparisons(systems: Sequence[System], evaluation: Evaluation) -> list[Row]:
 
 def plot_curves(plan: Plan, systems: Sequence[System], path: Path) -> None:
     """Learning curves of all systems in one PNG."""
-    import matplotlib
+    figure = draw_curves({s.name: read_curves(plan.directory(s) / LOG_FILE) for s in systems})
+    with atomic_path(path) as aside:
+        figure.savefig(aside, dpi=110, format="png")
+    figure.clear()
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
-    curves = {s.name: read_curves(plan.directory(s) / LOG_FILE) for s in systems}
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7), sharex=True, constrained_layout=True)
-    for axis, (kind, key, title) in zip(axes.flat, CURVES):
-        for name, curve in curves.items():
-            _plot(axis, curve, kind, key, name)
+def draw_curves(curves: Mapping[str, Curves]) -> Figure:
+    """A panel a curve; a system has one colour in all of them, also where another lacks the curve."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    for axis, (kind, key, title) in zip(figure.subplots(2, 2, sharex=True).flat, CURVES):
+        for number, (name, curve) in enumerate(curves.items()):
+            _plot(axis, curve, kind, key, name, f"C{number}")
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend(fontsize=8)
-    for axis in axes[1]:
+    for axis in figure.axes[2:]:
         axis.set_xlabel("updates")
-    with atomic_path(path) as aside:
-        figure.savefig(aside, dpi=110, format="png")
-    plt.close(figure)
+    return figure
 
 
-def _plot(axis: Any, curve: Curves, kind: str, key: str, name: str) -> None:
+def _plot(axis: Any, curve: Curves, kind: str, key: str, name: str, colour: str) -> None:
     points = [(p["num_updates"], p[key]) for p in getattr(curve, kind) if key in p]
     if points:
-        axis.plot(*zip(*points), label=name)
+        axis.plot(*zip(*points), label=name, color=colour)
         if key == "wer":
             axis.set_ylim(0, 100)

@@ -13,9 +13,9 @@ import demo
 import update_readme
 
 from sld_user_dir.experiment.fairseq_commands import Plan, System, option_list, shown, train_command
-from sld_user_dir.experiment.results import format_table
+from sld_user_dir.experiment.results import draw_curves, format_table
 from sld_user_dir.experiment.runner import ExperimentError, _prepare, _run
-from sld_user_dir.experiment.training_log import read_curves
+from sld_user_dir.experiment.training_log import Curves, read_curves
 
 LOG = """\
 2026-01-01 00:00:00 | INFO | fairseq_cli.train | {'_name': None, 'common': {'no_progress_bar': False}}
@@ -100,6 +100,18 @@ def test_demo_on_a_miniature_and_again(tmp_path, monkeypatch, capsys):
     assert "$" not in capsys.readouterr().out  # nothing was run again
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
     assert f"| `sld` | {rows[2]['wer']:.1f} (" in update_readme.demo_table(rows)
+
+
+def test_a_system_has_one_colour_in_all_panels_also_where_another_lacks_the_curve():
+    both = {"num_updates": 1.0, "text": 2.0}
+    curves = {"masked_ce": Curves([both], [both]), "sld": Curves([both], [{**both, "speech": 3.0}])}
+    figure = draw_curves(curves)
+    colours = {}
+    for axis in figure.axes:
+        for line in axis.lines:
+            colours.setdefault(line.get_label(), set()).add(line.get_color())
+    assert [len(axis.lines) for axis in figure.axes] == [2, 2, 1, 0]
+    assert len(colours["sld"]) == len(colours["masked_ce"]) == 1 and colours["sld"] != colours["masked_ce"]
 
 
 def test_readme_has_the_markers():

@@ -16,7 +16,8 @@ from support.miniature import NUM_UNITS, WORDS, fairseq_command, make_provenance
 from sld_user_dir import hub
 from sld_user_dir.experiment import card_facts
 from sld_user_dir.experiment import model_card as cards
-from sld_user_dir.experiment.card_sections import CardOptions, describe_objective
+from sld_user_dir.experiment.card_sections import KL_TARGETS, CardOptions, describe_objective
+from sld_user_dir.losses.term import term_classes
 from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
 from sld_user_dir.scoring import hypotheses
 from sld_user_dir.scoring import rates as scoring
@@ -254,15 +255,33 @@ def test_hours_where_units_tell_them(tmp_path, deduplicated, hours):
     assert card_facts._hours(read_manifest(tmp_path / "b.tsv")) == pytest.approx(50 / 25 / 3600)
 
 
+SLD = {"_name": "sld", "kl_weight": 0.008, "kl_variant": "paper", "speech_weight": 1.0}
+
+
 @pytest.mark.parametrize(
     "criterion, words",
     [
         ({"_name": "masked_ce"}, "Loss Masking"),
-        ({"_name": "sld", "kl_weight": 0.0, "kl_variant": "paper"}, "Multimodal cross-entropy"),
-        ({"_name": "sld", "kl_weight": 0.008, "kl_variant": "paper"}, "the paper's target"),
-        ({"_name": "sld", "kl_weight": 0.008, "kl_variant": "official"}, "the authors' program's target"),
+        ({**SLD, "kl_weight": 0.0}, "Multimodal cross-entropy"),
+        ({**SLD, "kl_weight": 0.0, "speech_weight": 0.0}, "cross-entropy on the text alone."),
+        ({**SLD, "speech_weight": 0.0}, "cross-entropy on text, and a KL"),
+        (SLD, "smoothed one-hot on the speech tokens."),
+        ({**SLD, "kl_variant": "official"}, "nearly uniform"),
+        ({**SLD, "kl_variant": "centroid"}, "nearness of the k-means centroids"),
+        ({**SLD, "text_label_smoothing": 0.1}, "label smoothing 0.1 on text"),
+        ({**SLD, "speech_label_smoothing": 0.2}, "label smoothing 0.2 on speech"),
+        ({**SLD, "speech_within_units": True}, "over the units alone"),
+        ({**SLD, "ctc_weight": 0.3}, "CTC on the speech positions, weight 0.3"),
+        ({"_name": "masked_ce", "ctc_weight": 0.3}, "CTC on the speech positions, weight 0.3"),
         ({"_name": "cross_entropy"}, "`--criterion cross_entropy` of fairseq"),
     ],
 )
 def test_the_objective_in_words(criterion, words):
     assert words in describe_objective(criterion)
+    additions = ("label smoothing", "units alone", "CTC")
+    named = [a for a in additions if a in describe_objective(criterion)]
+    assert named == [a for a in additions if a in words]
+
+
+def test_every_variant_of_the_kl_has_its_words():
+    assert set(KL_TARGETS) == {cls.variant for cls in term_classes() if cls.name == "kl"}
