@@ -60,6 +60,8 @@ STAGES = {
     ),
 }
 COMMANDS = {command.name: command for commands in STAGES.values() for command in commands}
+EXTRAS = {"transformers": "ssl", "submitit": "slurm"}
+"""Packages that only some commands need, and the extra of this package that brings each."""
 
 
 def overview() -> str:
@@ -103,26 +105,38 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 0
     name, *rest = words
     try:
-        options: Namespace = parser_of(name).parse_args(rest)
-        module = _module(name)
-        if module.SHOWS_PROGRESS:
-            show_progress()
-        return module.run(options) or 0
+        status = _run(name, rest)
+        sys.stdout.flush()  # here, where a reader that has gone can be told from a fault
+        return status
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print(f"sld {name}: interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"sld {name}: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
-        print(f"sld {name}: {_said(error)}" if name in COMMANDS else f"sld: {error}", file=sys.stderr)
+    except (InputError, OSError, ModuleNotFoundError) as error:  # whatever else comes is a fault of the program
+        said = _said(error)
+        if said is None:
+            raise
+        print(f"sld {name}: {said}" if name in COMMANDS else f"sld: {said}", file=sys.stderr)
         return 1
 
 
-def _said(error: Exception) -> str:
-    """What an error says to a user; those of the operating system lack a remedy."""
+def _run(name: str, arguments: Sequence[str]) -> int:
+    options: Namespace = parser_of(name).parse_args(arguments)
+    module = _module(name)
+    if module.SHOWS_PROGRESS:
+        show_progress()
+    return module.run(options) or 0
+
+
+def _said(error: Exception) -> Optional[str]:
+    """What an error says to a user; None for the lack of a package that should be there."""
+    if isinstance(error, ModuleNotFoundError):
+        extra = EXTRAS.get(str(error.name).partition(".")[0])
+        return None if extra is None else f"{error.name} is not installed; pip install 'sld-user-dir[{extra}]'"
     if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
-        return f"{error.filename}: {error.strerror}; check the path"
+        return f"{error.filename2 or error.filename}: {error.strerror}; check the path"
     return str(error)
 
 
