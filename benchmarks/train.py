@@ -101,9 +101,7 @@ class Problem:
         else:
             kind = TransformerLanguageModel if name == "stock" else joint_lm.JointLanguageModel
             model = self._fairseq(kind)
-            criterion = (
-                CrossEntropyCriterion(self.task, False) if name == "stock" else OURS[name][0](self.task, OURS[name][1])
-            )
+            criterion = self._criterion(name)
             losses = lambda batch: criterion(model, batch)[0]  # noqa: E731
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 

@@ -74,7 +74,7 @@ class Centroids:
             known = metadata.pop("format", None) == FORMAT
         except FileNotFoundError:
             raise KMeansError(path, "no such file", remedy) from None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AttributeError, EOFError) as error:
             raise KMeansError(path, f"not a k-means file ({error})", remedy) from error
         if not known:
             raise KMeansError(path, f"metadata is not of format {FORMAT!r}", remedy)

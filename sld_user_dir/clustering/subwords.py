@@ -45,6 +45,8 @@ class UnitSubwords:
 
     def __init__(self, model: bytes, path: Optional[PathLike] = None) -> None:
         self._model, self._path = model, path
+        if not model:  # which SentencePiece takes for a model, and fails when it is used
+            raise SubwordError(path, "an empty file", "train one with sld subwords")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:

@@ -100,29 +100,31 @@ def _module(name: str) -> ModuleType:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run `sld`; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(overview())
-        return 0
-    name, *rest = words
+    prefix = f"sld {words[0]}" if words and words[0] in COMMANDS else "sld"
     try:
-        status = _run(name, rest)
-        sys.stdout.flush()  # here, where a reader that has gone can be told from a fault
-        return status
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone can be told from a fault
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print(f"sld {name}: interrupted", file=sys.stderr)
+        print(f"{prefix}: interrupted", file=sys.stderr)
         return 130
     except (InputError, OSError, ModuleNotFoundError) as error:  # whatever else comes is a fault of the program
         said = _said(error)
         if said is None:
             raise
-        print(f"sld {name}: {said}" if name in COMMANDS else f"sld: {said}", file=sys.stderr)
+        print(f"{prefix}: {said}", file=sys.stderr)
         return 1
 
 
-def _run(name: str, arguments: Sequence[str]) -> int:
+def _run(words: Sequence[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    name, *arguments = words
     options: Namespace = parser_of(name).parse_args(arguments)
     module = _module(name)
     if module.SHOWS_PROGRESS:

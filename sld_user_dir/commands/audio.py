@@ -9,23 +9,19 @@ Transcripts come from a table, from the file names by --pattern, from X.txt besi
 LibriSpeech's *.trans.txt. What is left out stands in OUT with .rejected.tsv, with reasons.
 """
 
-import re
 from argparse import Namespace
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import List, Optional
 
-from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import (
-    Recording,
-    draw_share,
     read_audio_manifest,
     with_speeds,
     write_audio_manifest,
     write_fairseq_tsv,
 )
 from sld_user_dir.manifests.rejected import read_rejected, rejected_path
-from sld_user_dir.pipeline.audio_scan import UsableAudio, add_pattern, add_transcript, find_recordings, read_table
+from sld_user_dir.pipeline.audio_scan import UsableAudio, list_recordings
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.table_jobs import CheckJob
 
@@ -66,24 +62,6 @@ class AudioManifestConfig:
     """write fairseq's .tsv, .wrd and .ltr too, named OUT.fairseq.*"""
 
 
-def draft(config: AudioManifestConfig) -> List[Recording]:
-    """All recordings that are listed or found, unchecked."""
-    root = config.root.absolute()
-    if config.fairseq:
-        return read_audio_manifest(config.fairseq)
-    if config.table:
-        recordings = read_table(config.table, root)
-    else:
-        recordings = list(find_recordings(root, folders=config.folders))
-    if config.pattern:
-        pattern = re.compile(config.pattern)
-        recordings = [add_pattern(one, pattern) for one in recordings]
-    if not recordings:
-        raise InputError(root, "no recordings found", "check --root (sub-folders are searched)")
-    recordings = [add_transcript(one) for one in draw_share(recordings, config.share)]
-    return [replace(one, text=one.text.lower()) for one in recordings] if config.lowercase else recordings
-
-
 CONFIGS = {"config": AudioManifestConfig, "executor": ExecutorConfig}
 SHOWS_PROGRESS = True
 
@@ -93,7 +71,11 @@ def run(options: Namespace) -> None:
     config, executor = (options.config, options.executor)
     draft_path = config.out.with_suffix(".draft.tsv")
     root = config.root.absolute()
-    write_audio_manifest(draft_path, with_speeds(draft(config), config.speeds), root)
+    if config.fairseq:
+        recordings = read_audio_manifest(config.fairseq)
+    else:
+        recordings = list_recordings(root, config.table, config.pattern, config.folders, config.share, config.lowercase)
+    write_audio_manifest(draft_path, with_speeds(recordings, config.speeds), root)
     limits = UsableAudio(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
     job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
     if not run_job(job, executor):

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-import numpy as np
-
 from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.feature_config import FeatureConfig
-from sld_user_dir.interop.sklearn_kmeans import export_sklearn, import_sklearn, to_sklearn
+from sld_user_dir.interop.sklearn_kmeans import disagreements, export_sklearn, import_sklearn
 
 
 @dataclass
@@ -36,19 +35,10 @@ class ConvertConfig:
     """frames around the centroids that both must assign to the same units"""
 
 
-def disagreements(kmeans: KMeans, n_frames: int, seed: int = 0) -> int:
-    """Frames that scikit-learn assigns to another unit, out of `n_frames` near the centroids."""
-    random = np.random.default_rng(seed)
-    spread = float(kmeans.centroids.std()) or 1.0
-    start = kmeans.centroids[random.integers(0, kmeans.num_units, n_frames)]
-    frames = (start + random.normal(0.0, spread, start.shape)).astype(np.float32)
-    return int((to_sklearn(kmeans).predict(frames) != kmeans.assign(frames)).sum())
-
-
 def convert(config: ConvertConfig, features: FeatureConfig) -> str:
     """Write the file; returns what was done."""
     if (config.kmeans is None) == (config.import_sklearn is None):
-        raise ValueError("give either --kmeans, to export, or --import-sklearn, to import")
+        raise InputError(None, "one file to convert", "give either --kmeans, to export, or --import-sklearn, to import")
     if config.import_sklearn is not None:
         found = import_sklearn(config.import_sklearn, config.trust_pickle)
         KMeans(found.centroids, {**found.metadata, "features": features.to_dict()}).save(config.out)

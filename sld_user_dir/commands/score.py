@@ -1,6 +1,6 @@
 """Score transcripts: WER, CER, where the errors are, and whether one system is better than another.
 
-    sld score --generate results/generate-test.txt --manifest data/test.tsv --by speaker
+    sld score results/generate-test.txt --manifest data/test.tsv --by speaker
     sld score --references ref.txt --hypotheses hyp.txt --json report.json
     sld score --generate a/generate-test.txt --against b/generate-test.txt
 
@@ -12,11 +12,12 @@ from argparse import Namespace
 from dataclasses import dataclass, field
 from typing import List, Optional, Sequence
 
+from simple_parsing import field as option
+
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
-from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.scoring.edits import TextNormalization
-from sld_user_dir.scoring.hypotheses import DecodedUtterance, read_generate, read_pair
+from sld_user_dir.scoring.hypotheses import DecodedUtterance, read_pair, read_test_sets
 from sld_user_dir.scoring.rates import compare, format_comparison, format_report, score
 
 
@@ -24,6 +25,8 @@ from sld_user_dir.scoring.rates import compare, format_comparison, format_report
 class ScoreConfig:
     """Score transcripts against references."""
 
+    outputs: List[str] = option(positional=True, nargs="*", metavar="OUTPUT", default_factory=list)  # noqa: RUF009
+    """fairseq-generate's outputs, as by --generate"""
     generate: List[str] = field(default_factory=list)
     """fairseq-generate's outputs, one a test set"""
     manifest: List[str] = field(default_factory=list)
@@ -56,29 +59,25 @@ class ScoreConfig:
     """file to write the report to"""
 
     def validate(self) -> None:
-        """Raise ValueError for a combination that makes no sense."""
+        """Raise InputError for a combination that makes no sense."""
+        if self.outputs and self.generate:
+            raise InputError("--generate", "outputs are given before it, too", "give all of them in one place")
+        self.generate = self.generate or self.outputs
         if bool(self.generate) == bool(self.references and self.hypotheses):
-            raise ValueError("give either --generate, or both --references and --hypotheses")
+            remedy = "give either --generate, or both --references and --hypotheses"
+            raise InputError(None, "one system's transcripts are scored", remedy)
         if self.manifest and len(self.manifest) != len(self.generate):
-            raise InputError(
-                None, f"{len(self.manifest)} manifests for {len(self.generate)} outputs", "give one for each"
-            )
+            problem = f"{len(self.manifest)} manifests for {len(self.generate)} outputs"
+            raise InputError("--manifest", problem, "give one for each, behind the outputs")
         if self.against and len(self.against) != len(self.generate or [self.hypotheses]):
-            raise ValueError("--against needs as many files as the system that it is compared with")
+            problem = f"{len(self.against)} files, other than of the system that it is compared with"
+            raise InputError("--against", problem, "give as many files, in the same order")
 
-
-def load(config: ScoreConfig, outputs: Sequence[str]) -> List[DecodedUtterance]:
-    """Records of one system's outputs; ids get the test set's name in front where there are several."""
-    if config.references is not None:
-        return read_pair(config.references, outputs[0], config.keyed)
-    records: List[DecodedUtterance] = []
-    for i, path in enumerate(outputs):
-        manifest = read_manifest(config.manifest[i]) if config.manifest else None
-        for record in read_generate(path, manifest, config.missing_as_empty):
-            if len(outputs) > 1:
-                record.id = f"{record.fields['test_set']}/{record.id}"
-            records.append(record)
-    return records
+    def read(self, paths: Sequence[str]) -> List[DecodedUtterance]:
+        """Records of one of the two systems."""
+        if self.references is not None:
+            return read_pair(self.references, paths[0], self.keyed)
+        return read_test_sets(paths, self.manifest, self.missing_as_empty)
 
 
 CONFIGS = {"config": ScoreConfig}
@@ -90,11 +89,11 @@ def run(options: Namespace) -> None:
     config = options.config
     config.validate()
     normalization = TextNormalization(config.lowercase, config.strip_punctuation, config.unicode_form)
-    records = load(config, config.generate or [config.hypotheses])
+    records = config.read(config.generate or [config.hypotheses])
     report = score(records, normalization, config.by, config.worst, config.max_len)
     print(format_report(report))
     if config.against:
-        other = load(config, config.against)
+        other = config.read(config.against)
         report["comparison"] = compare(records, other, normalization, config.block)
         print("\n" + format_comparison(report["comparison"]))
     if config.json:

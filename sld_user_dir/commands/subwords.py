@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from sld_user_dir.clustering.subwords import UnitSubwords, encode_manifest
+from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import draw_share
 from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
 
@@ -43,8 +44,8 @@ SHOWS_PROGRESS = False
 def run(options: Namespace) -> None:
     """Run the command."""
     config = options.config
-    if config.encode and (not config.out_dir):
-        raise ValueError("--encode wants --out-dir")
+    if config.encode and not config.out_dir:
+        raise InputError("--encode", "no folder to write to", "give one by --out-dir")
     if config.train:
         manifest = read_manifest(config.train)
         units = (manifest.units_of(row) for row in draw_share(range(len(manifest)), config.share))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Sequence
-
-import torch
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.provenance import UnitProvenance
@@ -17,6 +14,7 @@ from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, read_m
 from sld_user_dir.manifests.unit_text import format_numbers
 from sld_user_dir.scoring.hypotheses import DecodedUtterance, HypothesisError, read_generate
 from sld_user_dir.scoring.rates import Report, score
+from sld_user_dir.stored_checkpoint import read_stored
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 _DECODED = re.compile(r"^Generate (\S+) with beam=(\d+):")
@@ -112,12 +110,10 @@ def read_checkpoint(path: Path) -> Trained:
     """A checkpoint's configuration and what it remembers; weights are mapped and only counted.
 
     Raises:
-        ValueError: no checkpoint of the task `speech_unit_lm` that torch reads without running code.
+        FileNotFoundError: no such file.
+        InputError: no checkpoint of the task `speech_unit_lm` that torch reads without running code.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: no checkpoint that torch reads ({str(error).splitlines()[0]})") from None
+    state = read_stored(path)
     cfg, remembered = state.get("cfg") or {}, state.get("task_state") or {}
     if (cfg.get("task") or {}).get("_name") != "speech_unit_lm":
         raise InputError(path, "no checkpoint that fairseq-train wrote for --task speech_unit_lm", "name one")

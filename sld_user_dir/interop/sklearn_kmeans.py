@@ -45,6 +45,19 @@ def export_sklearn(kmeans: KMeans, path: Path) -> None:
         joblib.dump(model, aside)
 
 
+def disagreements(kmeans: KMeans, n_frames: int, seed: int = 0) -> int:
+    """Frames that scikit-learn assigns to another unit, out of `n_frames` near the centroids.
+
+    Raises:
+        InteropError: scikit-learn is not installed.
+    """
+    random = np.random.default_rng(seed)
+    spread = float(kmeans.centroids.std()) or 1.0
+    start = kmeans.centroids[random.integers(0, kmeans.num_units, n_frames)]
+    frames = (start + random.normal(0.0, spread, start.shape)).astype(np.float32)
+    return int((to_sklearn(kmeans).predict(frames) != kmeans.assign(frames)).sum())
+
+
 def import_sklearn(path: Path, trust_pickle: bool = False) -> KMeans:
     """Centroids of a joblib or pickle file with `cluster_centers_`.
 
@@ -69,5 +82,6 @@ def import_sklearn(path: Path, trust_pickle: bool = False) -> KMeans:
     except FileNotFoundError:
         raise InteropError(path, "no such file", "check the path") from None
     except Exception as error:  # whatever unpickling of an unknown file raises
-        raise InteropError(path, f"no k-means of scikit-learn ({type(error).__name__}: {error})") from error
+        problem = f"no k-means of scikit-learn ({type(error).__name__}: {error})"
+        raise InteropError(path, problem, "give a joblib or pickle file of one") from error
     return KMeans(centroids, {"imported": Path(path).name})

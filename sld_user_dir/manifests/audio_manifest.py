@@ -61,9 +61,14 @@ def with_speeds(recordings: Iterable[Recording], speeds: Iterable[float]) -> lis
     """Each recording at each speed; changed ones are named as Kaldi does: `sp0.9-ID`.
 
     The speaker gets the prefix too: at another speed it is another voice.
+
+    Raises:
+        InputError: a speed that is not above 0.
     """
     changed = []
     for speed in speeds:
+        if not 0 < speed < math.inf:
+            raise InputError(f"--speeds {speed:g}", "a speed is a factor above 0", "give, for example, 0.9 1.0 1.1")
         for one in recordings:
             mark = "" if speed == 1.0 else f"sp{speed:g}-"
             speaker = mark + one.speaker if one.speaker else ""

@@ -9,6 +9,7 @@ import torch
 from fairseq import checkpoint_utils, utils
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.stored_checkpoint import read_stored
 
 
 def split_paths(paths: str) -> List[str]:
@@ -24,11 +25,12 @@ def load_ensemble(paths: List[str], data: Optional[Union[str, Path]] = None) -> 
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        InputError: another task or vocabulary.
+        InputError: no checkpoint, or one of another task or vocabulary.
     """
     for path in paths:
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path}: no such checkpoint; train one with fairseq-train")
+        read_stored(path)  # refuses what is no checkpoint
     overrides = {} if data is None else {"data": str(Path(data).resolve())}
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(paths, arg_overrides=overrides)
     if not hasattr(task, "vocab"):

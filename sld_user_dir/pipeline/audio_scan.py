@@ -16,10 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Iterator, Optional, Sequence, Union
 
-from sld_user_dir.errors import line_of
+from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.features.waveform import EXTENSIONS, AudioError, AudioInfo, probe, read_audio, reject_reason
 from sld_user_dir.files import read_lines
-from sld_user_dir.manifests.audio_manifest import AudioManifestError, Recording
+from sld_user_dir.manifests.audio_manifest import AudioManifestError, Recording, draw_share
 from sld_user_dir.manifests.named_columns import check_columns, check_row, table_rows
 from sld_user_dir.manifests.rejected import Rejected
 
@@ -37,6 +37,44 @@ class UsableAudio:
     need_text: bool = True
     decode: bool = True
     """read every file to its end: finds what a header hides (truncation, NaN)"""
+
+
+def list_recordings(
+    root: Path,
+    table: Optional[Path] = None,
+    pattern: Optional[str] = None,
+    folders: Sequence[str] = (),
+    share: float = 1.0,
+    lowercase: bool = False,
+) -> list[Recording]:
+    """The recordings of a table, or else those found below `root`, with transcripts and speakers; unchecked.
+
+    Args:
+        pattern: regular expression of `add_pattern`.
+        folders: of `find_recordings`.
+        share: keep so many of them, drawn at random (`draw_share`).
+        lowercase: transcripts in lower case.
+
+    Raises:
+        AudioManifestError: a bad table, or one of `folders` is missing.
+        InputError: no recordings, a bad pattern or share.
+    """
+    recordings = read_table(table, root) if table else list(find_recordings(root, folders=folders))
+    if pattern:
+        expression = _compiled(pattern)
+        recordings = [add_pattern(one, expression) for one in recordings]
+    if not recordings:
+        raise InputError(root, "no recordings found", "check --root (sub-folders are searched)")
+    recordings = [add_transcript(one) for one in draw_share(recordings, share)]
+    return [replace(one, text=one.text.lower()) for one in recordings] if lowercase else recordings
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        problem = f"no regular expression of Python's: {error}"
+        raise InputError(f"--pattern {pattern}", problem, r"write it like '(?P<text>\w+)_(?P<speaker>\w+)'") from None
 
 
 def find_recordings(
@@ -122,7 +160,12 @@ def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) ->
     """Sort recordings into usable ones, with length and rate filled in, and rejected ones.
 
     Order is kept; decoding runs in threads (libsndfile releases Python's lock).
+
+    Raises:
+        InputError: fewer than one worker.
     """
+    if workers < 1:
+        raise InputError(f"--workers {workers}", "no threads to decode with", "take 1 or more")
     good: list[Recording] = []
     bad: list[Rejected] = []
     with ThreadPoolExecutor(workers) as pool:

@@ -55,11 +55,13 @@ def run_job(job: Job, config: ExecutorConfig) -> bool:
         whether the output is there.
 
     Raises:
-        InputError: no such executor or shard.
+        InputError: no such executor or shard, or no shards at all.
         ShardError: shards failed; the others are kept, and the next run makes the failed ones.
     """
     if config.executor not in EXECUTORS:
         raise InputError(f"--executor {config.executor}", "no such executor", f"choose one of {', '.join(EXECUTORS)}")
+    if job.n_shards < 1:
+        raise InputError(f"--shards {job.n_shards}", "no part to work on", "take 1 or more")
     if config.shard is not None:
         if not 0 <= config.shard < job.n_shards:
             remedy = f"count from 0 to {job.n_shards - 1}"

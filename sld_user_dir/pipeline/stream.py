@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Iterable, Iterator, Optional, Union
 
 from sld_user_dir.arrays import FloatArray
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.cmvn import CmvnStats
 from sld_user_dir.features.front_end import FrontEnd
 from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
@@ -37,6 +38,11 @@ class StreamConfig:
     """audio that is held at a time, to be sorted by length and batched"""
     readers: int = 4
     """threads that read ahead"""
+
+    def __post_init__(self) -> None:
+        """Raise InputError where nothing could be read."""
+        if self.readers < 1:
+            raise InputError(f"--readers {self.readers}", "no threads to read with", "take 1 or more")
 
 
 @dataclass(frozen=True)

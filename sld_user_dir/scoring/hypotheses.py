@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.files import iter_lines
-from sld_user_dir.manifests.unit_manifest import Manifest
+from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 
 _LINE = re.compile(r"^([STHDP])-(\d+)(?:\t(.*))?$", re.DOTALL)
 
@@ -81,6 +81,28 @@ def read_generate(
     if manifest is not None:
         _join_manifest(path, records, manifest, missing_as_empty)
     return [record for _, record in sorted(records.items())]
+
+
+def read_test_sets(
+    paths: Sequence[PathLike], manifests: Sequence[PathLike] = (), missing_as_empty: bool = False
+) -> list[DecodedUtterance]:
+    """Records of one system's outputs, one a test set; where there are several, ids get the test set's name in front.
+
+    Args:
+        manifests: unit manifests of the test sets in the same order, or none.
+
+    Raises:
+        HypothesisError: as `read_generate`.
+        ManifestError: a manifest that cannot be used.
+    """
+    records: list[DecodedUtterance] = []
+    for number, path in enumerate(paths):
+        manifest = read_manifest(manifests[number]) if manifests else None
+        for record in read_generate(path, manifest, missing_as_empty):
+            if len(paths) > 1:
+                record.id = f"{record.fields['test_set']}/{record.id}"
+            records.append(record)
+    return records
 
 
 def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -> list[DecodedUtterance]:

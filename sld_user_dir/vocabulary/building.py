@@ -67,6 +67,10 @@ def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
             f"no GPT-2 tokenizer can be loaded from there: {reason}",
             "give a directory of save_pretrained, or a name on the Hugging Face hub such as gpt2",
         ) from error
+    if not len(tokenizer) > 1:  # an empty folder gives a tokenizer of <|endoftext|> alone
+        raise InputError(
+            source, "no tokenizer there", "give a directory with tokenizer.json, or vocab.json and merges.txt"
+        )
     tokenizer.save_pretrained(directory / GPT2_DIR)
 
 
