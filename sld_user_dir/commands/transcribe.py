@@ -22,7 +22,7 @@ from sld_user_dir.features.waveform import AudioError
 class TranscribeConfig:
     """Audio to text."""
 
-    audio: List[Path] = field(positional=True, metavar="RECORDING")  # noqa: RUF009
+    audio: List[Path] = field(positional=True, nargs="+", metavar="RECORDING")  # noqa: RUF009
     """recordings, of any format and rate that soundfile reads"""
     checkpoint: str = "checkpoint_best.pt"
     """checkpoint, or several joined by `:` for an ensemble"""

@@ -59,7 +59,7 @@ def test_every_command_is_executed_or_parsed(calls):
 @pytest.mark.parametrize(
     ("code", "complaint"),
     [
-        ("sld score results/generate-test.txt --manifest a.tsv", "unrecognized arguments"),
+        ("sld score results/generate-test.txt --manifests a.tsv", "unrecognized arguments"),
         ("sld scor --generate a", "no such command"),
         ("fairseq-train DATA … --kl-wieght 1", "unrecognized arguments"),
         ("fairseq-train DATA … --kl-variant theirs", "invalid choice"),
