@@ -2,16 +2,22 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
+import soundfile
 from support.commands import sld
-from support.miniature import ROOT, make_data
+from support.miniature import ROOT
 
 from sld_user_dir import commands
 from sld_user_dir.commands import COMMANDS, main, overview
+from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
+
+PYPROJECT = ROOT / "pyproject.toml"
 
 # a call of each command that cannot work, and what must be said of it
 BAD_INPUT = {
@@ -98,20 +104,97 @@ def test_bad_input_is_one_line_with_a_remedy_and_status_1(name, tmp_path, monkey
     assert not (tmp_path / "OUT").exists()
 
 
-def test_a_fault_of_the_program_keeps_its_traceback(tmp_path, monkeypatch):
-    data = make_data(tmp_path, train=3)
-    monkeypatch.setattr("sld_user_dir.commands.vocab.build_vocabulary", lambda *args: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        sld("vocab", "--data", data)
+BROKEN = {"garbage": bytes(range(256)) * 20, "empty": b"", "text": b"this is\nno table\n"}
+READS = {
+    "audio": ["--root", ".", "--out", "OUT", "--table", "FILE"],
+    "kmeans": ["--audio", "FILE", "--out", "OUT"],
+    "units": ["--audio", "audio.tsv", "--kmeans", "FILE", "--out", "OUT"],
+    "subwords": ["--model", "FILE", "--encode", "mini/train.tsv", "--out-dir", "OUT"],
+    "report": ["--units", "mini/train.tsv", "--alignment", "FILE"],
+    "import": ["--units", "FILE", "--out", "OUT"],
+    "export": ["--manifest", "FILE", "--out", "OUT", "--format", "textless"],
+    "textless": ["--audio", "FILE", "--out", "OUT", "--dense-model", "x", "--num-units", "9"],
+    "export-kmeans": ["--kmeans", "FILE", "--out", "OUT"],
+    "vocab": ["--data", "mini", "--split", "FILE"],
+    "limit": ["--data", "mini", "--split", "FILE"],
+    "import-gpt2": ["--gpt2", "FILE", "--data", "mini", "--out", "OUT"],
+    "score": ["FILE"],
+    "model-card": ["--checkpoint", "FILE", "--data", "mini", "--out", "OUT"],
+    "export-gpt2": ["--checkpoint", "FILE", "--data", "mini", "--out", "OUT"],
+}
+"""A call of each command that reads FILE; `transcribe` is in tests/hub, since it loads fairseq."""
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("name", READS)
+def test_a_broken_file_is_named_with_a_remedy(name, kind, mini, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(mini, "mini")
+    rate, seconds = 8000, np.arange(8000) / 8000
+    soundfile.write("a.wav", np.sin(2 * np.pi * 200 * seconds), rate)
+    write_audio_manifest(tmp_path / "audio.tsv", [Recording("a", tmp_path / "a.wav", rate, rate)], tmp_path)
+    (tmp_path / "FILE").write_bytes(BROKEN[kind])
+    (tmp_path / "mini" / "FILE.tsv").write_bytes(BROKEN[kind])
+    assert sld(name, *READS[name]) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sld ")]
+    assert len(lines) == 1 and re.match(rf"sld {name}: .+; .+", lines[0])
+    assert "FILE" in lines[0] or "--alignment" in lines[0] or "textless-lib" in lines[0]
+    assert not (tmp_path / "OUT").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("audio", ["--pattern", "("], "--pattern (: no regular expression"),
+        ("audio", ["--speeds", "0"], "--speeds 0: a speed is a factor above 0"),
+        ("audio", ["--workers", "0"], "--workers 0: no threads"),
+        ("audio", ["--shards", "0"], "--shards 0: no part to work on"),
+        ("kmeans", ["--readers", "0"], "--readers 0: no threads"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named_with_a_remedy(name, options, said, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 8000)
+    given = ["--root", tmp_path, "--allow-missing-text"] if name == "audio" else ["--audio", tmp_path / "none"]
+    assert sld(name, *given, "--out", tmp_path / "out.tsv", *options) == 1
+    assert re.search(rf"^sld {name}: {re.escape(said)}.*; .+", capsys.readouterr().err, re.M)
+
+
+def test_a_folder_in_the_place_of_an_output_is_named(mini, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    assert sld("subwords", "--train", mini / "train.tsv", "--model", tmp_path / "out", "--num-pieces", 14) == 1
+    assert f"sld subwords: {tmp_path}/out: Is a directory; check the path" in capsys.readouterr().err
+
+
+def raising(monkeypatch, error):
+    """Let `sld vocab` raise."""
+
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr("sld_user_dir.commands.vocab.build_vocabulary", fail)
+
+
+@pytest.mark.parametrize("kind", [ZeroDivisionError, ValueError, TypeError, ModuleNotFoundError])
+def test_a_fault_of_the_program_keeps_its_traceback(kind, tmp_path, monkeypatch):
+    raising(monkeypatch, kind("of ours"))
+    with pytest.raises(kind, match="of ours"):
+        sld("vocab", "--data", tmp_path)
+
+
+def test_what_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch, capsys):
+    raising(monkeypatch, ModuleNotFoundError("No module named 'transformers'", name="transformers"))
+    assert sld("vocab", "--data", tmp_path) == 1
+    said = "sld vocab: transformers is not installed; pip install 'sld-user-dir[ssl]'\n"
+    assert capsys.readouterr().err.endswith(said)
+    extras = re.search(r"^\[project.optional-dependencies\]\n(.*?)\n\n", PYPROJECT.read_text(), re.M | re.S)[1]
+    for package, extra in commands.EXTRAS.items():
+        assert re.search(rf'^{extra} = \["{package}[>=]', extras, re.M)
 
 
 def test_interruption_is_said_plainly(tmp_path, monkeypatch, capsys):
-    def interrupt(*args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sld_user_dir.commands.vocab.build_vocabulary", interrupt)
+    raising(monkeypatch, KeyboardInterrupt())
     assert sld("vocab", "--data", tmp_path) == 130
-    assert "sld vocab: interrupted" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("sld vocab: interrupted\n")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
@@ -125,6 +208,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     pipe = ["bash", "-c", '"$0" -c "$1" | head -1', sys.executable, code]
     done = subprocess.run(pipe, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stdout == "x" * 100 + "\n" and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["", "vocab --help"])
+def test_a_reader_that_has_gone_is_no_error(words):
+    pipe = f'"$0" -m sld_user_dir {words} | true'
+    done = subprocess.run(["bash", "-c", pipe, sys.executable], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stderr == ""
 
 
 def test_logging_of_progress_is_the_commands_choice():
