@@ -15,7 +15,6 @@ from typing import List, Optional
 from sld_user_dir.experiment.card_facts import gather
 from sld_user_dir.experiment.card_sections import CardOptions
 from sld_user_dir.experiment.model_card import model_card, write_card
-from sld_user_dir.models.gpt2_files import export_checkpoint
 
 
 @dataclass
@@ -44,6 +43,8 @@ SHOWS_PROGRESS = False
 
 def run(options: Namespace) -> None:
     """Run the command."""
+    from sld_user_dir.models.gpt2_files import export_checkpoint  # loads fairseq, which --help can do without
+
     config: ExportGPT2Config = options.config
     card_options = CardOptions(config.name or config.out.resolve().name, config.license, config.language, exported=True)
     card = model_card(gather(config.checkpoint, config.data, config.results), card_options)

@@ -10,8 +10,6 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-from sld_user_dir.models.gpt2_files import import_checkpoint
-
 
 @dataclass
 class ImportGPT2Config:
@@ -35,6 +33,8 @@ SHOWS_PROGRESS = False
 
 def run(options: Namespace) -> None:
     """Run the command."""
+    from sld_user_dir.models.gpt2_files import import_checkpoint  # loads fairseq, which --help can do without
+
     config = options.config
     flags = import_checkpoint(config.gpt2, config.data, config.out, config.initialisation, config.seed)
     print(" ".join(flags))

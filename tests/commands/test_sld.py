@@ -59,6 +59,13 @@ def test_overview_costs_little_and_loads_no_library():
     assert float(seconds) < 0.5 and loaded == "set()"
 
 
+def test_help_of_no_command_loads_fairseq():
+    code = "import sys; from sld_user_dir.commands import COMMANDS, parser_of; [parser_of(name) for name in COMMANDS];"
+    code += "print('fairseq' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_installed_program_and_module_are_the_same():
     program = os.path.join(os.path.dirname(sys.executable), "sld")
     outputs = [
