@@ -11,6 +11,7 @@ from support.miniature import NUM_UNITS, fairseq_command, make_data
 
 from sld_user_dir import hub
 from sld_user_dir.devices import DeviceError
+from sld_user_dir.errors import InputError
 from sld_user_dir.losses.stored_options import predicts_units
 
 UNITS = [[0, 0, 1], [4, 4, 5, 2, 2, 3], [6, 6, 7, 8, 8, 9, 0, 0, 1, 2, 2, 3]]
@@ -164,6 +165,10 @@ def test_options_out_of_range(model):
 def test_what_cannot_be_loaded_is_named(checkpoint, mini, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no\.pt: no such checkpoint"):
         hub.load(tmp_path / "no.pt")
+    for content in (b"", b"nothing", bytes(range(256)), b"PK\x03\x04"):
+        (tmp_path / "broken.pt").write_bytes(content)
+        with pytest.raises(InputError, match=r"broken\.pt: no checkpoint that torch reads .*; give one of fairseq-t"):
+            hub.load(tmp_path / "broken.pt")
     with pytest.raises(DeviceError, match=r"--device tpu: no such device; choose auto, cpu, cuda"):
         hub.load(checkpoint, data=mini, device="tpu")
     other = make_data(tmp_path / "other", train=3)

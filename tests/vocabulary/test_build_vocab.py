@@ -122,3 +122,6 @@ def test_gpt2s_tokenizer_is_copied_into_the_data(data, tmp_path, capsys):
     assert vocab.decode_text(vocab.encode_text("three four")) == "three four"
     assert sld("vocab", *arguments, str(tmp_path / "none")) == 1
     assert "no GPT-2 tokenizer" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert sld("vocab", *arguments, str(tmp_path / "empty")) == 1
+    assert "empty: no tokenizer there; give a directory" in capsys.readouterr().err
