@@ -1,16 +1,17 @@
 """What `pip install` of this package brings."""
 
+import os
 import shutil
 import subprocess
 import sys
 from zipfile import ZipFile
 
-from support.miniature import ROOT
+from support.miniature import NUM_UNITS, ROOT, make_data
 
 PARTS = ("sld_user_dir", "pyproject.toml", "README.md", "LICENSE")
 
 
-def test_a_wheel_brings_the_command_every_module_and_the_configurations(tmp_path):
+def test_a_wheel_brings_the_command_every_module_and_the_configurations_and_sld_runs(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     for name in PARTS:  # a copy: building leaves files beside the sources
@@ -30,3 +31,15 @@ def test_a_wheel_brings_the_command_every_module_and_the_configurations(tmp_path
     package = ROOT / "sld_user_dir"
     expected = [p for p in package.rglob("*") if p.suffix in (".py", ".yaml")]
     assert {p.relative_to(ROOT).as_posix() for p in expected} <= names
+    installed = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(installed)]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True, text=True)
+    data = make_data(tmp_path / "data", train=5)
+    (data / "dict.txt").unlink()
+    command = [str(installed / "bin" / "sld"), "vocab", "--data", str(data), "--text-tokenizer", "word"]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and f"{NUM_UNITS} units" in done.stdout, done.stderr[-2000:]
+    where = [sys.executable, "-c", "import sld_user_dir; print(sld_user_dir.__file__)"]
+    done = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith(str(installed)) and (data / "dict.txt").exists()
