@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from sld_user_dir.experiment.card_facts import gather
-from sld_user_dir.experiment.card_sections import CardOptions
+from sld_user_dir.experiment.card_options import CardOptions
 from sld_user_dir.experiment.model_card import model_card, write_card
 
 

@@ -1,14 +1,14 @@
-"""The sections of a model card, as Markdown."""
+"""The sections of a model card that state facts, as Markdown."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Optional, Sequence
+from typing import Any
 
 from sld_user_dir.experiment.card_facts import Facts, Split
-from sld_user_dir.losses.divisors import DEFAULT_KL_WEIGHT
+from sld_user_dir.experiment.card_options import CardOptions
+from sld_user_dir.experiment.markdown import options_table, table
 from sld_user_dir.losses.stored_options import predicts_units
 
 SHAPE = (
@@ -39,20 +39,6 @@ SHOWN_ELSEWHERE = {
 """options that stand elsewhere in the card, or say nothing of the model"""
 
 
-@dataclass(frozen=True)
-class CardOptions:
-    """What no file tells."""
-
-    name: str = "speech-unit-lm"
-    """title, and name of the model in the index"""
-    license: Optional[str] = None
-    """license of the weights, by Hugging Face's short name such as cc-by-sa-4.0"""
-    language: Optional[str] = None
-    """of the transcripts, as an ISO 639 code"""
-    exported: bool = False
-    """whether the card lies beside a model of sld export-gpt2"""
-
-
 def evaluation(facts: Facts) -> str:
     if not facts.results:
         return "Not evaluated: no decoded test set was given when this card was written."
@@ -66,61 +52,11 @@ def evaluation(facts: Facts) -> str:
     titles = ["test set", "WER % (95 % interval)", "CER %", "wrong sentences %", "utterances", "beam", "decoded file"]
     normalised = ", ".join(f"{k}={v}" for k, v in facts.results[0].report["normalization"].items())
     return (
-        _table(titles, rows) + "\n\n"
+        table(titles, rows) + "\n\n"
         "By `sld score`; the interval is a bootstrap over utterances; normalisation of both sides: "
         f"{normalised}. The decoded files hold the units of these manifests; that this checkpoint wrote them is "
         "stated by who wrote the card."
     )
-
-
-def use(facts: Facts, options: CardOptions) -> str:
-    file, example = facts.model.file, _example(facts)
-    parts = []
-    if options.exported:
-        parts += ["By `transformers`, from this directory; units go in, text comes out:", _block("python", _hf(facts))]
-        parts += [f"The same model as a fairseq checkpoint (`{file}`):"]
-    lines = [
-        "from sld_user_dir import hub",
-        "",
-        f'model = hub.load("{file}", data="DATA")',
-        f"print(model.transcribe_units({example}, beam=5))",
-        f"print(model.hypotheses([{example}], beam=5)[0][0])",
-    ]
-    if predicts_units(facts.model.cfg["criterion"]):
-        lines.append(f"print(model.continue_units({example}, max_units=20, seed=0))")
-    parts += [_block("python", lines)]
-    test = facts.results[0].test_set if facts.results else "test"
-    decode = [
-        "fairseq-generate DATA --user-dir sld_user_dir --task speech_unit_lm \\",
-        f"    --path {file} --gen-subset {test} --beam 5 --scoring wer --results-path results",
-        f"sld score --generate results/generate-{test}.txt --manifest DATA/{test}.tsv",
-    ]
-    parts += [_block("sh", decode)]
-    parts += [
-        "`DATA` is the data directory with `dict.txt` and `vocab.json` of the vocabulary below. "
-        "`model.transcribe(audio)` also wants the k-means file below, as `DATA/kmeans.npz`."
-    ]
-    return "\n\n".join(parts)
-
-
-def _hf(facts: Facts) -> list[str]:
-    text = facts.vocab.text_end - facts.vocab.text_start
-    room = int(facts.model.cfg["model"].get("max_target_positions") or facts.model.cfg["task"]["tokens_per_sample"])
-    return [
-        "import json",
-        "",
-        "import torch",
-        "from transformers import GPT2LMHeadModel",
-        "",
-        'model = GPT2LMHeadModel.from_pretrained(".").eval()',
-        'symbols = json.load(open("joint_symbols.json", encoding="utf-8"))',
-        f"units = {_example(facts)}",
-        'prompt = torch.tensor([[symbols.index(f"<u{u}>") for u in units] + [symbols.index("<sep>")]])',
-        f'no_text = [i for i in range({text}, len(symbols)) if symbols[i] != "</s>"]',
-        "out = model.generate(prompt, attention_mask=torch.ones_like(prompt), num_beams=5, suppress_tokens=no_text,",
-        f'    max_new_tokens={max(1, min(200, room // 2))}, pad_token_id=symbols.index("<pad>"))',
-        "print([symbols[i] for i in out[0, prompt.size(1):]])",
-    ]
 
 
 def units(facts: Facts) -> str:
@@ -140,14 +76,13 @@ def units(facts: Facts) -> str:
         ["fingerprint of all this", f"`{made_by.fingerprint}`"],
     ]
     return (
-        _table(["", ""], rows)
-        + "\n\nUnits of another fingerprint mean nothing to this model; the commands refuse them."
+        table(["", ""], rows) + "\n\nUnits of another fingerprint mean nothing to this model; the commands refuse them."
     )
 
 
 def data(facts: Facts, options: CardOptions) -> str:
     titles = ["manifest", "role", "utterances", "hours", "units", "words", "speakers", "SHA-256"]
-    parts = [_table(titles, [_split_row(split) for split in facts.splits])] if facts.splits else []
+    parts = [table(titles, [_split_row(split) for split in facts.splits])] if facts.splits else []
     for name in facts.missing:
         parts.append(f"`{name}.tsv` of the training was not at hand when this card was written.")
     for what in ("license", "attribution"):
@@ -193,58 +128,7 @@ def model(facts: Facts) -> str:
     shape = {key: cfg["model"][key] for key in SHAPE if key in cfg["model"]}
     positions = cfg["model"].get("max_target_positions") or cfg["task"]["tokens_per_sample"]
     head = {"architecture": cfg["model"]["_name"], "parameters": facts.model.parameters, "positions": positions}
-    return _options({**head, **shape})
-
-
-def objective(facts: Facts) -> str:
-    options = dict(facts.model.cfg["criterion"])
-    if options.get("_name") == "sld" and options.get("kl_weight") is None:
-        options["kl_weight"] = DEFAULT_KL_WEIGHT[str(options["kl_denominator"])]
-    table = _options({k: v for k, v in options.items() if k not in SHOWN_ELSEWHERE})
-    return f"{describe_objective(options)}\n\n{table}\n\n`docs/losses.md` of `sld_user_dir` says what each does."
-
-
-KL_TARGETS = {
-    "paper": "the paper's: smoothed one-hot on the speech tokens",
-    "official": "that of the authors' program: nearly uniform, on every position",
-    "centroid": "the nearness of the k-means centroids, this package's own",
-}
-
-
-def describe_objective(criterion: Mapping[str, Any]) -> str:
-    """The objective in words, from the criterion's configuration with its default weights filled in."""
-    name = criterion.get("_name")
-    if name == "masked_ce":
-        main = "Loss Masking (`--criterion masked_ce`): cross-entropy on the text alone"
-    elif name != "sld":
-        return f"`--criterion {name}` of fairseq."
-    elif not criterion["kl_weight"] and criterion.get("speech_weight") == 0:
-        main = "Loss Masking (`--criterion sld --speech-weight 0 --kl-weight 0`): cross-entropy on the text alone"
-    elif not criterion["kl_weight"]:
-        main = "Multimodal cross-entropy (`--criterion sld --kl-weight 0`): on text and on speech units"
-    else:
-        target = KL_TARGETS[str(criterion["kl_variant"])]
-        on = "text" if criterion.get("speech_weight") == 0 else "text and speech"
-        main = (
-            "Smoothed Label Distillation (`--criterion sld`, [arXiv 2311.04534](https://arxiv.org/abs/2311.04534)): "
-            f"cross-entropy on {on}, and a KL divergence on speech. Its target is {target}"
-        )
-    beyond = [text for used, text in _beyond_the_paper(criterion) if used]
-    return ". ".join([main, *(["In addition: " + "; ".join(beyond)] if beyond else [])]) + "."
-
-
-def _beyond_the_paper(criterion: Mapping[str, Any]) -> list[tuple[bool, str]]:
-    """What else an objective may hold, each with whether this one does."""
-    value, speech = criterion.get, bool(criterion.get("speech_weight", 1.0)) and criterion["_name"] == "sld"
-    return [
-        (bool(value("text_label_smoothing")), f"label smoothing {value('text_label_smoothing')} on text"),
-        (
-            speech and bool(value("speech_label_smoothing")),
-            f"label smoothing {value('speech_label_smoothing')} on speech",
-        ),
-        (speech and bool(value("speech_within_units")), "the softmax of the speech part is over the units alone"),
-        (bool(value("ctc_weight")), f"CTC on the speech positions, weight {value('ctc_weight')}"),
-    ]
+    return options_table({**head, **shape})
 
 
 def training(facts: Facts) -> str:
@@ -264,7 +148,7 @@ def training(facts: Facts) -> str:
     }
     for group in groups.values():
         options.update({k: v for k, v in group.items() if k not in SHOWN_ELSEWHERE | OF_THIS_MACHINE})
-    return _options({k: v for k, v in options.items() if v is not None})
+    return options_table({k: v for k, v in options.items() if v is not None})
 
 
 def limits(facts: Facts) -> str:
@@ -290,26 +174,3 @@ def limits(facts: Facts) -> str:
     what = "beyond the table of Evaluation" if facts.results else "at all"
     lines.append(f"Nothing {what} was measured: no other recording conditions, accents, domains or fairness.")
     return "\n".join(f"- {line}" for line in lines)
-
-
-# -- small parts -----------------------------------------------------------------------
-def _example(facts: Facts) -> list[int]:
-    """Three units that the vocabulary has; never one after itself."""
-    return [k % facts.vocab.num_units for k in (0, 1, 2)]
-
-
-def _options(options: Mapping[str, Any]) -> str:
-    return _table(["option", "value"], [[f"`{k}`", f"`{_plain(v)}`"] for k, v in options.items()])
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)
-
-
-def _block(language: str, lines: Sequence[str]) -> str:
-    return "\n".join([f"```{language}", *lines, "```"])

@@ -15,7 +15,9 @@ import yaml
 from sld_user_dir.errors import InputError
 from sld_user_dir.experiment import card_sections as sections
 from sld_user_dir.experiment.card_facts import Evaluated, Facts
-from sld_user_dir.experiment.card_sections import CardOptions
+from sld_user_dir.experiment.card_objective import objective
+from sld_user_dir.experiment.card_options import CardOptions
+from sld_user_dir.experiment.card_use import use
 from sld_user_dir.files import atomic_path
 
 MARK = "<!-- model card: written by a command, which writes it again -->"
@@ -41,12 +43,12 @@ def model_card(facts: Facts, options: CardOptions) -> str:
     )
     parts = {
         "Evaluation": sections.evaluation(facts),
-        "Use": sections.use(facts, options),
+        "Use": use(facts, options),
         "Units": sections.units(facts),
         "Data": sections.data(facts, options),
         "Vocabulary": sections.vocabulary(facts),
         "Model": sections.model(facts),
-        "Objective": sections.objective(facts),
+        "Objective": objective(facts),
         "Training": sections.training(facts),
         "Limits": sections.limits(facts),
     }

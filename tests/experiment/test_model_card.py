@@ -16,7 +16,8 @@ from support.miniature import NUM_UNITS, WORDS, fairseq_command, make_provenance
 from sld_user_dir import hub
 from sld_user_dir.experiment import card_facts
 from sld_user_dir.experiment import model_card as cards
-from sld_user_dir.experiment.card_sections import KL_TARGETS, CardOptions, describe_objective
+from sld_user_dir.experiment.card_objective import KL_TARGETS, describe_objective
+from sld_user_dir.experiment.card_options import CardOptions
 from sld_user_dir.losses.term import term_classes
 from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
 from sld_user_dir.scoring import hypotheses
@@ -255,32 +256,61 @@ def test_hours_where_units_tell_them(tmp_path, deduplicated, hours):
     assert card_facts._hours(read_manifest(tmp_path / "b.tsv")) == pytest.approx(50 / 25 / 3600)
 
 
-SLD = {"_name": "sld", "kl_weight": 0.008, "kl_variant": "paper", "speech_weight": 1.0}
+SLD = {"_name": "sld", "kl_weight": 0.008, "kl_variant": "paper", "text_weight": 1.0, "speech_weight": 1.0}
+TEXT, SPEECH = "cross-entropy on text", "cross-entropy on speech"
+KL = "a KL divergence on speech (weight 0.008), whose target is "
+PAPER = KL + "the paper's: smoothed one-hot on the speech tokens"
 
 
 @pytest.mark.parametrize(
-    "criterion, words",
+    "criterion, name, terms",
     [
-        ({"_name": "masked_ce"}, "Loss Masking"),
-        ({**SLD, "kl_weight": 0.0}, "Multimodal cross-entropy"),
-        ({**SLD, "kl_weight": 0.0, "speech_weight": 0.0}, "cross-entropy on the text alone."),
-        ({**SLD, "speech_weight": 0.0}, "cross-entropy on text, and a KL"),
-        (SLD, "smoothed one-hot on the speech tokens."),
-        ({**SLD, "kl_variant": "official"}, "nearly uniform"),
-        ({**SLD, "kl_variant": "centroid"}, "nearness of the k-means centroids"),
-        ({**SLD, "text_label_smoothing": 0.1}, "label smoothing 0.1 on text"),
-        ({**SLD, "speech_label_smoothing": 0.2}, "label smoothing 0.2 on speech"),
-        ({**SLD, "speech_within_units": True}, "over the units alone"),
-        ({**SLD, "ctc_weight": 0.3}, "CTC on the speech positions, weight 0.3"),
-        ({"_name": "masked_ce", "ctc_weight": 0.3}, "CTC on the speech positions, weight 0.3"),
-        ({"_name": "cross_entropy"}, "`--criterion cross_entropy` of fairseq"),
+        ({"_name": "masked_ce"}, "Loss Masking", [TEXT]),
+        ({**SLD, "kl_weight": 0.0}, "Multimodal cross-entropy", [TEXT, SPEECH]),
+        ({**SLD, "kl_weight": 0.0, "speech_weight": 0.0}, "Loss Masking", [TEXT]),
+        ({**SLD, "speech_weight": 0.0}, "Smoothed Label Distillation", [TEXT, PAPER]),
+        (SLD, "Smoothed Label Distillation", [TEXT, SPEECH, PAPER]),
+        (
+            {**SLD, "kl_variant": "official"},
+            "Smoothed Label Distillation",
+            [TEXT, SPEECH, KL + "that of the authors' program: nearly uniform, on every position"],
+        ),
+        (
+            {**SLD, "kl_variant": "centroid"},
+            "Smoothed Label Distillation",
+            [TEXT, SPEECH, KL + "the nearness of the k-means centroids, this package's own"],
+        ),
+        ({**SLD, "text_weight": 2.0}, "Smoothed", [f"{TEXT} (weight 2.0)", SPEECH, PAPER]),
+        ({**SLD, "text_weight": 0.0}, "Smoothed", [SPEECH, PAPER]),
+        ({**SLD, "text_label_smoothing": 0.1}, "Smoothed", [f"{TEXT} (label smoothing 0.1)", SPEECH, PAPER]),
+        (
+            {**SLD, "speech_weight": 4.2, "speech_label_smoothing": 0.2},
+            "Smoothed",
+            [TEXT, f"{SPEECH} (weight 4.2, label smoothing 0.2)", PAPER],
+        ),
+        (
+            {**SLD, "speech_within_units": True},
+            "Smoothed",
+            [TEXT, f"{SPEECH} (with the softmax over the units alone)", PAPER],
+        ),
+        ({**SLD, "ctc_weight": 0.3}, "Smoothed", [TEXT, SPEECH, PAPER, "CTC on the speech positions (weight 0.3)"]),
+        ({"_name": "masked_ce", "ctc_weight": 0.3}, "Loss", [TEXT, "CTC on the speech positions (weight 0.3)"]),
     ],
 )
-def test_the_objective_in_words(criterion, words):
-    assert words in describe_objective(criterion)
-    additions = ("label smoothing", "units alone", "CTC")
-    named = [a for a in additions if a in describe_objective(criterion)]
-    assert named == [a for a in additions if a in words]
+def test_the_objective_in_words(criterion, name, terms):
+    heading, said = describe_objective(criterion).split(": ", 1)
+    assert heading.startswith(name) and said.removesuffix(".").split("; ") == terms
+
+
+def test_answers_in_speech_are_a_term_where_a_task_has_them():
+    assert "answers" not in describe_objective(SLD)
+    assert "; cross-entropy on answers in speech; a KL" in describe_objective(SLD, answers_in_speech=True)
+    weighted = describe_objective({"_name": "masked_ce", "speech_target_weight": 0.5}, answers_in_speech=True)
+    assert weighted.endswith(": cross-entropy on text; cross-entropy on answers in speech (weight 0.5).")
+
+
+def test_other_criteria_are_fairseqs():
+    assert describe_objective({"_name": "cross_entropy"}) == "`--criterion cross_entropy` of fairseq."
 
 
 def test_every_variant_of_the_kl_has_its_words():
