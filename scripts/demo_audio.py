@@ -58,7 +58,7 @@ class DemoAudioConfig:
     table: Optional[Path] = None
     """.tsv or .csv with columns path and text, for --audio"""
     pattern: Optional[str] = None
-    """regular expression on file names, for --audio; see make_audio_manifest.py"""
+    """regular expression on file names, for --audio; see `sld audio`"""
     out: Path = ROOT / "runs" / "demo-audio"
     """where everything goes"""
     split_by: str = "text"

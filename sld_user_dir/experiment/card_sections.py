@@ -40,6 +40,7 @@ SHOWN_ELSEWHERE = {
 
 
 def evaluation(facts: Facts) -> str:
+    """Error rates of the decoded test sets, or that there are none."""
     if not facts.results:
         return "Not evaluated: no decoded test set was given when this card was written."
     rows = []
@@ -60,6 +61,7 @@ def evaluation(facts: Facts) -> str:
 
 
 def units(facts: Facts) -> str:
+    """What made the units."""
     made_by = facts.model.provenance
     if made_by is None:
         return "The checkpoint does not tell what made its units."
@@ -81,6 +83,7 @@ def units(facts: Facts) -> str:
 
 
 def data(facts: Facts, options: CardOptions) -> str:
+    """The manifests, and under what terms they and the weights may be used."""
     titles = ["manifest", "role", "utterances", "hours", "units", "words", "speakers", "SHA-256"]
     parts = [table(titles, [_split_row(split) for split in facts.splits])] if facts.splits else []
     for name in facts.missing:
@@ -116,6 +119,7 @@ def _split_row(split: Split) -> list[Any]:
 
 
 def vocabulary(facts: Facts) -> str:
+    """How many symbols of what kind."""
     vocab = facts.vocab
     return (
         f"{len(vocab)} symbols: {vocab.text_end - vocab.text_start} of text (tokenizer `{vocab.tokenizer.name}`), "
@@ -124,6 +128,7 @@ def vocabulary(facts: Facts) -> str:
 
 
 def model(facts: Facts) -> str:
+    """The shape of the network."""
     cfg = facts.model.cfg
     shape = {key: cfg["model"][key] for key in SHAPE if key in cfg["model"]}
     positions = cfg["model"].get("max_target_positions") or cfg["task"]["tokens_per_sample"]
@@ -132,6 +137,7 @@ def model(facts: Facts) -> str:
 
 
 def training(facts: Facts) -> str:
+    """Options of the training, without paths of this machine."""
     cfg, model = facts.model.cfg, facts.model
     groups = {name: cfg.get(name) or {} for name in ("optimizer", "lr_scheduler", "task")}
     options = {
@@ -152,6 +158,7 @@ def training(facts: Facts) -> str:
 
 
 def limits(facts: Facts) -> str:
+    """What the model cannot do, and what was not measured."""
     made_by, task = facts.model.provenance, facts.model.cfg["task"]
     positions = facts.model.cfg["model"].get("max_target_positions") or task["tokens_per_sample"]
     lines = [

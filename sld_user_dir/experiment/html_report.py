@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Iterable, Mapping, Sequence
 
-from sld_user_dir.experiment.results import COLUMNS, Row
+from sld_user_dir.experiment.results import COLUMNS, ResultRow
 from sld_user_dir.files import atomic_path
 
 STYLE = """
@@ -22,8 +22,8 @@ def write_html(
     path: Path,
     title: str,
     introduction: Sequence[str],
-    rows: Sequence[Row],
-    comparisons: Sequence[Row],
+    rows: Sequence[ResultRow],
+    comparisons: Sequence[ResultRow],
     worst: Mapping[str, Sequence[str]],
     figures: Iterable[Path],
 ) -> None:
@@ -48,7 +48,7 @@ def write_html(
         aside.write_text(page + "\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[ResultRow]) -> str:
     best = {t: min(r["wer"] for r in rows if r["test_set"] == t) for t in {r["test_set"] for r in rows}}
     head = "".join(f"<th>{escape(title)}</th>" for title, _, _, _ in COLUMNS)
     body = "".join(
@@ -60,7 +60,7 @@ def _table(rows: Sequence[Row]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _sentences(comparisons: Sequence[Row]) -> str:
+def _sentences(comparisons: Sequence[ResultRow]) -> str:
     items = "".join(
         "<li>{criterion} against {baseline} on {test_set}: WER {rate_a:.2f} to {rate_b:.2f}, difference "
         "{difference:+.2f} (95 % interval {low:+.2f} to {high:+.2f})</li>".format(

@@ -17,8 +17,9 @@ from sld_user_dir.scoring.rates import Report, compare, score
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Row = dict[str, Any]
-COLUMNS: Sequence[tuple[str, str, int, Callable[[Row], str]]] = (  # title, alignment, least width, cell
+ResultRow = dict[str, Any]
+"""scores of a system on a test set, or a comparison of two systems there"""
+COLUMNS: Sequence[tuple[str, str, int, Callable[[ResultRow], str]]] = (  # title, alignment, least width, cell
     ("criterion", "<", 18, lambda r: r["criterion"]),
     ("test set", "<", 13, lambda r: r["test_set"]),
     ("WER %", ">", 8, lambda r: f"{r['wer']:.2f}"),
@@ -58,7 +59,7 @@ def evaluate(plan: Plan, systems: Sequence[System], worst: int = 3) -> Evaluatio
 
 def collect(
     plan: Plan, systems: Sequence[System], evaluation: Evaluation, decode_seconds: Mapping[tuple[str, str], float]
-) -> list[Row]:
+) -> list[ResultRow]:
     """One row for each system and test set, with the commands that made it."""
     rows = []
     curves_of = {system.name: read_curves(plan.directory(system) / LOG_FILE) for system in systems}
@@ -91,13 +92,13 @@ def collect(
     return rows
 
 
-def write_json(path: Path, rows: Sequence[Row]) -> None:
+def write_json(path: Path, rows: Sequence[ResultRow]) -> None:
     """Write the rows as one JSON list, atomically."""
     with atomic_path(path) as aside:
         aside.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def format_table(rows: Sequence[Row]) -> str:
+def format_table(rows: Sequence[ResultRow]) -> str:
     """The rows as a text table."""
     columns = []
     for title, alignment, width, cell in COLUMNS:
@@ -108,7 +109,7 @@ def format_table(rows: Sequence[Row]) -> str:
     return "\n".join([head, "-" * len(head), *body])
 
 
-def comparisons(systems: Sequence[System], evaluation: Evaluation) -> list[Row]:
+def comparisons(systems: Sequence[System], evaluation: Evaluation) -> list[ResultRow]:
     """Paired bootstrap of every other system against the first, by test set."""
     baseline, *others = (system.name for system in systems)
     return [
