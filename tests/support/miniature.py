@@ -2,11 +2,12 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import List
 
 import numpy as np
+
+from support.forks import run_forked, run_fresh
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ["zero", "one", "two", "three", "four"]
@@ -76,22 +77,29 @@ TRAIN_OPTIONS = [
 ]
 
 
-def fairseq_command(name: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess:
-    """Run a fairseq command in a fresh process with our user directory."""
-    command = [str(Path(sys.executable).with_name(f"fairseq-{name}")), *map(str, arguments)]
+def fairseq_command(
+    name: str, *arguments: object, check: bool = True, fresh: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    """Run a fairseq command with our user directory in a process of its own, a fork of one that has imported fairseq.
+
+    Args:
+        check: a failure of the command is one here.
+        fresh: by a fresh interpreter.
+    """
+    command = [f"fairseq-{name}", *map(str, arguments)]
     if "hydra" not in name:
         command += ["--user-dir", str(ROOT / "sld_user_dir"), "--task", "speech_unit_lm"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=300
-    )
+    done = run_fresh(command, ROOT, environment) if fresh else run_forked(command, ROOT, environment)
     if check and done.returncode != 0:
         output = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         raise AssertionError(f"{' '.join(command)}\nexit {done.returncode}\n{output}")
     return done
 
 
-def train(data: Path, save_dir: Path, *options: object, criterion: str = "sld", updates: int = 4) -> List[str]:
+def train(
+    data: Path, save_dir: Path, *options: object, criterion: str = "sld", updates: int = 4, fresh: bool = False
+) -> List[str]:
     """Train a miniature model by ``fairseq-train``; returns the lines that it logged."""
     done = fairseq_command(
         "train",
@@ -104,5 +112,6 @@ def train(data: Path, save_dir: Path, *options: object, criterion: str = "sld", 
         "--max-update",
         updates,
         *options,
+        fresh=fresh,
     )
     return (done.stdout + done.stderr).splitlines()

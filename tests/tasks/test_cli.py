@@ -1,4 +1,4 @@
-"""fairseq's commands in fresh processes with ``--user-dir``: what a user types must work."""
+"""fairseq's commands with ``--user-dir``: what a user types must work. Each command is once a fresh interpreter."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from sld_user_dir.manifests.unit_manifest import write_manifest
 from sld_user_dir.scoring.hypotheses import read_generate
 
 
-def generate(data, checkpoint, results, *options, subset="test", check=True):
+def generate(data, checkpoint, results, *options, subset="test", check=True, fresh=False):
     return fairseq_command(
         "generate",
         data,
@@ -33,13 +33,14 @@ def generate(data, checkpoint, results, *options, subset="test", check=True):
         2,
         *options,
         check=check,
+        fresh=fresh,
     )
 
 
 @pytest.mark.parametrize("criterion", ["masked_ce", "sld"])
 def test_train_saves_and_resumes(mini, tmp_path, criterion):
     options = ["--eval-wer", "--best-checkpoint-metric", "wer", "--input-mask-prob", "0.3"]
-    whole = train(mini, tmp_path / "whole", *options, criterion=criterion, updates=6)
+    whole = train(mini, tmp_path / "whole", *options, criterion=criterion, updates=6, fresh=True)
     train(mini, tmp_path / "parts", *options, criterion=criterion, updates=3)
     resumed = train(mini, tmp_path / "parts", *options, criterion=criterion, updates=6)
     assert any("Loaded checkpoint" in line for line in resumed)
@@ -112,13 +113,14 @@ def test_fairseqs_other_language_models_train_and_decode(mini, tmp_path, name):
 
 
 def test_validate_reports_our_metrics(mini, checkpoint):
-    done = fairseq_command("validate", mini, "--path", checkpoint, "--valid-subset", "valid", "--max-tokens", 200)
+    options = ["--valid-subset", "valid", "--max-tokens", 200]
+    done = fairseq_command("validate", mini, "--path", checkpoint, *options, fresh=True)
     text = done.stdout + done.stderr
     assert "text_ppl" in text and "speech_ppl" in text
 
 
 def test_generate_prints_clean_lines_for_every_utterance(mini, checkpoint, tmp_path):
-    generate(mini, checkpoint, tmp_path, "--nbest", 2)
+    generate(mini, checkpoint, tmp_path, "--nbest", 2, fresh=True)
     path = tmp_path / "generate-test.txt"
     utterances = dict(enumerate(make_utterances(11, "test-", seed=2)))
     lines = path.read_text().splitlines()
@@ -136,7 +138,8 @@ def test_generate_prints_clean_lines_for_every_utterance(mini, checkpoint, tmp_p
 def test_interactive_reads_units_from_a_line(mini, checkpoint, tmp_path):
     typed = tmp_path / "typed.txt"
     typed.write_text("0 0 1\n4 4 5 2 2 3\n")
-    done = fairseq_command("interactive", mini, "--path", checkpoint, "--input", typed, "--beam", 2, "--max-len-b", 10)
+    options = ["--input", typed, "--beam", 2, "--max-len-b", 10]
+    done = fairseq_command("interactive", mini, "--path", checkpoint, *options, fresh=True)
     assert "S-0\t0 0 1\n" in done.stdout and "S-1\t4 4 5 2 2 3\n" in done.stdout
     assert len(re.findall(r"^D-\d\t", done.stdout, re.M)) == 2
 
@@ -149,7 +152,8 @@ def test_interactive_refuses_what_is_no_unit(mini, checkpoint, tmp_path):
 
 
 def test_eval_lm_scores_every_token(mini, checkpoint):
-    done = fairseq_command("eval-lm", mini, "--path", checkpoint, "--gen-subset", "test", "--max-tokens", 200)
+    options = ["--gen-subset", "test", "--max-tokens", 200]
+    done = fairseq_command("eval-lm", mini, "--path", checkpoint, *options, fresh=True)
     tokens = sum(len(u.units) + 1 + len(u.text.split()) for u in make_utterances(11, "test-", seed=2))
     assert f"Evaluated {tokens:,} tokens" in done.stdout + done.stderr
 
@@ -167,6 +171,7 @@ def test_hydra_train_with_the_documented_config(mini, tmp_path):
         f"checkpoint.save_dir={tmp_path / 'ck'}",
         f"hydra.run.dir={tmp_path}",
         "dataset.max_tokens=200",
+        fresh=True,
     )
     assert (tmp_path / "ck" / "checkpoint_last.pt").exists(), done.stdout + done.stderr
 

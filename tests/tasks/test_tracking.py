@@ -74,6 +74,7 @@ def tracked(mini, tmp_path_factory):
             "--wandb-project",
             "digits",
             updates=3,
+            fresh=True,  # which sees PYTHONPATH
         )
     told = [json.loads(line) for line in (folder / "wandb.jsonl").read_text().splitlines()]
     return lines, folder / "events", told
