@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from support.encoders import save_transformers
+from support.forks import WITH_TRANSFORMERS, forwarding_programs
 from support.miniature import ROOT, WORDS
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -78,7 +79,7 @@ elif "--out" in words:
 """
 
 
-def recipe(*options: object, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
+def recipe(*options: object, check: bool = True, **environment: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run(
         [str(RECIPE), *map(str, options)], capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300
@@ -321,6 +322,8 @@ def test_the_whole_recipe_on_a_miniature_corpus(tmp_path):
     """Corpus to word error rates; again, which does nothing; and without one file, which redoes its stage."""
     corpus, out = make_corpus(tmp_path / "LibriSpeech"), tmp_path / "out"
     make_models(tmp_path)
+    programs = ["sld", "fairseq-train", "fairseq-generate"]
+    python = str(forwarding_programs(tmp_path / "bin", *programs, imported=WITH_TRANSFORMERS) / "python")
     options = [
         "--corpus",
         corpus,
@@ -354,7 +357,7 @@ def test_the_whole_recipe_on_a_miniature_corpus(tmp_path):
         "--decode-options",
         "--batch-size 8 --num-workers 0",
     ]
-    first = recipe(*options, PYTHON=sys.executable)
+    first = recipe(*options, PYTHON=python)
     (out / "log.txt").write_text(first.stdout + first.stderr)
     scores = json.loads((out / "sld_official" / "scores.json").read_text())
     assert scores["utterances"] == SETS["dev-clean"] + SETS["test-other"]
@@ -363,12 +366,12 @@ def test_the_whole_recipe_on_a_miniature_corpus(tmp_path):
     assert [row for row in rows if not row.startswith("#")][1:] == [f"dev-clean/2/7/2-7-{i:04}" for i in range(3)]
     made = {path: path.stat().st_mtime_ns for path in (out / ".done").iterdir()}
     assert len(made) == len(STAGES)
-    again = recipe(*options, PYTHON=sys.executable)
+    again = recipe(*options, PYTHON=python)
     assert again.stdout.count("is done") == len(STAGES) and "$ " not in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (out / ".done").iterdir()} == made
     model, before = out / "units.model", (out / "units.model").read_bytes()
     model.unlink()
-    redone = recipe(*options, PYTHON=sys.executable)
+    redone = recipe(*options, PYTHON=python)
     assert redone.stdout.count("is done") == len(STAGES) - 1 and model.read_bytes() == before
 
 
