@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.forks import forwarding_programs
 from support.miniature import ROOT, make_data
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -12,6 +13,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import demo
 import update_readme
 
+from sld_user_dir.experiment import fairseq_commands
 from sld_user_dir.experiment.fairseq_commands import Plan, System, option_list, shown, train_command
 from sld_user_dir.experiment.results import draw_curves, format_table
 from sld_user_dir.experiment.runner import ExperimentError, _prepare, _run
@@ -26,6 +28,12 @@ LOG = """\
 2026-01-01 00:00:00 | INFO | valid | {"epoch": 1, "valid_text": "1.5", "valid_wer": "60.0", "valid_num_updates": "100"}
 a line cut off by a kill | INFO | valid | {"epoch": 1, "valid_te
 """
+
+
+def test_programs_are_those_of_this_interpreter():
+    assert fairseq_commands.executable("fairseq-train") == str(Path(sys.executable).with_name("fairseq-train"))
+    assert Path(fairseq_commands.executable("fairseq-train")).exists()
+    assert fairseq_commands.executable("no-such-program") == "no-such-program"
 
 
 def test_options_become_arguments():
@@ -84,6 +92,8 @@ def test_a_long_name_widens_its_column():
 
 def test_demo_on_a_miniature_and_again(tmp_path, monkeypatch, capsys):
     data = make_data(tmp_path / "data", train=30, valid=7, test=11)
+    programs = forwarding_programs(tmp_path / "bin", "fairseq-train", "fairseq-generate")
+    monkeypatch.setattr(fairseq_commands, "executable", lambda name: str(programs / name))
     monkeypatch.setattr(demo, "BASE", {**demo.BASE, "decoder_layers": 1, "decoder_embed_dim": 16, "max_tokens": 200})
     arguments = ["--data", str(data), "--out", str(tmp_path / "out"), "--test-sets", "test", "--max-update", "3"]
     assert demo.main(arguments) == 0
