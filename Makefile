@@ -14,7 +14,7 @@ AUDIO ?=
 BOOTSTRAP := $(firstword $(shell command -v python3) $(shell command -v python) $(PYTHON))
 RUN := .venv/bin/python
 # One thread a process: the machine's cores are shared out by WORKERS.
-TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
 
 .DEFAULT_GOAL := help

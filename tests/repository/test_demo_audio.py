@@ -8,12 +8,14 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from support.forks import forwarding_programs
 from support.miniature import ROOT, make_utterances
 
 from sld_user_dir.corpora import asterisk_prompts
 from sld_user_dir.corpora.asterisk_prompts import CorpusError, fetch, read_prompts, write_table
 from sld_user_dir.corpora.joined import join_utterances
 from sld_user_dir.corpora.splits import SplitError, describe_split, plain_text, split_recordings, subset_of
+from sld_user_dir.experiment import fairseq_commands
 from sld_user_dir.experiment.baselines import dealt_out_wer
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.unit_manifest import read_manifest
@@ -198,6 +200,8 @@ def folder(tmp_path):
 def test_a_folder_to_a_table_and_again(folder, tmp_path, monkeypatch, capsys):
     small = {"decoder_layers": 1, "decoder_embed_dim": 16, "max_tokens": 400}
     monkeypatch.setattr(demo_audio, "TRAIN", {**demo_audio.TRAIN, **small})
+    programs = forwarding_programs(tmp_path / "bin", "fairseq-train", "fairseq-generate")
+    monkeypatch.setattr(fairseq_commands, "executable", lambda name: str(programs / name))
     options = ["--audio", folder, "--out", tmp_path / "out", "--num-units", 8, "--joins", 5, "--speeds", "1.0,1.1"]
     options = [*map(str, options), "--max-update", "2", "--text-tokenizer", "char"]
     assert demo_audio.main(options) == 0
