@@ -1,8 +1,7 @@
-"""Units: joined assignment, de-duplication, provenance, subwords, stability, the scripts."""
+"""Units: joined assignment, de-duplication, provenance, subwords, stability, the commands."""
 
 import json
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +18,6 @@ from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.manifests.audio_manifest import draw_share
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest, write_manifest
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.mark.parametrize("block_frames", [1, 7, 100, 10_000])
@@ -161,7 +158,7 @@ def test_stability_grows_worse_with_noise(tmp_path):
     assert report == stability_report(waves, front, kmeans)
 
 
-def test_report_script(tmp_path, capsys):
+def test_report_command(tmp_path, capsys):
     made_by = UnitProvenance("mfcc-39", None, 50.0, "sha256:0", 4)
     rows = [Utterance("u1", np.array([0, 0, 1, 1]), "a"), Utterance("u2", np.array([2, 2]), "b")]
     write_manifest(tmp_path / "u.tsv", rows, made_by)

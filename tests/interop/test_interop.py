@@ -415,7 +415,7 @@ def test_a_stated_kmeans_file_gives_k_and_hash(tmp_path):
 
 
 # -- the commands ---------------------------------------------------------------------------
-def test_scripts_import_and_export(tmp_path, capsys):
+def test_commands_import_and_export(tmp_path, capsys):
     path, out = put(tmp_path, "gslm-json"), tmp_path / "data" / "train.tsv"
     options = ["--units", path, "--out", out, "--text", tmp_path / "text.txt", "--header", "license=CC0"]
     assert sld("import", *options) == 0

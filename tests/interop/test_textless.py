@@ -136,7 +136,7 @@ def test_a_pickle_is_loaded_only_when_trusted(kmeans, exported, tmp_path):
         import_sklearn(tmp_path / "y.bin", trust_pickle=True)
 
 
-def test_export_and_import_by_the_script(kmeans, tmp_path, capsys):
+def test_export_and_import_by_the_command(kmeans, tmp_path, capsys):
     kmeans.save(tmp_path / "km.npz")
     assert sld("export-kmeans", "--kmeans", tmp_path / "km.npz", "--out", tmp_path / "km.bin") == 0
     assert "5000 of 5000 frames get the same unit" in capsys.readouterr().out

@@ -26,8 +26,6 @@ from sld_user_dir.pipeline.audio_scan import (
     read_table,
 )
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
 
 def write_noise(path, n_samples=2000, rate=8000, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,7 +272,7 @@ def test_headers_alone_miss_what_decoding_finds(tmp_path):
     assert len(check(recordings, UsableAudio(need_text=False))[1]) == 1
 
 
-def test_scripts_fail_with_one_line(tmp_path, capsys):
+def test_commands_fail_with_one_line(tmp_path, capsys):
     assert sld("audio", "--root", tmp_path, "--out", tmp_path / "a.tsv") == 1
     assert "no recordings found" in capsys.readouterr().err
     gone = ["--audio", tmp_path / "x", "--kmeans", tmp_path / "k", "--out", tmp_path / "o"]

@@ -157,7 +157,7 @@ def test_gpt2s_tokenizer_is_exported_with_our_symbols(tmp_path):
     assert exported("one two")["input_ids"] == [i - vocab.text_start for i in vocab.encode_text("one two")]
 
 
-def test_scripts_from_gpt2_through_training_and_back(tmp_path, capsys):
+def test_commands_from_gpt2_through_training_and_back(tmp_path, capsys):
     """Imported weights are what training starts from, and what is trained can be exported."""
     data = make_data(tmp_path / "data", train=20, valid=4)
     theirs = make_gpt2()
@@ -194,7 +194,7 @@ def test_scripts_from_gpt2_through_training_and_back(tmp_path, capsys):
     assert torch.allclose(logits[..., : len(WORDS)], expected, atol=1e-4)  # the learning rate was 0
 
 
-def test_scripts_report_errors_in_a_line(tmp_path, capsys):
+def test_commands_report_errors_in_a_line(tmp_path, capsys):
     data = make_data(tmp_path / "data", train=3)
     arguments = ["--data", str(data), "--out", str(tmp_path / "x.pt"), "--gpt2"]
     assert sld("import-gpt2", *arguments, tmp_path / "none") == 1
