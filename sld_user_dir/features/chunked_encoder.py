@@ -9,7 +9,8 @@ above L are not even loaded to the device.
 over time, runs recording by recording; only the transformer is batched, with a mask.
 
 **Long recordings** go in pieces with context on both sides; the frames of the pieces join to
-exactly `n_frames(n_samples)`.
+exactly `n_frames(n_samples)`. What is measured on a waveform as a whole, its mean and variance or the peak of its
+spectrogram, is measured on the recording, not on its pieces.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sld_user_dir.features.frame_encoder import EncoderError
 from sld_user_dir.features.frame_geometry import EncoderTraits
 
 logger = logging.getLogger(__name__)
+DEFAULT_CHUNK_SECONDS = 30.0
 
 
 class EncoderBackend(Protocol):
@@ -39,11 +41,18 @@ class EncoderBackend(Protocol):
     model: nn.ModuleDict
     """all weights that are used, and no others: its digest stands in the encoder's name"""
 
-    def embed(self, wave: Tensor) -> Tensor:
-        """(1, n_samples) -> what the transformer reads, (1, T, D), T being `traits.geometry.n_frames(n_samples)`.
+    def embed(self, wave: Tensor, peak: Optional[float] = None) -> Tensor:
+        """(1, n_samples) in float32 -> what the transformer reads, (1, T, D).
 
-        Convolutions over the waveform, or a spectrogram and convolutions over it.
+        Convolutions over the waveform, or a spectrogram and convolutions over it. T is
+        `traits.geometry.n_frames(n_samples)`, or more where the model fills up with silence.
+
+        Args:
+            peak: of the recording that `wave` is a piece of, by `peak`; None: `wave` is all of it.
         """
+
+    def peak(self, wave: Tensor) -> Optional[float]:
+        """What `embed` wants to know of a whole recording, (1, n_samples), for each of its pieces; None: nothing."""
 
     def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
         """(B, T, D), padding (B, T) True where there is none of a recording -> the layer's output, (B, T, D)."""
@@ -57,6 +66,7 @@ class _Piece:
     wave: FloatArray
     skip: int  # frames of left context
     n_frames: int
+    peak: Optional[float] = None  # of the recording, where it is in several pieces
 
 
 class ChunkedEncoder:
@@ -75,10 +85,12 @@ class ChunkedEncoder:
         self.model_name = config.features
         self.on_gpu = device.type == "cuda"
         self._batch_frames = max(1, int(batch_seconds * self.frame_rate_hz))
+        self._chunk_seconds = _chunk_seconds(config, traits)
         self.encoder = (
             f"{traits.model_type}@{weights_digest(backend.model)}:{traits.sample_rate_hz}Hz"
             f"{':wavenorm' if traits.wave_norm_eps is not None else ''}{':fp16' if config.fp16 else ''}"
-            f":chunk{config.chunk_seconds:g}+{config.context_seconds:g}s"
+            f":chunk{self._chunk_seconds:g}+{config.context_seconds:g}s"
+            f"{f':pad{config.pad_to_seconds:g}s' if config.pad_to_seconds is not None else ''}"
         )
         self._dtype = torch.float16 if config.fp16 else torch.float32
         backend.model.to(device=device, dtype=self._dtype).eval()
@@ -89,7 +101,7 @@ class ChunkedEncoder:
 
     def working_bytes(self) -> int:
         """Upper estimate of what encoding takes: the largest intermediate result in float32, four times."""
-        seconds = self._config.chunk_seconds + 2 * self._config.context_seconds
+        seconds = self._chunk_seconds + 2 * self._config.context_seconds
         return int(4 * 4 * self._geometry.peak_values(seconds * self.sample_rate_hz))
 
     @torch.inference_mode()
@@ -104,7 +116,8 @@ class ChunkedEncoder:
             written[piece.recording] += piece.n_frames
         order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].wave))
         while order:
-            size = max(1, self._batch_frames // max(1, self.n_frames(len(pieces[order[0]].wave))))
+            longest = max(1, self.n_frames(len(pieces[order[0]].wave)), self._backend.traits.padded_frames)
+            size = max(1, self._batch_frames // longest)
             batch, order = order[:size], order[size:]
             for i, out in zip(batch, self._run([pieces[i] for i in batch])):
                 frames[pieces[i].recording][place[i] : place[i] + pieces[i].n_frames] = out
@@ -114,28 +127,48 @@ class ChunkedEncoder:
         eps, total = self._backend.traits.wave_norm_eps, self.n_frames(len(wave))
         if eps is not None and total:
             wave = (wave - wave.mean()) / np.sqrt(wave.var() + eps)
-        length = max(1, int(self._config.chunk_seconds * self.frame_rate_hz))
+        length = max(1, int(self._chunk_seconds * self.frame_rate_hz))
         context = int(self._config.context_seconds * self.frame_rate_hz)
         if total <= length + 2 * context:
             return [_Piece(recording, wave, 0, total)] if total else []
-        pieces = []
+        pieces, peak = [], self._backend.peak(self._tensor(wave))
         for first in range(0, total, length):
             last = min(first + length, total)
             left, right = max(0, first - context), min(total, last + context)
             start, end = self._geometry.span(left, right, len(wave))
-            pieces.append(_Piece(recording, wave[start:end], first - left, last - first))
+            pieces.append(_Piece(recording, wave[start:end], first - left, last - first, peak))
         return pieces
 
     def _run(self, pieces: list[_Piece]) -> list[FloatArray]:
-        embedded = []
-        for piece in pieces:
-            wave = torch.from_numpy(np.ascontiguousarray(piece.wave, np.float32))
-            embedded.append(self._backend.embed(wave.to(self._device, self._dtype)[None])[0])
+        embedded = [self._backend.embed(self._tensor(piece.wave), piece.peak)[0] for piece in pieces]
         lengths = torch.tensor([len(one) for one in embedded], device=self._device)
         padded = nn.utils.rnn.pad_sequence(embedded, batch_first=True)  # (B, T, D)
         padding = torch.arange(padded.shape[1], device=self._device)[None] >= lengths[:, None]
         out = self._backend.contextualise(padded, padding).float().cpu().numpy()
         return [out[i, p.skip : p.skip + p.n_frames] for i, p in enumerate(pieces)]
+
+    def _tensor(self, wave: FloatArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(wave, np.float32)).to(self._device)[None]
+
+
+def _chunk_seconds(config: FeatureConfig, traits: EncoderTraits) -> float:
+    """Length of a piece without its context.
+
+    Raises:
+        EncoderError: with its context it is longer than the model can take.
+    """
+    if traits.max_frames is None:
+        return DEFAULT_CHUNK_SECONDS if config.chunk_seconds is None else config.chunk_seconds
+    limit = traits.max_frames * traits.geometry.hop / traits.sample_rate_hz
+    left = round(limit - 2 * config.context_seconds, 6)  # 30 - 2 * 0.1 is 29.8
+    if left <= 0 or (config.chunk_seconds or 0) > left:
+        chunk = "" if config.chunk_seconds is None else f"--chunk-seconds {config.chunk_seconds:g} "
+        raise EncoderError(
+            f"{chunk}--context-seconds {config.context_seconds:g}",
+            f"{config.features} takes {limit:g} seconds at a time, a piece and its context on both sides together",
+            f"take --chunk-seconds {left:g}, or less" if left > 0 else f"take a context below {limit / 2:g} seconds",
+        )
+    return left if config.chunk_seconds is None else config.chunk_seconds
 
 
 def load_chunked_encoder(

@@ -19,7 +19,7 @@ class FeatureConfig:
     """Everything that changes the features; devices and batch sizes do not belong here."""
 
     features: str = "mfcc"
-    """`mfcc`, or a HuBERT, WavLM or wav2vec 2.0 model: a local directory or hub name in
+    """`mfcc`, or a HuBERT, WavLM, wav2vec 2.0 or Whisper model: a local directory or hub name in
     Hugging Face's form, or a fairseq checkpoint ending in .pt"""
 
     sample_rate_hz: int = 16000
@@ -38,11 +38,15 @@ class FeatureConfig:
     fp16: bool = False
     """run a neural encoder in half precision (GPU only)"""
 
-    chunk_seconds: float = 30.0
-    """longer recordings go through a neural encoder in pieces of this length"""
+    chunk_seconds: Optional[float] = None
+    """longer recordings go through a neural encoder in pieces of this length; default: 30, and where the model has
+    positions for a limited time, as Whisper has for 30 seconds, what the context leaves of it"""
 
     context_seconds: float = 2.0
     """speech that a piece sees on either side of itself"""
+
+    pad_to_seconds: Optional[float] = None
+    """Whisper alone: fill what is shorter up with silence to this length, 30 as it was trained; default: do not"""
 
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISATIONS:
@@ -53,12 +57,11 @@ class FeatureConfig:
             raise InputError(f"--stack {self.stack}", "no frames to a unit", "stack 1 frame or more")
         if self.sample_rate_hz < 1:
             raise InputError(f"--sample-rate-hz {self.sample_rate_hz}", "no sample rate", "take 8000 or 16000")
-        if self.chunk_seconds <= 0 or self.context_seconds < 0:
-            raise InputError(
-                f"--chunk-seconds {self.chunk_seconds:g} --context-seconds {self.context_seconds:g}",
-                "pieces of no length, or less than no context",
-                "take a length above 0, and a context of 0 or more",
-            )
+        for option, seconds in (("chunk", self.chunk_seconds), ("pad-to", self.pad_to_seconds)):
+            if seconds is not None and seconds <= 0:
+                raise InputError(f"--{option}-seconds {seconds:g}", "pieces of no length", "take a length above 0")
+        if self.context_seconds < 0:
+            raise InputError(f"--context-seconds {self.context_seconds:g}", "less than no context", "take 0 or more")
 
     def to_dict(self) -> Dict[str, Any]:
         """As the k-means file stores it."""

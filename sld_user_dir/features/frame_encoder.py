@@ -56,13 +56,15 @@ class EncoderSource(NamedTuple):
     """Of a description, a device and the seconds of audio that a neural encoder takes at a time."""
     has_layers: bool
     takes_the_rest: bool
+    pads: bool
+    """Whether `--pad-to-seconds` is for it."""
 
 
 _SOURCES: Dict[str, EncoderSource] = {}
 
 
 def register_encoder(
-    name: str, claims: Callable[[str], bool], has_layers: bool = True, takes_the_rest: bool = False
+    name: str, claims: Callable[[str], bool], has_layers: bool = True, takes_the_rest: bool = False, pads: bool = False
 ) -> Callable[[Callable[..., FrameEncoder]], Callable[..., FrameEncoder]]:
     """Decorator of a function that loads an encoder.
 
@@ -70,10 +72,11 @@ def register_encoder(
         claims: which values of `--features` are its.
         has_layers: `--layer` must be given; else it must not.
         takes_the_rest: it is asked only where no other source claims a name.
+        pads: it can fill recordings up with silence, `--pad-to-seconds`.
     """
 
     def register(load: Callable[..., FrameEncoder]) -> Callable[..., FrameEncoder]:
-        _SOURCES[name] = EncoderSource(name, claims, load, has_layers, takes_the_rest)
+        _SOURCES[name] = EncoderSource(name, claims, load, has_layers, takes_the_rest, pads)
         return load
 
     return register
@@ -143,6 +146,12 @@ def load_encoder(config: FeatureConfig, device: str = "auto", batch_seconds: flo
     if not source.has_layers and config.layer is not None:
         raise EncoderError(
             f"--features {config.features} --layer {config.layer}", "it has no layers", "leave --layer out"
+        )
+    if config.pad_to_seconds is not None and not source.pads:
+        raise EncoderError(
+            f"--features {config.features} --pad-to-seconds {config.pad_to_seconds:g}",
+            "only Whisper was trained on recordings filled up with silence",
+            "leave --pad-to-seconds out",
         )
     return source.load(config, device, batch_seconds)
 

@@ -78,3 +78,7 @@ class EncoderTraits:
     geometry: FrameGeometry
     wave_norm_eps: Optional[float] = None
     """the waveform is brought to mean 0 and variance 1 with this epsilon; None: it is left as it is"""
+    max_frames: Optional[int] = None
+    """frames that the model has positions for; None: any number"""
+    padded_frames: int = 0
+    """frames up to which the model fills shorter pieces with silence"""

@@ -10,7 +10,7 @@ import argparse
 import collections
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -49,13 +49,18 @@ class FairseqBackend:
             WAVE_NORM_EPS if task_cfg.get("normalize", False) else None,
         )
 
-    def embed(self, wave: Tensor) -> Tensor:
+    def embed(self, wave: Tensor, peak: Optional[float] = None) -> Tensor:
         """(1, n_samples) -> projected features of the convolutions, (1, T, D)."""
+        wave = wave.to(next(self.model.parameters()).dtype)
         features = self.model["feature_extractor"](wave).transpose(1, 2)  # (1, T, C)
         features = self.model["layer_norm"](features)
         if "post_extract_proj" in self.model:
             features = self.model["post_extract_proj"](features)
         return features
+
+    def peak(self, wave: Tensor) -> Optional[float]:
+        """Nothing: the waveform is normalised before it is cut."""
+        return None
 
     def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
         """(B, T, D), padding (B, T) -> output of the last block that is kept, before any final norm, (B, T, D)."""

@@ -44,7 +44,10 @@ class SpectrogramBackend:
         )
         self._layer = layer
 
-    def embed(self, wave):
+    def peak(self, wave):
+        return None
+
+    def embed(self, wave, peak=None):
         spectrum = torch.stft(wave, WINDOW, HOP, window=torch.hann_window(WINDOW), return_complex=True)
         return self.model["project"](spectrum.abs()[..., : wave.shape[1] // HOP].transpose(1, 2))
 

@@ -128,8 +128,8 @@ def test_speaker_statistics_are_wanted_and_used():
         ({"layer": 3}, "mfcc --layer 3: it has no layers"),
         ({"features": "x"}, "--features x: it has layers; say which to take"),
         ({"sample_rate_hz": 0}, "--sample-rate-hz 0: no sample rate; take 8000"),
-        ({"chunk_seconds": 0}, "--chunk-seconds 0 --context-seconds 2: pieces of no length"),
-        ({"context_seconds": -1}, "--chunk-seconds 30 --context-seconds -1: .*or less than no context"),
+        ({"chunk_seconds": 0}, "--chunk-seconds 0: pieces of no length"),
+        ({"context_seconds": -1}, "--context-seconds -1: less than no context"),
     ],
 )
 def test_impossible_descriptions_are_errors(options, message):

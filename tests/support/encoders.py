@@ -10,6 +10,9 @@ from transformers import (
     Wav2Vec2Model,
     WavLMConfig,
     WavLMModel,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperModel,
 )
 
 SHAPE = {
@@ -86,3 +89,32 @@ def save_fairseq(path, family, prenorm):
     }
     torch.save(state, path)
     return model.eval()
+
+
+def save_whisper(folder, positions=True):
+    """A random model of three blocks, with positions for two seconds, and its feature extractor."""
+    torch.manual_seed(3)
+    config = WhisperConfig(
+        vocab_size=16,
+        d_model=32,
+        encoder_layers=3,
+        encoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_layers=1,
+        decoder_attention_heads=4,
+        decoder_ffn_dim=48,
+        max_source_positions=100,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
+    model = WhisperModel(config).eval()
+    for name, weight in model.named_parameters():
+        weight.data += (0.3 if "norm" in name else 0.05) * torch.randn_like(weight)
+    if not positions:
+        model.encoder.embed_positions.weight.data.zero_()
+    model.save_pretrained(folder)
+    extractor = WhisperFeatureExtractor(chunk_length=2)
+    extractor.save_pretrained(folder)
+    return model, extractor

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
@@ -56,11 +56,16 @@ class TransformersBackend:
             WAVE_NORM_EPS if normalised else None,
         )
 
-    def embed(self, wave: Tensor) -> Tensor:
+    def embed(self, wave: Tensor, peak: Optional[float] = None) -> Tensor:
         """(1, n_samples) -> projected features of the convolutions, (1, T, D)."""
+        wave = wave.to(next(self.model.parameters()).dtype)
         features = self.model["feature_extractor"](wave).transpose(1, 2)  # (1, T, C)
         projected = self.model["feature_projection"](features)
         return projected[0] if isinstance(projected, tuple) else projected
+
+    def peak(self, wave: Tensor) -> Optional[float]:
+        """Nothing: the waveform is normalised before it is cut."""
+        return None
 
     def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
         """(B, T, D), padding (B, T) -> output of the last block that is kept, before any final norm, (B, T, D)."""
