@@ -9,8 +9,10 @@ from typing import Optional, Sequence
 
 import editdistance
 
-Pair = tuple[Optional[str], Optional[str]]
-"""(reference token, hypothesis token); None on one side marks an insertion or a deletion."""
+from sld_user_dir.scoring.alignment import Pair, align, distance
+
+_EDITDISTANCE_TOKENS = 640
+"""Where both sides are longer, the package editdistance computes the whole matrix, cell by cell."""
 
 
 @dataclass(frozen=True)
@@ -71,36 +73,9 @@ class ErrorCounts:
 
 def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
     """Levenshtein distance between two token sequences (or strings: then between characters)."""
+    if min(len(reference), len(hypothesis)) > _EDITDISTANCE_TOKENS:
+        return distance(reference, hypothesis)
     return int(editdistance.eval(reference, hypothesis))
-
-
-def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
-    """A cheapest alignment; all edits cost 1 (sclite weighs them 4/3/3, so its split can differ).
-
-    Among equal costs, pairs go before deletions before insertions, read from the end.
-    """
-    rows, columns = len(reference), len(hypothesis)
-    cost = [list(range(columns + 1))]
-    for i in range(1, rows + 1):
-        above, row = cost[-1], [i]
-        for j in range(1, columns + 1):
-            pair = above[j - 1] + (reference[i - 1] != hypothesis[j - 1])
-            row.append(min(pair, above[j] + 1, row[-1] + 1))
-        cost.append(row)
-
-    pairs: list[Pair] = []
-    i, j = rows, columns
-    while i or j:
-        if i and j and cost[i][j] == cost[i - 1][j - 1] + (reference[i - 1] != hypothesis[j - 1]):
-            i, j = i - 1, j - 1
-            pairs.append((reference[i], hypothesis[j]))
-        elif i and cost[i][j] == cost[i - 1][j] + 1:
-            i -= 1
-            pairs.append((reference[i], None))
-        else:
-            j -= 1
-            pairs.append((None, hypothesis[j]))
-    return pairs[::-1]
 
 
 def error_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:

@@ -15,14 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional, Sequence
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.scoring.edits import (
-    ErrorCounts,
-    TextNormalization,
-    align,
-    edit_distance,
-    error_counts,
-    format_alignment,
-)
+from sld_user_dir.scoring.alignment import align
+from sld_user_dir.scoring.edits import ErrorCounts, TextNormalization, edit_distance, error_counts, format_alignment
 from sld_user_dir.scoring.hypotheses import DecodedUtterance
 from sld_user_dir.scoring.significance import bootstrap_interval, paired_bootstrap
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.commands import sld
 
-from sld_user_dir.scoring.edits import ErrorCounts, TextNormalization, align, error_counts, format_alignment
+from sld_user_dir.scoring.alignment import align
+from sld_user_dir.scoring.edits import ErrorCounts, TextNormalization, error_counts, format_alignment
 from sld_user_dir.scoring.hypotheses import DecodedUtterance, Hypothesis
 from sld_user_dir.scoring.rates import compare, format_comparison, format_report, has_loop, score
 from sld_user_dir.scoring.significance import bootstrap_interval, paired_bootstrap
