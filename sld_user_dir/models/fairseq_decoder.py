@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Optional
+from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -36,21 +36,31 @@ class FairseqDecoder:
         """Tokens that the model can read."""
         return float(self.model.max_positions())
 
-    def start(self, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None) -> DecoderSession:
+    def start(
+        self, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None, every_position: bool = False
+    ) -> DecoderSession:
         """Read prompts (B, P) of `lengths` (B,); see `Decoder`."""
-        return self._session(self.model, prompts, lengths, beams, outputs)
+        return self._session(self.model, prompts, lengths, beams, outputs, every_position)
 
 
 class RecomputedPrompts:
     """A session of any language model: the whole sequences are run again at each step."""
 
     def __init__(
-        self, model: FairseqLanguageModel, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None
+        self,
+        model: FairseqLanguageModel,
+        prompts: Tensor,
+        lengths: Tensor,
+        beams: int,
+        outputs: Optional[int] = None,
+        every_position: bool = False,
     ):
         self.model, self.beams, self.outputs, self.lengths = model, beams, outputs, lengths
         self.prompts = prompts
         self.text = prompts.new_empty(prompts.size(0), beams, 0)
-        self.first_logits = self._run(prompts, lengths)
+        log_probs, lengths = self._log_probs(prompts, lengths)
+        self.prompt_logits = log_probs if every_position else None
+        self.first_logits = log_probs[torch.arange(len(lengths), device=lengths.device), lengths - 1]
 
     def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
         """Feed tokens (B, K) that continue beams `parents` (B, K); returns (B, K, V) of the next ones."""
@@ -70,6 +80,11 @@ class RecomputedPrompts:
 
     def _run(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """Log-probabilities, which serve as logits, after the last token of each row: (rows, V)."""
+        log_probs, lengths = self._log_probs(rows, lengths)
+        return log_probs[torch.arange(rows.size(0), device=rows.device), lengths - 1]
+
+    def _log_probs(self, rows: Tensor, lengths: Tensor) -> Tuple[Tensor, Tensor]:
+        """Log-probabilities after every position, (rows, L, V), and the lengths of what was read."""
         # finished rows may run past the end, which some models put at infinity
         longest = int(min(int(lengths.max()), self.model.max_positions()))
         lengths = lengths.clamp(max=longest)
@@ -78,4 +93,4 @@ class RecomputedPrompts:
         rows = rows[:, :longest]
         rows = rows.masked_fill(rows.eq(dictionary.pad()), dictionary.eos())
         log_probs = self.model.get_normalized_probs(self.model(rows), log_probs=True, sample=None)
-        return log_probs[torch.arange(rows.size(0), device=rows.device), lengths - 1, : self.outputs]
+        return log_probs[..., : self.outputs], lengths

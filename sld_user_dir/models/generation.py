@@ -15,7 +15,8 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.models.fairseq_decoder import FairseqDecoder
 from sld_user_dir.search.beam import SearchOptions
 from sld_user_dir.search.generator import PromptGenerator
-from sld_user_dir.search.scorers import FusedLanguageModel, Scorer
+from sld_user_dir.search.scorers import FusedCtc, FusedLanguageModel, Scorer
+from sld_user_dir.sequences.ctc_classes import CtcClasses
 from sld_user_dir.sequences.sequence_format import FORMATS, TEXT, SequenceFormat
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
@@ -52,6 +53,7 @@ def build_generator(
     lm_model: Optional[FairseqLanguageModel] = None,
     lm_weight: float = 1.0,
     sequence: SequenceFormat = FORMATS["asr"],
+    ctc_weight: float = 0.0,
 ) -> PromptGenerator:
     """A generator for fairseq's programs, for validation and for the hub.
 
@@ -65,6 +67,7 @@ def build_generator(
         lm_model: external language model for shallow fusion.
         lm_weight: its weight.
         sequence: the task that is decoded.
+        ctc_weight: share of the models' own CTC in the score of a transcript, from 0 to 1.
 
     Raises:
         InputError: an option that this generator lacks, or one out of range.
@@ -87,8 +90,20 @@ def build_generator(
         dictionary = lm_model.decoder.dictionary
         ids = _ids_by_symbol(vocab, dictionary)
         fused = FusedLanguageModel(FairseqDecoder(lm_model), ids, _first_token(lm_model, dictionary), lm_weight)
-    scorer = Scorer([FairseqDecoder(model) for model in models], sequence.emission(vocab), temperature, fused)
+    ctc = _fused_ctc(vocab, ctc_weight, sequence)
+    scorer = Scorer([FairseqDecoder(model) for model in models], sequence.emission(vocab), temperature, fused, ctc)
     return PromptGenerator(vocab, options, scorer, **_given(cfg, "max_len_a", "max_len_b"))
+
+
+def _fused_ctc(vocab: JointVocabulary, weight: float, sequence: SequenceFormat) -> Optional[FusedCtc]:
+    option = f"--decode-ctc-weight {weight}"
+    if not 0 <= weight <= 1:
+        raise InputError(option, "a share of the score", "choose it in [0, 1]")
+    if not weight:
+        return None
+    if vocab.tasks or sequence is not FORMATS["asr"]:
+        raise InputError(option, "CTC is for a model of speech recognition alone", "leave it out")
+    return FusedCtc(CtcClasses.of(vocab), weight)
 
 
 def _given(cfg: Any, *names: str) -> dict[str, Any]:

@@ -47,13 +47,21 @@ class PromptCache:
         lengths: (B,) tokens of each prompt, at least 1
         beams: K
         outputs: only the first `outputs` rows of the output matrix are multiplied; None for all
+        every_position: compute `prompt_logits`
 
     Attributes:
         first_logits: (B, V), of the token after each prompt
+        prompt_logits: (B, P, V), of the token after each position of each prompt, or None
     """
 
     def __init__(
-        self, model: FairseqLanguageModel, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None
+        self,
+        model: FairseqLanguageModel,
+        prompts: Tensor,
+        lengths: Tensor,
+        beams: int,
+        outputs: Optional[int] = None,
+        every_position: bool = False,
     ):
         self.decoder: TransformerDecoderBase = model.decoder
         self.beams, self.outputs, self.lengths = beams, outputs, lengths
@@ -71,7 +79,8 @@ class PromptCache:
         self.padding = torch.arange(self.prompt_width, device=prompts.device) >= lengths[:, None]  # (B, P)
         separator = getattr(self.decoder, "prefix_end", None)
         self.mask = None if separator is None else prefix_mask(prompts, separator)  # (B, 1, P, P)
-        self.first_logits = self._prefill(prompts)
+        self.prompt_logits: Optional[Tensor] = None
+        self.first_logits = self._prefill(prompts, every_position)
         bias = self.keys[0].new_zeros(self.padding.shape).masked_fill_(self.padding, float("-inf"))
         self.bias = bias[:, None, None].repeat(1, 1, beams, 1)  # (B, 1, K, P)
         self.bias = F.pad(self.bias, (0, _FIRST_ROOM * beams), value=float("-inf"))  # (B, 1, K, slots)
@@ -139,14 +148,17 @@ class PromptCache:
 
     # -- the decoder, as TransformerDecoderBase and its layers do it, without dropout -----------------
 
-    def _prefill(self, prompts: Tensor) -> Tensor:
+    def _prefill(self, prompts: Tensor, every_position: bool) -> Tensor:
         """Run the prompts and return the logits after each, (B, V)."""
         x = self._embed(prompts, torch.arange(self.prompt_width, device=prompts.device))  # (B, P, C)
         last = len(self.layers) - 1
         for index in range(last):
             x = self._layer(index, x, self._attend_prompt)
-        x = self._layer(last, x, self._attend_last, at=self.lengths - 1)  # (B, 1, C): no other is needed
-        return self._output(x)[:, 0]
+        if not every_position:
+            x = self._layer(last, x, self._attend_last, at=self.lengths - 1)  # (B, 1, C): no other is needed
+            return self._output(x)[:, 0]
+        self.prompt_logits = self._output(self._layer(last, x, self._attend_prompt))  # (B, P, V)
+        return self.prompt_logits[torch.arange(len(prompts), device=prompts.device), self.lengths - 1]
 
     def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """(B, T) ids at positions (B or 1, T), counted from 0, to (B, T, C)."""

@@ -16,6 +16,8 @@ class DecoderSession(Protocol):
 
     first_logits: Tensor
     """(B, V), of the token after each prompt."""
+    prompt_logits: Optional[Tensor]
+    """(B, P, V), of the token after each position of each prompt, where they were asked for."""
 
     def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
         """Feed tokens (B, K) that continue beams `parents` (B, K); returns logits (B, K, V) of the next ones."""
@@ -31,10 +33,13 @@ class Decoder(Protocol):
     def max_positions(self) -> float:
         """Tokens that it can read; infinite for models without positions."""
 
-    def start(self, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None) -> DecoderSession:
+    def start(
+        self, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None, every_position: bool = False
+    ) -> DecoderSession:
         """Read prompts (B, P) of ids, padded on the right, of `lengths` (B,).
 
         Args:
             beams: K.
             outputs: only the first `outputs` ids need logits; None for all.
+            every_position: `prompt_logits` are wanted, too.
         """

@@ -9,7 +9,9 @@ from typing import List, Optional, Sequence
 import torch
 from torch import Tensor
 
+from sld_user_dir.search.ctc_prefix import CtcPrefixScorer
 from sld_user_dir.search.decoders import Decoder
+from sld_user_dir.sequences.ctc_classes import CtcClasses
 from sld_user_dir.sequences.sequence_format import Emission
 
 
@@ -30,6 +32,19 @@ class FusedLanguageModel:
     weight: float = 1.0
 
 
+@dataclass(frozen=True)
+class FusedCtc:
+    """The CTC of the decoders' own speech positions, beside what they predict of the text.
+
+    Attributes:
+        classes: which outputs are its classes.
+        weight: log-probabilities are (1 - weight) of the decoders plus weight of CTC (Watanabe et al. 2017).
+    """
+
+    classes: CtcClasses
+    weight: float
+
+
 class Scorer:
     """Scores continuations of a batch of prompts.
 
@@ -39,6 +54,7 @@ class Scorer:
             behind the last of them.
         temperature: divides the logits.
         language_model: for shallow fusion, if any.
+        ctc: for joint decoding, if any.
     """
 
     def __init__(
@@ -47,9 +63,10 @@ class Scorer:
         emission: Emission,
         temperature: float = 1.0,
         language_model: Optional[FusedLanguageModel] = None,
+        ctc: Optional[FusedCtc] = None,
     ):
         self.decoders, self.temperature, self.language_model = decoders, temperature, language_model
-        self.emission = emission
+        self.emission, self.ctc = emission, ctc
         self.outputs = max(emission.ids) + 1  # V
         emitted = set(emission.ids)
         self.never_emitted = torch.tensor([i for i in range(self.outputs) if i not in emitted])
@@ -62,8 +79,12 @@ class Scorer:
     def start(self, prompts: Tensor, lengths: Tensor, beams: int) -> Tensor:
         """Read the prompts, (B, P) of `lengths` (B,); returns (B, V) log-probabilities of the first symbol."""
         self.never_emitted = self.never_emitted.to(prompts.device)
-        self.sessions = [decoder.start(prompts, lengths, beams, self.outputs) for decoder in self.decoders]
+        everywhere = self.ctc is not None
+        self.sessions = [decoder.start(prompts, lengths, beams, self.outputs, everywhere) for decoder in self.decoders]
         log_probs = self._combine([session.first_logits for session in self.sessions])
+        if self.ctc is not None:
+            self.prefixes = self._read_ctc(self.ctc, prompts, lengths, beams)
+            log_probs = self._with_ctc(log_probs[:, None].expand(-1, beams, -1))[:, 0]
         lm = self.language_model
         if lm is None:
             return log_probs
@@ -75,6 +96,9 @@ class Scorer:
     def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
         """Feed (B, K) tokens that continue beams `parents` (B, K); returns (B, K, V) of the next symbol."""
         log_probs = self._combine([session.step(tokens, parents) for session in self.sessions])
+        if self.ctc is not None:
+            self.prefixes.advance(self.ctc.classes.of_ids(tokens), parents)
+            log_probs = self._with_ctc(log_probs)
         if self.language_model is not None:
             log_probs += self._lm_scores(self.lm_session.step(self.lm_ids[tokens], parents))
         return log_probs
@@ -83,6 +107,8 @@ class Scorer:
         """Go on with these utterances only."""
         for session in self.sessions + ([] if self.language_model is None else [self.lm_session]):
             session.keep(rows)
+        if self.ctc is not None:
+            self.prefixes.keep(rows)
 
     def _combine(self, logits: List[Tensor]) -> Tensor:
         """Normalise over what may be emitted; of several models, log of the mean probability."""
@@ -91,6 +117,30 @@ class Scorer:
         ]
         each = [x.log_softmax(dim=-1) for x in each]
         return each[0] if len(each) == 1 else torch.stack(each).logsumexp(dim=0) - math.log(len(each))
+
+    def _read_ctc(self, ctc: FusedCtc, prompts: Tensor, lengths: Tensor, beams: int) -> CtcPrefixScorer:
+        """The mean of the models' class probabilities at the positions of units."""
+        each = []
+        for session in self.sessions:
+            assert session.prompt_logits is not None
+            each.append(ctc.classes.of_outputs(_at_least_float32(session.prompt_logits)).log_softmax(dim=-1))
+            session.prompt_logits = None  # of no more use, and large
+        log_probs = torch.stack(each).logsumexp(dim=0) - math.log(len(each))  # (B, P, C)
+        unit = (prompts >= ctc.classes.unit_offset) & (
+            torch.arange(prompts.size(1), device=prompts.device) < lengths[:, None]
+        )
+        first = int(unit.any(0).int().argmax())  # <s> may come before
+        return CtcPrefixScorer(log_probs[:, first:], unit[:, first:].sum(1), beams)
+
+    def _with_ctc(self, log_probs: Tensor) -> Tensor:
+        """(B, K, V) of the decoders, with CTC's share."""
+        assert self.ctc is not None
+        scores, classes = self.prefixes.scores().to(log_probs), self.ctc.classes
+        ctc = torch.full_like(log_probs, -math.inf)
+        ctc[..., classes.labels] = scores[..., 1:]
+        ctc[..., self.emission.end] = scores[..., 0]
+        mixed = (1 - self.ctc.weight) * log_probs.clamp(min=torch.finfo(log_probs.dtype).min) + self.ctc.weight * ctc
+        return mixed.masked_fill(log_probs.isneginf(), -math.inf)
 
     def _lm_scores(self, logits: Tensor) -> Tensor:
         assert self.language_model is not None

@@ -36,6 +36,10 @@ class CompatibilityCheck:
         )
         self._add(feature for feature, on in switches if on)
 
+    def has(self, feature: str) -> bool:
+        """Whether a feature is known to be switched on."""
+        return feature in self._features
+
     def add_model(self, model: nn.Module) -> None:
         """Take note of what a model can't do, or does.
 

@@ -68,6 +68,7 @@ class SpeechUnitLMTask(FairseqTask):
         self.validation = Validation(cfg, vocab, self.mix)
         self.compatibility = CompatibilityCheck(cfg, vocab)
         self._divisors: Optional[Callable[[Sample], Tensor]] = None  # of the criterion, once there is one
+        self._trained_with_ctc: Optional[bool] = None  # None: not known, as of a checkpoint that does not say
         if not 0 <= cfg.prompt_fraction <= 1:
             raise InputError(
                 f"--prompt-fraction {cfg.prompt_fraction}", "a fraction of an utterance", "choose it in [0, 1]"
@@ -185,11 +186,19 @@ class SpeechUnitLMTask(FairseqTask):
 
     def state_dict(self) -> Dict[str, Any]:
         """What a checkpoint remembers of vocabulary and units."""
-        return {**super().state_dict(), **self.guard.state()}
+        return {**super().state_dict(), **self.guard.state(), "trained_with_ctc": self._trained_with_ctc}
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
-        """Refuse a checkpoint of another vocabulary or of other units."""
-        super().load_state_dict(self.guard.load_state(state_dict))
+        """Refuse a checkpoint of another vocabulary or of other units, and joint decoding without a CTC."""
+        state = self.guard.load_state(state_dict)
+        self._trained_with_ctc = state.pop("trained_with_ctc", None)
+        if self.cfg.decode_ctc_weight and self._trained_with_ctc is False:
+            raise InputError(
+                f"--decode-ctc-weight {self.cfg.decode_ctc_weight}",
+                "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC",
+                "leave it out, or train with --ctc-weight",
+            )
+        super().load_state_dict(state)
 
     # -- inference -----------------------------------------------------------
     def get_interactive_tokens_and_lengths(self, lines: List[str], encode_fn: Any) -> Tuple[List[Tensor], List[int]]:
@@ -224,7 +233,14 @@ class SpeechUnitLMTask(FairseqTask):
     ) -> Any:
         """The one-pass generator of `search`, emitting what answers of the task are made of."""
         sequence = FORMATS[decode_task or self.decode_task]
-        return build_generator(models, self.vocab, args, **(extra_gen_cls_kwargs or {}), sequence=sequence)
+        return build_generator(
+            models,
+            self.vocab,
+            args,
+            **(extra_gen_cls_kwargs or {}),
+            sequence=sequence,
+            ctc_weight=self.cfg.decode_ctc_weight,
+        )
 
     def inference_step(
         self,
@@ -251,6 +267,7 @@ class SpeechUnitLMTask(FairseqTask):
         criterion = super().build_criterion(cfg, **kwargs)
         self.compatibility.add_objective(criterion)
         self._divisors = getattr(criterion, "divisors", None)
+        self._trained_with_ctc = self.compatibility.has("--ctc-weight")
         return criterion
 
     def train_step(

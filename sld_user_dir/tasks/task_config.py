@@ -100,6 +100,13 @@ class SpeechUnitLMConfig(FairseqDataclass):
     )
     eval_wer_beam: int = field(default=1, metadata={"help": "beam size of --eval-wer; 1 is greedy decoding"})
     eval_wer_max_len: int = field(default=200, metadata={"help": "most transcript tokens that --eval-wer decodes"})
+    decode_ctc_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "decode with decoder and CTC together: the share of the CTC prefix score, from 0 to 1, beside the "
+            "decoder's (Watanabe et al. 2017). For checkpoints trained with --ctc-weight; also in --eval-wer"
+        },
+    )
     update_freq: List[int] = II("optimization.update_freq")  # noqa: RUF009
     # where training goes on from: see checkpoint_check
     save_dir: str = II("checkpoint.save_dir")

@@ -34,8 +34,10 @@ class RecurrentDecoder:
         """States (…, WIDTH) after tokens (…)."""
         return torch.tanh(state @ self.recurrence + self.embeddings[tokens])
 
-    def start(self, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None) -> "Session":
-        return Session(self, prompts, lengths, beams, outputs)
+    def start(
+        self, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int] = None, every_position: bool = False
+    ) -> "Session":
+        return Session(self, prompts, lengths, beams, outputs, every_position)
 
     def __call__(self, rows: Tensor) -> Any:
         """(B, L) tokens to ((B, L, V) logits,): what the oracle calls."""
@@ -49,8 +51,17 @@ class RecurrentDecoder:
 class Session:
     """A `DecoderSession` of `RecurrentDecoder`."""
 
-    def __init__(self, decoder: RecurrentDecoder, prompts: Tensor, lengths: Tensor, beams: int, outputs: Optional[int]):
+    def __init__(
+        self,
+        decoder: RecurrentDecoder,
+        prompts: Tensor,
+        lengths: Tensor,
+        beams: int,
+        outputs: Optional[int],
+        every_position: bool,
+    ):
         self.decoder, self.outputs = decoder, outputs
+        self.prompt_logits = decoder(prompts)[0][..., :outputs] if every_position else None
         state = torch.zeros(len(prompts), WIDTH, dtype=torch.float64)
         for at, tokens in enumerate(prompts.unbind(1)):
             state = torch.where((at < lengths)[:, None], decoder.feed(state, tokens), state)

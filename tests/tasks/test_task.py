@@ -10,6 +10,7 @@ from fairseq.logging import metrics
 from support.miniature import NUM_UNITS, WORDS, make_data, make_provenance, make_utterances
 from support.tasks import batches, setup
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.losses.normalisation import UPDATE
 from sld_user_dir.manifests.unit_manifest import ManifestError, write_manifest
 from sld_user_dir.tasks.update_iterator import UpdateBatchIterator
@@ -169,6 +170,33 @@ def test_state_is_plain_and_refuses_other_units(tmp_path):
     task.load_state_dict(state)
     with pytest.raises(ManifestError, match=make_provenance().fingerprint):
         task.load_dataset("test")
+
+
+@pytest.mark.parametrize("ctc_weight", [0.3, 0.0])
+def test_joint_decoding_wants_a_checkpoint_with_ctc(tmp_path, ctc_weight):
+    data = make_data(tmp_path, test=3)
+    config, trained = setup(data, "--ctc-weight", ctc_weight)
+    trained.build_criterion(config.criterion)
+    state = trained.state_dict()
+    _, task = setup(data, "--decode-ctc-weight", "0.5")
+    if ctc_weight:
+        task.load_state_dict(state)
+    else:
+        with pytest.raises(InputError, match="--decode-ctc-weight 0.5: the checkpoint was trained without"):
+            task.load_state_dict(state)
+    task.load_state_dict({**state, "trained_with_ctc": None})  # a checkpoint of an earlier release does not say
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_validation_decodes_as_it_is_told_to(tmp_path, weight):
+    config, task = setup(make_data(tmp_path, valid=5), "--ctc-weight", 0.3, "--eval-wer", "--decode-ctc-weight", weight)
+    task.load_dataset("valid")
+    model = task.build_model(config.model).eval()
+    generator = task.build_generator([model], GenerationConfig(beam=2, max_len_a=0, max_len_b=8))
+    fused = generator.scorer.ctc
+    assert (0.0 if fused is None else fused.weight) == weight
+    results = task.inference_step(generator, [model], batches(task, "valid")[0])
+    assert all(found[0]["score"].isfinite() for found in results)
 
 
 def test_two_manifests_of_different_units_do_not_mix(tmp_path):

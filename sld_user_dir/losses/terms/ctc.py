@@ -32,6 +32,7 @@ from sld_user_dir.compatibility import Conflict
 from sld_user_dir.errors import InputError
 from sld_user_dir.losses.positions import Layout, Positions
 from sld_user_dir.losses.term import Context, Measure, SequenceTerm, register_term
+from sld_user_dir.sequences.ctc_classes import CtcClasses
 from sld_user_dir.sequences.feature_names import PACKED_ROWS, TASK_TOKENS
 
 
@@ -84,7 +85,7 @@ class CTC(SequenceTerm):
         if weight < 0:
             raise InputError(f"--ctc-weight {weight}", "a weight below 0", "choose one above 0, or 0 for none")
         self.layout = Layout.of(vocab)
-        self.blank, self.first, self.end = vocab.bos, vocab.unk, vocab.text_end  # text ids: first … end-1
+        self.classes = CtcClasses.of(vocab)
         self.weight, self.start = weight, int(add_bos)
 
     @classmethod
@@ -115,7 +116,7 @@ class CTC(SequenceTerm):
         at = separator.int().argmax(1)  # (B,): the last unit's position, whose target is the separator
         index = torch.arange(target.size(1), device=target.device)
         speech = ((target >= self.layout.unit_offset) | (index >= at[:, None])).all(1) & (count == 1)
-        text = (index > at[:, None]) & (target >= self.first) & (target < self.end)
+        text = (index > at[:, None]) & (target >= self.classes.first) & (target < self.classes.end)
         units, tokens = at + 1 - self.start, text.sum(1)
         slots = torch.arange(int(tokens.max()) if len(tokens) else 0, device=target.device)
         labels = target.gather(1, (at[:, None] + 1 + slots).clamp(max=target.size(1) - 1))
@@ -134,7 +135,7 @@ class CTC(SequenceTerm):
         with torch.backends.cudnn.flags(enabled=False):
             return F.ctc_loss(
                 logits.log_softmax(-1).transpose(0, 1),  # (N, b, C)
-                (chosen.labels - self.first + 1).clamp(min=1),  # what is no label isn't looked at
+                self.classes.of_ids(chosen.labels),
                 chosen.units,
                 chosen.tokens,
                 blank=0,
@@ -144,7 +145,5 @@ class CTC(SequenceTerm):
     def _classes(self, outputs: Tensor, matrix: Optional[Tensor], rows: Tensor, span: slice) -> Tensor:
         """Logits (b, N, C) of the blank, then of the text ids in their order."""
         if matrix is not None:
-            classes = torch.cat([matrix[self.blank : self.blank + 1], matrix[self.first : self.end]])
-            return F.linear(outputs[rows, span], classes)
-        some = outputs[:, span]
-        return torch.cat([some[..., self.blank : self.blank + 1], some[..., self.first : self.end]], -1)[rows]
+            return F.linear(outputs[rows, span], self.classes.of_outputs(matrix.T).T)
+        return self.classes.of_outputs(outputs[:, span])[rows]
