@@ -170,14 +170,6 @@ def test_impossible_settings_are_errors(tmp_path, options, message):
         front_end(tmp_path, **options)
 
 
-def test_missing_models_are_errors(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(EncoderError, match="cannot load it"):
-        front_end(tmp_path, 1)
-    with pytest.raises(EncoderError, match="no such checkpoint"):
-        front_end(tmp_path / "none.pt", 1)
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_without_one_is_an_error(tmp_path):
     save_transformers(tmp_path)

@@ -6,13 +6,13 @@ is run.
 
 from __future__ import annotations
 
-import importlib
 import logging
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
+from sld_user_dir.features.pretrained import loading, require_transformers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,33 +24,26 @@ WAVE_NORM_EPS = 1e-7  # of Wav2Vec2FeatureExtractor
 class TransformersBackend:
     """A model with `feature_extractor`, `feature_projection` and `encoder.layers`."""
 
-    def __init__(self, name: str, layer: int) -> None:
+    def __init__(self, name: str, layer: int, model: Any, sample_rate_hz: int, normalised: bool) -> None:
+        """Args: `name` stands in errors; `normalised`: the waveform is brought to mean 0 and variance 1."""
         from torch import nn
-        from transformers import AutoConfig, AutoModel
 
-        try:
-            config = AutoConfig.from_pretrained(name)
-            model = AutoModel.from_pretrained(name)
-        except (OSError, KeyError, ValueError, ImportError) as error:
-            raise EncoderError(
-                name, f"transformers cannot load it ({_first_line(error)})", "give a local directory or a hub name"
-            ) from error
+        config = model.config
         parts = ("feature_extractor", "feature_projection", "encoder")
         if not all(hasattr(model, part) for part in parts) or not hasattr(model.encoder, "layers"):
             raise EncoderError(
                 name,
                 f"{config.model_type} is not of the wav2vec 2.0 family",
-                "take HuBERT, WavLM, wav2vec 2.0 or data2vec",
+                "take HuBERT, WavLM, wav2vec 2.0, data2vec or Whisper",
             )
         check_layer(name, layer, len(model.encoder.layers))
         model.encoder.layers = model.encoder.layers[:layer]
         if getattr(config, "do_stable_layer_norm", False):
             model.encoder.layer_norm = nn.Identity()  # the norm after the last block only
         self.model = nn.ModuleDict({part: getattr(model, part) for part in parts})
-        rate, normalised = _waveform(name, config)
         self.traits = EncoderTraits(
             config.model_type,
-            rate,
+            sample_rate_hz,
             config.hidden_size,
             ConvolutionGeometry(tuple(config.conv_kernel), tuple(config.conv_stride)),
             WAVE_NORM_EPS if normalised else None,
@@ -74,6 +67,14 @@ class TransformersBackend:
         return out
 
 
+def _from_pretrained(name: str, layer: int) -> TransformersBackend:
+    from transformers import AutoModel
+
+    with loading(name):
+        model = AutoModel.from_pretrained(name)
+    return TransformersBackend(name, layer, model, *_waveform(name, model.config))
+
+
 def _waveform(name: str, config: object) -> tuple[int, bool]:
     """Sample rate, and whether the waveform is normalised."""
     from transformers import AutoFeatureExtractor
@@ -92,10 +93,6 @@ def _waveform(name: str, config: object) -> tuple[int, bool]:
         return 16000, normalised
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 @register_encoder(
     "a directory or hub name of the wav2vec 2.0 family", claims=lambda features: True, takes_the_rest=True
 )
@@ -103,9 +100,5 @@ def load(config: FeatureConfig, device: str, batch_seconds: float) -> FrameEncod
     """HuBERT, WavLM or wav2vec 2.0 in Hugging Face's form."""
     from sld_user_dir.features.chunked_encoder import load_chunked_encoder
 
-    try:
-        importlib.import_module("transformers")
-    except ImportError as error:
-        problem = f"transformers, which loads it, cannot be imported ({error})"
-        raise EncoderError(f"--features {config.features}", problem, "pip install 'transformers>=5'") from error
-    return load_chunked_encoder(TransformersBackend, config, device, batch_seconds)
+    require_transformers(config.features)
+    return load_chunked_encoder(_from_pretrained, config, device, batch_seconds)

@@ -15,7 +15,6 @@ cut nor on what else is in the batch. Each piece counts its positions anew.
 
 from __future__ import annotations
 
-import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import EncoderTraits
+from sld_user_dir.features.pretrained import loading, require_transformers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,17 +148,9 @@ def _load(name: str) -> tuple[Any, Any]:
     import torch
     from transformers import WhisperFeatureExtractor, WhisperModel
 
-    try:
+    with loading(name):
         encoder = WhisperModel.from_pretrained(name, dtype=torch.float32).encoder
         extractor = WhisperFeatureExtractor.from_pretrained(name)
-    except (OSError, KeyError, ValueError, ImportError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise EncoderError(
-            name,
-            f"transformers cannot load it ({reason})",
-            "give a directory with config.json, preprocessor_config.json and model.safetensors, "
-            f"such as `hf download {name} --local-dir DIRECTORY` makes where there is a network",
-        ) from error
     settings = extractor.n_fft, extractor.hop_length, extractor.dither, extractor.feature_size
     if settings != (WINDOW, MEL_HOP, 0.0, encoder.config.num_mel_bins):
         problem = f"window, hop, dither and mel bins of its spectrogram are {settings}"
@@ -183,11 +175,7 @@ def load(config: FeatureConfig, device: str, batch_seconds: float) -> FrameEncod
     """Whisper's encoder in Hugging Face's form."""
     from sld_user_dir.features.chunked_encoder import load_chunked_encoder
 
-    try:
-        importlib.import_module("transformers")
-    except ImportError as error:
-        problem = f"transformers, which loads it, cannot be imported ({error})"
-        raise EncoderError(f"--features {config.features}", problem, "pip install 'transformers>=5'") from error
+    require_transformers(config.features)
     return load_chunked_encoder(
         lambda name, layer: WhisperBackend(name, layer, config.pad_to_seconds), config, device, batch_seconds
     )

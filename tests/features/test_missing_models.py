@@ -1,0 +1,89 @@
+"""Models that cannot be had: what the error says, and which form to give instead."""
+
+import json
+
+import huggingface_hub.constants
+import pytest
+from support.encoders import save_transformers, save_whisper
+
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.frame_encoder import EncoderError
+from sld_user_dir.features.front_end import build_front_end
+
+FORM = "config.json, preprocessor_config.json and model.safetensors"
+
+
+def error_of(features, **options):
+    with pytest.raises(EncoderError) as caught:
+        build_front_end(FeatureConfig(**{"features": str(features), "layer": 1, **options}), "cpu")
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["openai/whisper-tiny", "facebook/hubert-base-ls960"])
+def test_a_hub_name_that_cannot_be_reached_says_which_directory_to_give(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    error = error_of(name)
+    assert error.where == name and "no such directory" in error.problem and "hub name" in error.problem
+    assert FORM in error.remedy and "hf download NAME --local-dir DIRECTORY" in error.remedy
+
+
+@pytest.mark.parametrize("save", [save_transformers, save_whisper])
+def test_a_directory_without_weights(save, tmp_path):
+    save(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    assert str(error_of(tmp_path)).startswith(f"{tmp_path}: a directory without weights; give one in")
+
+
+def test_a_directory_without_a_model(tmp_path):
+    error = error_of(tmp_path)
+    assert error.problem == "a directory without config.json" and error.remedy.endswith(FORM)
+
+
+@pytest.mark.parametrize("save", [save_transformers, save_whisper])
+def test_weights_that_are_broken(save, tmp_path):
+    save(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "transformers cannot load it" in error_of(tmp_path).problem
+
+
+@pytest.mark.parametrize("save", [save_transformers, save_whisper])
+def test_weights_that_do_not_fit_their_config(save, tmp_path):
+    save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    width = "d_model" if "d_model" in config else "hidden_size"
+    (tmp_path / "config.json").write_text(json.dumps({**config, width: 64}))
+    assert "transformers cannot load it" in error_of(tmp_path).problem
+
+
+def test_a_model_of_another_family(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "nothing-like-it"}))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert "transformers cannot load it" in error_of(tmp_path).problem
+
+
+def test_a_file_in_place_of_its_directory(tmp_path):
+    save_transformers(tmp_path)
+    error = error_of(tmp_path / "model.safetensors")
+    assert error.problem == "a file" and "give its directory" in error.remedy
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path):
+    assert "no such checkpoint" in error_of(tmp_path / "none.pt").problem
+
+
+@pytest.mark.parametrize("save", [save_transformers, save_whisper])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"sample_rate_hz": 8000}, "it wants 16000 Hz; take --sample-rate-hz 16000 (audio is resampled)"),
+        ({"layer": 4}, "has layers 0 to 3; take one of them"),
+        ({"layer": -1}, "layers count from 0, the first block's input; take 0 or more"),
+        ({"layer": None}, "it has layers; say which to take, for example --layer 9"),
+        ({"fp16": True}, "half precision is for GPUs; take --nofp16 or --device cuda"),
+    ],
+)
+def test_settings_that_the_model_cannot_have(save, options, message, tmp_path):
+    save(tmp_path)
+    assert str(error_of(tmp_path, **options)).endswith(message)
