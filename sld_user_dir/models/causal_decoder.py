@@ -30,6 +30,7 @@ from sld_user_dir.models.dropout import dropout
 from sld_user_dir.models.dropped_attention import dropped_causal_attention
 from sld_user_dir.models.packed_attention import Packing
 from sld_user_dir.models.prefix_mask import prefix_mask
+from sld_user_dir.models.speech_convolution import SpeechConvolution
 
 PARTS_OF_STOCK_LAYERS_ONLY = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""
@@ -88,9 +89,15 @@ class CausalDecoder(TransformerDecoder):
 
     Attributes:
         prefix_end: id of the separator whose prompt has prefix-LM attention; None for causal attention
+        speech_convolution: over the embeddings of the prompt's units; None for none
     """
 
     prefix_end: Optional[int] = None
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # not on the class, where it would hide the module of that name
+        self.speech_convolution: Optional[SpeechConvolution] = None
 
     def build_decoder_layer(self, args: Any, no_encoder_attn: bool = False) -> nn.Module:
         """As fairseq's, with the options for activation checkpoints and sharding."""
@@ -132,9 +139,9 @@ class CausalDecoder(TransformerDecoder):
         ordinary = encoder_out is None and incremental_state is None and not full_context_alignment
         if ordinary and self._fast() and not self._padded_inside(prev_output_tokens):
             return self._extract_causal(prev_output_tokens)
-        if self.prefix_end is not None:
+        if self.prefix_end is not None or self.speech_convolution is not None:
             raise InputError(
-                "--prefix-lm",
+                "--prefix-lm" if self.prefix_end is not None else "--speech-conv-kernel",
                 "no incremental decoding by fairseq's own generator, no padding on the left or inside, no "
                 "quantisation noise or scaled attention",
                 "decode with --task speech_unit_lm",
@@ -187,11 +194,20 @@ class CausalDecoder(TransformerDecoder):
             x = self.embed_scale * x
         if self.project_in_dim is not None:
             x = self.project_in_dim(x)
+        x = self.with_speech_context(x, tokens, packing)
         if self.embed_positions is not None:
             longest = tokens.size(1) if packing is None else packing.groups[0][1]
             table = self.embed_positions(tokens.new_full((1, longest), self.padding_idx + 1))  # (1, longest, C)
             x = x + (table if packing is None else table[:, packing.positions])
         return x if self.layernorm_embedding is None else self.layernorm_embedding(x)
+
+    def with_speech_context(self, x: Tensor, tokens: Tensor, packing: Optional[Packing] = None) -> Tensor:
+        """Embeddings (B, L, C) of tokens (B, L), with what the convolution over units adds to them."""
+        if self.speech_convolution is None:
+            return x
+        if packing is None:
+            return self.speech_convolution(x, tokens)
+        return packing.gather(list(map(self.speech_convolution, packing.spread(x), packing.spread(tokens))))
 
 
 def causal_self_attention(attention: MultiheadAttention, x: Tensor, scope: AttentionScope = CAUSAL) -> Tensor:

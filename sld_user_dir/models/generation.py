@@ -90,9 +90,18 @@ def build_generator(
         dictionary = lm_model.decoder.dictionary
         ids = _ids_by_symbol(vocab, dictionary)
         fused = FusedLanguageModel(FairseqDecoder(lm_model), ids, _first_token(lm_model, dictionary), lm_weight)
+    if sequence.answer != TEXT:
+        _refuse_speech_convolution(models)
     ctc = _fused_ctc(vocab, ctc_weight, sequence)
     scorer = Scorer([FairseqDecoder(model) for model in models], sequence.emission(vocab), temperature, fused, ctc)
     return PromptGenerator(vocab, options, scorer, **_given(cfg, "max_len_a", "max_len_b"))
+
+
+def _refuse_speech_convolution(models: Sequence[FairseqLanguageModel]) -> None:
+    if any(getattr(model.decoder, "speech_convolution", None) is not None for model in models):
+        raise InputError(
+            "--decode-task", "a model with --speech-conv-kernel can't emit units, only read them", "decode with asr"
+        )
 
 
 def _fused_ctc(vocab: JointVocabulary, weight: float, sequence: SequenceFormat) -> Optional[FusedCtc]:

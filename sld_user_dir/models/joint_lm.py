@@ -13,17 +13,25 @@ from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerL
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.models.causal_decoder import CausalDecoder
+from sld_user_dir.models.speech_convolution import SpeechConvolution
 
 
 @dataclass
 class JointLMConfig(TransformerLanguageModelConfig):
-    """The fields of `transformer_lm` and two more; the architectures below set GPT-2's choices."""
+    """The fields of `transformer_lm` and three more; the architectures below set GPT-2's choices."""
 
     sinusoidal_positions: bool = field(
         default=False,
         metadata={
             "help": "fixed sinusoidal positions instead of learned ones, which the joint_lm "
             "architectures choose (no flag of fairseq's turns --decoder-learned-pos off)"
+        },
+    )
+    speech_conv_kernel: int = field(
+        default=0,
+        metadata={
+            "help": "units that a causal convolution over the embeddings of the prompt's units sees, the current one "
+            "included; 0: no convolution. Little data is learnt from much faster with one (docs/training.md)"
         },
     )
     prefix_lm: bool = field(
@@ -44,10 +52,11 @@ class JointLanguageModel(TransformerLanguageModel):
         """fairseq's model with `CausalDecoder`; its own decoder where inputs are characters or adaptive."""
         if getattr(args, "sinusoidal_positions", False):
             args.decoder_learned_pos = False
-        prefix_lm = getattr(args, "prefix_lm", False)
+        prefix_lm, kernel = getattr(args, "prefix_lm", False), getattr(args, "speech_conv_kernel", 0)
         if args.character_embeddings or args.adaptive_input or args.tie_adaptive_weights:
-            if prefix_lm:
-                raise InputError("--prefix-lm", "not with adaptive input or character embeddings", "leave one out")
+            for option, chosen in (("--prefix-lm", prefix_lm), ("--speech-conv-kernel", kernel)):
+                if chosen:
+                    raise InputError(option, "not with adaptive input or character embeddings", "leave one out")
             return super().build_model(args, task)
         if args.decoder_layers_to_keep:
             args.decoder_layers = len(args.decoder_layers_to_keep.split(","))
@@ -55,9 +64,18 @@ class JointLanguageModel(TransformerLanguageModel):
             args.max_target_positions = args.tokens_per_sample
         embeddings = cls.build_embedding(args, task.source_dictionary, args.decoder_input_dim)
         decoder = CausalDecoder(args, task.target_dictionary, embeddings, no_encoder_attn=True)
-        if prefix_lm:
+        if kernel < 0:
+            raise InputError(f"--speech-conv-kernel {kernel}", "a number of units", "choose 1 or more, or 0 for none")
+        if kernel:
+            vocab = task.vocab
+            decoder.speech_convolution = SpeechConvolution(
+                args.decoder_embed_dim, kernel, vocab.unit_offset, vocab.mask
+            )
+        if prefix_lm or kernel:
+            option = "--prefix-lm" if prefix_lm else "--speech-conv-kernel"
             if not decoder.packs():
-                raise InputError("--prefix-lm", "not with quantisation noise or scaled attention", "leave one out")
+                raise InputError(option, "not with quantisation noise or scaled attention", "leave one out")
+        if prefix_lm:
             decoder.prefix_end = task.vocab.separator
         return cls(decoder)
 

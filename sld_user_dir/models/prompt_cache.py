@@ -150,7 +150,7 @@ class PromptCache:
 
     def _prefill(self, prompts: Tensor, every_position: bool) -> Tensor:
         """Run the prompts and return the logits after each, (B, V)."""
-        x = self._embed(prompts, torch.arange(self.prompt_width, device=prompts.device))  # (B, P, C)
+        x = self._embed(prompts, torch.arange(self.prompt_width, device=prompts.device), is_prompt=True)  # (B, P, C)
         last = len(self.layers) - 1
         for index in range(last):
             x = self._layer(index, x, self._attend_prompt)
@@ -160,12 +160,14 @@ class PromptCache:
         self.prompt_logits = self._output(self._layer(last, x, self._attend_prompt))  # (B, P, V)
         return self.prompt_logits[torch.arange(len(prompts), device=prompts.device), self.lengths - 1]
 
-    def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def _embed(self, tokens: Tensor, positions: Tensor, is_prompt: bool = False) -> Tensor:
         """(B, T) ids at positions (B or 1, T), counted from 0, to (B, T, C)."""
         decoder = self.decoder
         x = decoder.embed_scale * decoder.embed_tokens(tokens)
         if decoder.project_in_dim is not None:
             x = decoder.project_in_dim(x)
+        if is_prompt and hasattr(decoder, "with_speech_context"):
+            x = decoder.with_speech_context(x, tokens)
         if decoder.embed_positions is not None:
             table = self._position_embeddings()
             x = x + table[positions.clamp(max=table.size(0) - 1)]  # finished rows may run past the end

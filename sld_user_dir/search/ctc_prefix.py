@@ -4,8 +4,8 @@ Sources: the prefix probability is that of Graves 2008 ("Supervised sequence lab
 networks", section 7.5.2), its use beside a decoder that of Watanabe et al. 2017 ("Hybrid CTC/attention architecture
 for end-to-end speech recognition", section IV-C).
 
-Symbols: N frames; p_t(c) probability of class c at frame t; g a prefix with last label l; r^n_t(g), r^b_t(g) probability
-that the first t frames collapse to g and end with its last label, or with a blank.
+Symbols: N frames; p_t(c) probability of class c at frame t; g a prefix with last label l; r^n_t(g), r^b_t(g)
+probability that the first t frames collapse to g and end with its last label, or with a blank.
 
     phi_t(g, c) = r^b_{t-1}(g) + r^n_{t-1}(g) [c != l]
     P(g c ...)  = sum over t of phi_t(g, c) p_t(c)             a transcript that begins with g c
@@ -13,8 +13,11 @@ that the first t frames collapse to g and end with its last label, or with a bla
     r^n_t(g c)  = (r^n_{t-1}(g c) + phi_t(g, c)) p_t(c)
     r^b_t(g c)  = (r^b_{t-1}(g c) + r^n_{t-1}(g c)) p_t(blank)
 
-Both recursions x_t = (x_{t-1} + a_t) q_t have the closed form log x_t = Q_t + log sum_{s<=t} exp(log a_s - Q_{s-1}) with
-Q_t = sum_{s<=t} log q_s, so there is no loop over frames; and the sums over t for all c are one matrix product.
+Both recursions x_t = (x_{t-1} + a_t) q_t have the closed form
+
+    log x_t = Q_t + log sum over s <= t of exp(log a_s - Q_{s-1}),   Q_t = sum over s <= t of log q_s,
+
+so there is no loop over frames; and the sums over t for all c are one matrix product.
 """
 
 from __future__ import annotations

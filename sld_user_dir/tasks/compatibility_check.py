@@ -8,7 +8,7 @@ from typing import Any, Iterable, Set
 from torch import nn
 
 from sld_user_dir.compatibility import Conflict, refuse_conflicts
-from sld_user_dir.models import prefix_mask
+from sld_user_dir.models import prefix_mask, speech_convolution
 from sld_user_dir.sequences import input_masking, packed_batch
 from sld_user_dir.sequences.feature_names import (
     HIDDEN_SEPARATORS,
@@ -16,6 +16,7 @@ from sld_user_dir.sequences.feature_names import (
     NO_PACKED_ATTENTION,
     PACKED_ROWS,
     PREFIX_LM,
+    SPEECH_CONVOLUTION,
     TASK_TOKENS,
 )
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -26,7 +27,12 @@ class CompatibilityCheck:
 
     def __init__(self, cfg: Any, vocab: JointVocabulary):
         self._features: Set[str] = set()
-        self._conflicts = [*packed_batch.CONFLICTS, *input_masking.CONFLICTS, *prefix_mask.CONFLICTS]
+        self._conflicts = [
+            *packed_batch.CONFLICTS,
+            *input_masking.CONFLICTS,
+            *prefix_mask.CONFLICTS,
+            *speech_convolution.CONFLICTS,
+        ]
         hides_all = cfg.input_mask_prob > 0 and str(cfg.input_mask_tokens) == "all"
         switches = (
             (PACKED_ROWS, cfg.pack_utterances),
@@ -49,7 +55,9 @@ class CompatibilityCheck:
         decoder: Any = getattr(model, "decoder", None)
         packs = hasattr(decoder, "packs") and decoder.packs()
         prefix = getattr(decoder, "prefix_end", None) is not None
-        self._add(feature for feature, on in ((NO_PACKED_ATTENTION, not packs), (PREFIX_LM, prefix)) if on)
+        convolution = getattr(decoder, "speech_convolution", None) is not None
+        switches = ((NO_PACKED_ATTENTION, not packs), (PREFIX_LM, prefix), (SPEECH_CONVOLUTION, convolution))
+        self._add(feature for feature, on in switches if on)
 
     def add_objective(self, criterion: Any) -> None:
         """Take note of the terms of a criterion of ours; another one declares nothing.

@@ -11,9 +11,11 @@ from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import FairseqTask, register_task
 from torch import Tensor, nn
 
+from sld_user_dir.clustering.kmeans_file import Centroids
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.memory_map import open_manifest
 from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.models.centroid_embeddings import centroid_embeddings
 from sld_user_dir.models.dictionaries import TextView, UnitString, UnitView
 from sld_user_dir.models.generation import build_generator
 from sld_user_dir.sequences.augmentation import build_augmentation
@@ -68,6 +70,7 @@ class SpeechUnitLMTask(FairseqTask):
         self.validation = Validation(cfg, vocab, self.mix)
         self.compatibility = CompatibilityCheck(cfg, vocab)
         self._divisors: Optional[Callable[[Sample], Tensor]] = None  # of the criterion, once there is one
+        self._initial_centroids: Optional[Centroids] = None  # that the embeddings of units start from
         self._trained_with_ctc: Optional[bool] = None  # None: not known, as of a checkpoint that does not say
         if not 0 <= cfg.prompt_fraction <= 1:
             raise InputError(
@@ -166,6 +169,8 @@ class SpeechUnitLMTask(FairseqTask):
             prompt_fraction=self.cfg.prompt_fraction if prompts_alone else None,
         )
         if training:
+            if self._initial_centroids is not None:
+                self._initial_centroids.check(manifest.provenance, str(path))
             self.datasets[split].augment = build_augmentation(self.cfg, manifest.provenance, str(path))
         if task_cfg is not None:
             self.cfg.max_target_positions = model.max_target_positions or model.tokens_per_sample
@@ -255,11 +260,25 @@ class SpeechUnitLMTask(FairseqTask):
             return generator.generate(models, sample, prefix_tokens=prefix_tokens, constraints=constraints)
 
     # -- training ------------------------------------------------------------
-    def build_model(self, *args: Any, **kwargs: Any) -> nn.Module:
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> nn.Module:
         """fairseq's; refuses a model that can't do what the run asks of it."""
-        model = super().build_model(*args, **kwargs)
+        model = super().build_model(cfg, from_checkpoint)
         self.compatibility.add_model(model)
+        if self.cfg.init_unit_embeddings and not from_checkpoint:
+            self._init_unit_embeddings(model, Centroids.load(self.cfg.init_unit_embeddings))
         return model
+
+    def _init_unit_embeddings(self, model: nn.Module, centroids: Centroids) -> None:
+        if centroids.num_units != self.vocab.num_units:
+            raise InputError(
+                f"--init-unit-embeddings {centroids.path}",
+                f"{centroids.num_units} centroids for {self.vocab.num_units} units",
+                "give the k-means file of the units",
+            )
+        units = model.decoder.embed_tokens.weight[self.vocab.unit_offset :]
+        with torch.no_grad():
+            units.copy_(centroid_embeddings(centroids, units))
+        self._initial_centroids = centroids
 
     def build_criterion(self, cfg: Any, **kwargs: Any) -> Any:
         """fairseq's; it comes before data and weights are loaded: the place to check what training goes on from."""

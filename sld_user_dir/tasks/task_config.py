@@ -92,6 +92,13 @@ class SpeechUnitLMConfig(FairseqDataclass):
     unit_substitution_neighbours: int = field(
         default=10, metadata={"help": "how many of the nearest centroids --unit-substitution-kmeans draws among"}
     )
+    init_unit_embeddings: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "k-means .npz of the units: their embeddings start from its centroids, near units near each other, "
+            "instead of at random. For the start of a training only"
+        },
+    )
     eval_wer: bool = field(
         default=False,
         metadata={

@@ -182,7 +182,7 @@ def test_joint_decoding_wants_a_checkpoint_with_ctc(tmp_path, ctc_weight):
     if ctc_weight:
         task.load_state_dict(state)
     else:
-        with pytest.raises(InputError, match="--decode-ctc-weight 0.5: the checkpoint was trained without"):
+        with pytest.raises(InputError, match=r"--decode-ctc-weight 0\.5: the checkpoint was trained without"):
             task.load_state_dict(state)
     task.load_state_dict({**state, "trained_with_ctc": None})  # a checkpoint of an earlier release does not say
 
