@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
-from sld_user_dir.manifests.provenance import UnitProvenance
+from sld_user_dir.manifests.provenance import OWN_CODES, UnitProvenance
 
 FORMAT = "speech-unit-kmeans/1"
 DISTANCES_AT_A_TIME = 2**22
@@ -110,6 +110,9 @@ class Centroids:
                 f"its units are subwords ({units.subword[:19]}), which have no centroids",
                 "leave the option out that needs them",
             )
+        if units.kmeans == OWN_CODES:
+            problem = f"its units are the own codes of {units.encoder}, which have no centroids"
+            raise KMeansError(manifest, problem, "leave the option out that needs them")
         if units.num_units != self.num_units:
             raise KMeansError(
                 None, f"{self.path} has {self.num_units} centroids, but {manifest} has {units.num_units} units", remedy

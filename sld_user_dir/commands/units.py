@@ -1,10 +1,12 @@
-"""Audio to units: an audio manifest and a k-means file to a unit manifest, without a feature dump.
+"""Audio to units: an audio manifest and a k-means file, or a tokenizer, to a unit manifest, without a feature dump.
 
     sld units --audio test.audio.tsv --kmeans km300.npz --out data/test.tsv \\
         --header license="CC BY-SA 4.0" attribution="Free Spoken Digit Dataset"
 
-The features are those that the k-means was trained on; its file tells. What could not be used
-stands in OUT with .rejected.tsv, with reasons.
+    sld units --audio test.audio.tsv --tokenizer codec:kyutai/mimi --out data/test.tsv
+
+The features are those that the k-means was trained on; its file tells. A tokenizer brings its own codes
+(docs/guides/add_a_tokenizer.md). What could not be used stands in OUT with .rejected.tsv, with reasons.
 """
 
 from argparse import Namespace
@@ -24,16 +26,19 @@ class ExtractConfig:
 
     audio: Path
     """audio manifest, ours or fairseq's"""
-    kmeans: Path
-    """k-means file that sld kmeans wrote"""
     out: Path
     """unit manifest to write (.tsv)"""
+    kmeans: Optional[Path] = None
+    """k-means file that sld kmeans wrote"""
+    tokenizer: Optional[str] = None
+    """in place of a k-means: a tokenizer, such as codec:kyutai/mimi, s3:FILE.onnx, or your own as
+    module:function or path/to/file.py:function, with :ARGUMENT behind it if it takes one"""
     deduplicate: bool = False
     """collapse runs of a unit, and write their durations"""
     features: Optional[str] = None
     """where the encoder lies now, if not where it lay when the k-means was trained"""
     device: str = "auto"
-    """for a neural encoder: `auto`, `cpu`, `cuda`, or one card as `cuda:1`"""
+    """for a neural encoder or tokenizer: `auto`, `cpu`, `cuda`, or one card as `cuda:1`"""
     header: List[str] = field(default_factory=list)
     """further header lines, KEY=VALUE: license, attribution"""
 
@@ -55,6 +60,7 @@ def run(options: Namespace) -> None:
         config.deduplicate,
         parse_header(config.header),
         options.stream,
+        config.tokenizer,
     )
     if not run_job(job, executor):
         return

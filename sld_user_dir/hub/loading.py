@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
 
 from sld_user_dir.devices import torch_device
+from sld_user_dir.errors import InputError
 from sld_user_dir.registration import register
 
 if TYPE_CHECKING:
@@ -15,7 +16,12 @@ PathLike = Union[str, Path]
 
 
 def load(
-    checkpoint: PathLike, data: Optional[PathLike] = None, *, kmeans: Optional[PathLike] = None, device: str = "auto"
+    checkpoint: PathLike,
+    data: Optional[PathLike] = None,
+    *,
+    kmeans: Optional[PathLike] = None,
+    tokenizer: Optional[str] = None,
+    device: str = "auto",
 ) -> Model:
     """Load a checkpoint of the task `speech_unit_lm`.
 
@@ -23,17 +29,22 @@ def load(
         checkpoint: file, or several joined by `:` for an ensemble, as fairseq's `--path`.
         data: data directory with the vocabulary it was trained with; by default, where it lay then.
         kmeans: k-means file for `transcribe`; by default `kmeans.npz` in the data directory.
+        tokenizer: in place of a k-means, as `sld units --tokenizer` names it: for a model that was trained on a
+            tokenizer's own codes. By default what the manifests in the data directory tell, unless it is code of your
+            own, which is run only where it is named.
         device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, …
 
     Raises:
         FileNotFoundError: no such checkpoint.
         DeviceError: no such device.
-        InputError: another vocabulary or task; the message names both sides.
+        InputError: another vocabulary or task, with both sides named; a k-means and a tokenizer.
     """
+    if kmeans is not None and tokenizer is not None:
+        raise InputError(None, f"both the k-means {kmeans} and the tokenizer {tokenizer} are named", "name one of them")
     where = torch_device(device)
     register()  # fairseq, and our task with it
     from sld_user_dir.hub.model import Model
     from sld_user_dir.models import checkpoints
 
     models, cfg, task = checkpoints.load_ensemble(checkpoints.split_paths(str(checkpoint)), data)
-    return Model(models, cfg, task, where, None if kmeans is None else Path(kmeans))
+    return Model(models, cfg, task, where, None if kmeans is None else Path(kmeans), tokenizer)

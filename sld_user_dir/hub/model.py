@@ -21,7 +21,6 @@ from sld_user_dir.models.generation import generation_config
 from sld_user_dir.sequences.sequence_format import format_of
 
 PathLike = Union[str, Path]
-KMEANS_FILE = "kmeans.npz"
 BATCH_TOKENS = 16_000
 
 
@@ -34,12 +33,20 @@ class Model:
         provenance: what made the units that it was trained on; None in checkpoints that do not tell.
     """
 
-    def __init__(self, models: list[Any], cfg: Any, task: Any, device: torch.device, kmeans: Optional[Path] = None):
+    def __init__(
+        self,
+        models: list[Any],
+        cfg: Any,
+        task: Any,
+        device: torch.device,
+        kmeans: Optional[Path] = None,
+        tokenizer: Optional[str] = None,
+    ):
         self.cfg, self.task, self.device = cfg, task, device
         self.models = [model.to(device).eval() for model in models]
         self.vocab = task.vocab
         self.provenance: Optional[UnitProvenance] = task.checkpoint_provenance
-        self._kmeans = kmeans or Path(str(task.cfg.data).split(":")[0]) / KMEANS_FILE
+        self._kmeans, self._tokenizer = kmeans, tokenizer
         self._unit_extractor: Any = None  # built when the first recording comes
 
     # -- units to text --------------------------------------------------------------------
@@ -106,7 +113,7 @@ class Model:
         """Transcript of a recording, or a list of transcripts of a list of recordings.
 
         Raises:
-            InputError: the k-means is missing, or not the one the model was trained with.
+            InputError: the k-means or tokenizer is missing, or not the one the model was trained with.
             AudioError: a recording that cannot be read, or holds no frame.
         """
         single = isinstance(audio, (str, Path))
@@ -115,15 +122,22 @@ class Model:
         return texts[0] if single else texts
 
     def units_of(self, files: Sequence[PathLike]) -> list[list[int]]:
-        """Units of recordings, by the features and the k-means that the model was trained with.
+        """Units of recordings, by the features and the k-means, or the tokenizer, that the model was trained with.
 
         Recordings of one call count as one speaker, where features are normalised by speaker.
         """
-        from sld_user_dir.hub.unit_extractor import UnitExtractor  # audio libraries, where they are needed
+        return self.unit_extractor(files)
+
+    @property
+    def unit_extractor(self) -> Any:
+        """What makes units of recordings; built when it is first asked for."""
+        from sld_user_dir.hub.unit_extractor import UnitSource  # audio libraries, where they are needed
 
         if self._unit_extractor is None:
-            self._unit_extractor = UnitExtractor.build(self._kmeans, self.provenance, self.device)
-        return self._unit_extractor(files)
+            data = Path(str(self.task.cfg.data).split(":")[0])
+            source = UnitSource(data, self._kmeans, self._tokenizer)
+            self._unit_extractor = source.open(self.provenance, str(self.device))
+        return self._unit_extractor
 
     # -- units to units -------------------------------------------------------------------
     def continue_units(

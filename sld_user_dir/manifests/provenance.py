@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 UNKNOWN = "unknown"
+OWN_CODES = "own-codes"
+"""In place of a k-means: the units are what a speech tokenizer gives by itself."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class UnitProvenance:
     frame_rate_hz: float
     """Units per second before de-duplication."""
     kmeans: str
-    """`sha256:…` of the centroids."""
+    """`sha256:…` of the centroids, or `OWN_CODES`."""
     num_units: int
     """Size of the unit vocabulary: K, or the number of unit subwords."""
     deduplicated: bool = False
@@ -62,8 +64,9 @@ class UnitProvenance:
     def describe(self) -> str:
         """One line for messages."""
         layer = "" if self.layer is None else f" layer {self.layer}"
+        made = "a tokenizer's own codes" if self.kmeans == OWN_CODES else f"k-means {self.kmeans[:19]}"
         return (
             f"{self.fingerprint} ({self.encoder}{layer}, {self.frame_rate_hz:g} Hz, "
-            f"K={self.num_units}, k-means {self.kmeans[:19]}, "
+            f"K={self.num_units}, {made}, "
             f"{'de-duplicated' if self.deduplicated else 'not de-duplicated'})"
         )

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator, Optional, Union
+from typing import Iterable, Iterator, Optional
 
-from sld_user_dir.arrays import FloatArray, PathLike
+from sld_user_dir.arrays import PathLike
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.clustering.unit_sequences import assign_joined, deduplicate, provenance
+from sld_user_dir.clustering.unit_sequences import deduplicate
 from sld_user_dir.features.front_end import FrontEnd
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.rejected import Rejected, rejected_path, write_rejected
 from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
-from sld_user_dir.pipeline.stream import RECORDINGS_PER_LOG_LINE, Framed, StreamConfig, speaker_stats, stream_frames
+from sld_user_dir.pipeline.stream import RECORDINGS_PER_LOG_LINE, StreamConfig
+from sld_user_dir.pipeline.unit_makers import KMeansUnits, UnitMaker, UnitsOfRecording
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,32 @@ def extract_units(
     stream: Optional[StreamConfig] = None,
     all_recordings: Optional[list[Recording]] = None,
 ) -> ExtractionCounts:
+    """`write_units` of a front end and a k-means.
+
+    Raises:
+        KMeansError: the centroids belong to other features.
+    """
+    return write_units(
+        recordings,
+        KMeansUnits(front_end, kmeans),
+        out,
+        deduplicated=deduplicated,
+        header=header,
+        stream=stream,
+        all_recordings=all_recordings,
+    )
+
+
+def write_units(
+    recordings: list[Recording],
+    maker: UnitMaker,
+    out: PathLike,
+    *,
+    deduplicated: bool = False,
+    header: Optional[dict[str, object]] = None,
+    stream: Optional[StreamConfig] = None,
+    all_recordings: Optional[list[Recording]] = None,
+) -> ExtractionCounts:
     """Write the unit manifest `out`, and `out` with `.rejected.tsv` naming what is missing in it.
 
     Args:
@@ -46,21 +73,17 @@ def extract_units(
         all_recordings: the corpus that these are a part of, for the statistics of speakers.
 
     Raises:
-        KMeansError: the centroids belong to other features.
+        TokenizerError: a tokenizer gave something else than its codes for a recording.
     """
     out, stream = Path(out), stream or StreamConfig()
-    made_by = provenance(front_end, kmeans, deduplicated)
-    stats = None
-    if front_end.wants_speakers:
-        speakers = {one.speaker for one in recordings}
-        corpus = all_recordings if all_recordings is not None else recordings
-        stats = speaker_stats((r for r in corpus if r.speaker in speakers), front_end, stream)
+    speakers = {one.speaker for one in recordings}
+    corpus = all_recordings if all_recordings is not None else recordings
     rejected: list[Rejected] = []
     transcribed = _with_text(recordings, rejected)
-    framed = stream_frames(transcribed, front_end, stream, stats)
-    utterances = _utterances(kmeans, _keep(framed, rejected), deduplicated, front_end.on_gpu)
+    made = maker.stream(transcribed, stream, rejected, (r for r in corpus if r.speaker in speakers))
+    utterances = (_utterance(one, deduplicated) for one in made)
     with atomic_path(out) as aside:
-        written = write_manifest(aside, _progress(utterances, len(recordings)), made_by, header)
+        written = write_manifest(aside, _progress(utterances, len(recordings)), maker.provenance(deduplicated), header)
         place = {one.id: i for i, one in enumerate(recordings)}
         rejected.sort(key=lambda one: place[one.id])
         write_rejected(rejected_path(out), rejected)  # before the manifest appears
@@ -78,29 +101,14 @@ def _with_text(recordings: Iterable[Recording], rejected: list[Rejected]) -> Ite
             rejected.append(Rejected(one.id, one.path, "no transcript"))
 
 
-def _keep(stream: Iterable[Union[Framed, Rejected]], rejected: list[Rejected]) -> Iterator[Framed]:
-    for one in stream:
-        if isinstance(one, Rejected):
-            rejected.append(one)
-        else:
-            yield one
-
-
-def _utterances(kmeans: KMeans, stream: Iterator[Framed], deduplicated: bool, on_gpu: bool) -> Iterator[Utterance]:
-    waiting: list[Recording] = []  # whose units are still in the block being filled
-
-    def frames() -> Iterator[FloatArray]:
-        for one in stream:
-            waiting.append(one.recording)
-            yield one.frames
-
-    for units in assign_joined(kmeans, frames(), on_gpu=on_gpu):
-        recording, durations = waiting.pop(0), None
-        if deduplicated:
-            units, durations = deduplicate(units)
-        fields = {"speaker": recording.speaker, "n_samples": str(recording.n_samples or "")}
-        fields.update(recording.fields)
-        yield Utterance(recording.id, units, recording.text, durations, fields)
+def _utterance(made: UnitsOfRecording, deduplicated: bool) -> Utterance:
+    recording, units = made
+    durations = None
+    if deduplicated:
+        units, durations = deduplicate(units)
+    fields = {"speaker": recording.speaker, "n_samples": str(recording.n_samples or "")}
+    fields.update(recording.fields)
+    return Utterance(recording.id, units, recording.text, durations, fields)
 
 
 def _progress(utterances: Iterator[Utterance], total: int) -> Iterator[Utterance]:

@@ -8,7 +8,7 @@ from typing import Iterator, Optional
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
-from sld_user_dir.manifests.unit_manifest import Manifest, Utterance, read_manifest, write_manifest
+from sld_user_dir.manifests.unit_manifest import Manifest, Utterance, encode_rows, read_manifest, write_manifest
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 TOO_LONG_CHOICES = ("skip", "truncate")
@@ -51,8 +51,8 @@ def apply_limits(
 ) -> Iterator[Utterance]:
     """The utterances within the limits; those beyond are appended to `too_long`, and left out or cut."""
     text_limit = limits.max_tokens if limits.max_text_tokens is None else limits.max_text_tokens
-    for one in manifest:
-        text = vocab.encode_text(one.text)
+    texts = encode_rows(manifest, vocab.encode_text, manifest.column("text"))
+    for one, text in zip(manifest, texts):
         if len(text) <= text_limit and len(one.units) + 1 + len(text) <= limits.max_tokens:
             yield one
             continue

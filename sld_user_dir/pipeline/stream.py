@@ -1,4 +1,4 @@
-"""Recordings to frames as a stream: read ahead by threads, batched by length, order kept.
+"""Recordings to frames, or to a tokenizer's codes, as a stream: read ahead by threads, order kept.
 
 At most `window_seconds` of audio (or one longer recording) and its frames are held at a time.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Iterable, Iterator, Optional, Union
+from typing import Any, Iterable, Iterator, List, Optional, Protocol, Sequence, Union
+
+import numpy.typing as npt
 
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.errors import InputError
@@ -45,23 +47,45 @@ class StreamConfig:
             raise InputError(f"--readers {self.readers}", "no threads to read with", "take 1 or more")
 
 
+class WaveEncoder(Protocol):
+    """What the stream feeds: a front end, or the codes of a tokenizer."""
+
+    sample_rate_hz: int
+
+    @property
+    def wants_speakers(self) -> bool:
+        """Statistics of each speaker must be gathered before a waveform can be encoded."""
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a waveform of that many samples."""
+
+    def encode_batch(
+        self, waves: List[FloatArray], speakers: Optional[List[Optional[CmvnStats]]] = None
+    ) -> Sequence[npt.NDArray[Any]]:
+        """Frames (T, D), or codes (T,), of each waveform."""
+
+
 @dataclass(frozen=True)
-class Framed:
-    """A recording and its frames (T, D)."""
+class LoadedWave:
+    """A recording, or a part of one, as a waveform (n_samples,) at the encoder's rate."""
 
-    recording: Recording
-    frames: FloatArray
-
-
-@dataclass(frozen=True)
-class _Loaded:
     recording: Recording
     wave: FloatArray
 
 
+@dataclass(frozen=True)
+class Framed:
+    """A recording and its frames (T, D), or codes (T,)."""
+
+    recording: Recording
+    frames: npt.NDArray[Any]
+    n_samples: int
+    """of its waveform, at the encoder's rate"""
+
+
 def stream_frames(
     recordings: Iterable[Recording],
-    front_end: FrontEnd,
+    encoder: WaveEncoder,
     config: StreamConfig,
     stats: Optional[dict[str, CmvnStats]] = None,
 ) -> Iterator[Union[Framed, Rejected]]:
@@ -70,24 +94,36 @@ def stream_frames(
     Args:
         stats: by speaker, see `speaker_stats`; wanted where the front end normalises by speaker.
     """
-    for window in _windows(_load(recordings, front_end, config), front_end, config):
-        loaded = [one for one in window if isinstance(one, _Loaded)]
-        frames = _encode(loaded, front_end, stats)
+    return frames_of_waves(load_waves(recordings, encoder, config), encoder, config, stats)
+
+
+def frames_of_waves(
+    stream: Iterable[Union[LoadedWave, Rejected]],
+    encoder: WaveEncoder,
+    config: StreamConfig,
+    stats: Optional[dict[str, CmvnStats]] = None,
+) -> Iterator[Union[Framed, Rejected]]:
+    """Frames of waveforms that are in memory already; what is rejected goes through."""
+    for window in _windows(stream, encoder, config):
+        loaded = [one for one in window if isinstance(one, LoadedWave)]
+        frames = iter(_encode(loaded, encoder, stats))
         for one in window:
-            if isinstance(one, Rejected):
-                yield one
-            else:
-                yield Framed(one.recording, frames.pop(one.recording.id))
+            yield one if isinstance(one, Rejected) else Framed(one.recording, next(frames), len(one.wave))
 
 
 def speaker_stats(recordings: Iterable[Recording], front_end: FrontEnd, config: StreamConfig) -> dict[str, CmvnStats]:
     """Mean and variance of each speaker over all of these recordings: one pass over the audio."""
     stats: dict[str, CmvnStats] = {}
-    for one in _load(recordings, front_end, config):
-        if isinstance(one, _Loaded):
-            of_speaker = stats.setdefault(one.recording.speaker, front_end.new_stats())
-            front_end.add_speaker_stats(one.wave, of_speaker)
+    for one in load_waves(recordings, front_end, config):
+        if isinstance(one, LoadedWave):
+            add_stats(stats, one, front_end)
     return stats
+
+
+def add_stats(stats: dict[str, CmvnStats], loaded: LoadedWave, front_end: FrontEnd) -> None:
+    """Take a waveform into the statistics of its speaker."""
+    of_speaker = stats.setdefault(loaded.recording.speaker, front_end.new_stats())
+    front_end.add_speaker_stats(loaded.wave, of_speaker)
 
 
 def stream_bytes(recordings: list[Recording], front_end: FrontEnd, config: StreamConfig) -> int:
@@ -101,55 +137,58 @@ def stream_bytes(recordings: list[Recording], front_end: FrontEnd, config: Strea
     return int(2 * audio + frames) + front_end.working_bytes()
 
 
-def _load(
-    recordings: Iterable[Recording], front_end: FrontEnd, config: StreamConfig
-) -> Iterator[Union[_Loaded, Rejected]]:
-    """Read `config.readers` recordings at a time, and no further ahead than twice that."""
-    pending: deque[Future[Union[_Loaded, Rejected]]] = deque()
+def load_waves(
+    recordings: Iterable[Recording], encoder: WaveEncoder, config: StreamConfig
+) -> Iterator[Union[LoadedWave, Rejected]]:
+    """Waveform of each recording, or why it cannot be used, in their order.
+
+    Read `config.readers` recordings at a time, and no further ahead than twice that.
+    """
+    pending: deque[Future[Union[LoadedWave, Rejected]]] = deque()
     with ThreadPoolExecutor(config.readers) as pool:
         for recording in recordings:
-            pending.append(pool.submit(_load_one, recording, front_end, config))
+            pending.append(pool.submit(_load_one, recording, encoder, config))
             if len(pending) >= 2 * config.readers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-def _load_one(recording: Recording, front_end: FrontEnd, config: StreamConfig) -> Union[_Loaded, Rejected]:
-    reason = _reject_reason(recording, recording.seconds, front_end, config)  # before reading it
+def _load_one(recording: Recording, encoder: WaveEncoder, config: StreamConfig) -> Union[LoadedWave, Rejected]:
+    reason = _reject_reason(recording, recording.seconds, encoder, config)  # before reading it
     if reason is None:
         try:
-            wave = load_audio(recording.path, front_end.sample_rate_hz, recording.speed)
+            wave = load_audio(recording.path, encoder.sample_rate_hz, recording.speed)
         except AudioError as error:
             reason = error.problem
         else:
-            seconds = len(wave) / front_end.sample_rate_hz
-            reason = _reject_reason(recording, seconds, front_end, config)
-    return Rejected(recording.id, recording.path, reason) if reason else _Loaded(recording, wave)
+            seconds = len(wave) / encoder.sample_rate_hz
+            reason = _reject_reason(recording, seconds, encoder, config)
+    return Rejected(recording.id, recording.path, reason) if reason else LoadedWave(recording, wave)
 
 
 def _reject_reason(
-    recording: Recording, seconds: Optional[float], front_end: FrontEnd, config: StreamConfig
+    recording: Recording, seconds: Optional[float], encoder: WaveEncoder, config: StreamConfig
 ) -> Optional[str]:
-    if front_end.wants_speakers and not recording.speaker:
+    if encoder.wants_speakers and not recording.speaker:
         return "no speaker, by whom its features are to be normalised"
     if seconds is None:
         return None
     reason = reject_reason(seconds, config.min_seconds, config.max_seconds)
-    if reason is None and front_end.n_frames(round(seconds * front_end.sample_rate_hz)) == 0:
+    if reason is None and encoder.n_frames(round(seconds * encoder.sample_rate_hz)) == 0:
         reason = "too short: not one frame"
     return reason
 
 
 def _windows(
-    stream: Iterator[Union[_Loaded, Rejected]], front_end: FrontEnd, config: StreamConfig
-) -> Iterator[list[Union[_Loaded, Rejected]]]:
+    stream: Iterable[Union[LoadedWave, Rejected]], encoder: WaveEncoder, config: StreamConfig
+) -> Iterator[list[Union[LoadedWave, Rejected]]]:
     """Consecutive recordings of at most `window_seconds` together, or one longer one."""
-    limit = config.window_seconds * front_end.sample_rate_hz
-    window: list[Union[_Loaded, Rejected]] = []
+    limit = config.window_seconds * encoder.sample_rate_hz
+    window: list[Union[LoadedWave, Rejected]] = []
     held = 0
     for one in stream:
-        size = len(one.wave) if isinstance(one, _Loaded) else 0
+        size = len(one.wave) if isinstance(one, LoadedWave) else 0
         if window and held + size > limit:
             yield window
             window, held = [], 0
@@ -159,10 +198,13 @@ def _windows(
         yield window
 
 
-def _encode(loaded: list[_Loaded], front_end: FrontEnd, stats: Optional[dict[str, CmvnStats]]) -> dict[str, FloatArray]:
-    """Frames by recording id."""
+def _encode(
+    loaded: list[LoadedWave], encoder: WaveEncoder, stats: Optional[dict[str, CmvnStats]]
+) -> Sequence[npt.NDArray[Any]]:
+    """Frames of each."""
+    if not loaded:
+        return []
     speakers: Optional[list[Optional[CmvnStats]]] = None
     if stats is not None:
         speakers = [stats[one.recording.speaker] for one in loaded]
-    frames = front_end.encode_batch([one.wave for one in loaded], speakers)
-    return {one.recording.id: f for one, f in zip(loaded, frames)}
+    return encoder.encode_batch([one.wave for one in loaded], speakers)

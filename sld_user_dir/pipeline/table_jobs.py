@@ -8,16 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.clustering.unit_sequences import feature_config_of
 from sld_user_dir.errors import InputError
-from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
 from sld_user_dir.manifests.rejected import rejected_path, write_rejected
 from sld_user_dir.pipeline.audio_scan import UsableAudio, check
-from sld_user_dir.pipeline.extraction import extract_units
+from sld_user_dir.pipeline.extraction import write_units
 from sld_user_dir.pipeline.shards import Job, file_sha256, join_tables, shard_of
 from sld_user_dir.pipeline.stream import StreamConfig
+from sld_user_dir.pipeline.unit_makers import KMeansUnits, TokenizerUnits, UnitMaker
 
 logger = logging.getLogger(__name__)
 
@@ -58,43 +56,59 @@ class CheckJob(_TableJob):
 
 @dataclass(frozen=True)
 class ExtractJob(_TableJob):
-    """Audio manifest and k-means -> unit manifest."""
+    """Audio manifest, and a k-means or a tokenizer, -> unit manifest."""
 
     audio: Path
-    kmeans: Path
+    kmeans: Optional[Path] = None
     features: Optional[str] = None
     """where the encoder lies now, if not where it lay when the k-means was trained"""
     device: str = "auto"
     deduplicated: bool = False
     header: dict[str, Any] = field(default_factory=dict)
     stream: StreamConfig = field(default_factory=StreamConfig)
+    tokenizer: Optional[str] = None
+    """in place of a k-means; see `sld_user_dir.speech_tokenizers.tokenizer_lookup`"""
+
+    def __post_init__(self) -> None:
+        if (self.kmeans is None) == (self.tokenizer is None):
+            problem = "units are made by a k-means or by a tokenizer"
+            raise InputError(None, problem, "give either --kmeans or --tokenizer")
+        if self.tokenizer is not None and self.features is not None:
+            raise InputError(f"--features {self.features}", "a tokenizer needs no features", "leave --features out")
 
     def inputs(self) -> dict[str, Any]:
+        """With a tokenizer's fingerprint, for which it is loaded, on the CPU."""
+        if self.tokenizer is None:
+            assert self.kmeans is not None
+            made_by: dict[str, Any] = {"kmeans": file_sha256(self.kmeans), "features": self.features}
+        else:
+            made_by = {"tokenizer": asdict(TokenizerUnits.named(self.tokenizer, "cpu").provenance())}
         return {
             "stage": "extract",
             "audio": file_sha256(self.audio),
-            "kmeans": file_sha256(self.kmeans),
-            "features": self.features,
+            **made_by,
             "deduplicated": self.deduplicated,
             "header": self.header,
             "stream": asdict(self.stream),
         }
 
     def write_shard(self, index: int, path: Path) -> None:
-        kmeans = KMeans.load(self.kmeans)
-        front_end = build_front_end(feature_config_of(kmeans, self.features), self.device, self.stream.batch_seconds)
         recordings = read_audio_manifest(self.audio)
-        mine = list(shard_of(recordings, index, self.n_shards))
-        extract_units(
-            mine,
-            front_end,
-            kmeans,
+        write_units(
+            list(shard_of(recordings, index, self.n_shards)),
+            self._maker(),
             path,
             deduplicated=self.deduplicated,
-            header=self.header,
+            header={**({"tokenizer": self.tokenizer} if self.tokenizer else {}), **self.header},
             stream=self.stream,
             all_recordings=recordings,
         )
+
+    def _maker(self) -> UnitMaker:
+        if self.tokenizer is not None:
+            return TokenizerUnits.named(self.tokenizer, self.device, self.stream.batch_seconds)
+        assert self.kmeans is not None
+        return KMeansUnits.of_file(self.kmeans, self.features, self.device, self.stream.batch_seconds)
 
 
 def parse_header(items: list[str]) -> dict[str, Any]:
