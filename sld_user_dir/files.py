@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Iterable, Iterator
+from typing import Any, Iterable, Iterator, Optional
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
@@ -56,23 +57,38 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
 
 
+BYTE_ORDER_MARK = "\ufeff"
+_MARK = BYTE_ORDER_MARK.encode()
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_NO_TEXT = (
+    (b"\xff\xfe\0\0", "UTF-32", "convert it: iconv -f UTF-32 -t UTF-8"),
+    (b"\0\0\xfe\xff", "UTF-32", "convert it: iconv -f UTF-32 -t UTF-8"),
+    (b"\xff\xfe", "UTF-16", "convert it: iconv -f UTF-16 -t UTF-8"),
+    (b"\xfe\xff", "UTF-16", "convert it: iconv -f UTF-16 -t UTF-8"),
+    (b"\x1f\x8b", "compressed by gzip", "decompress it: gunzip"),
+)
+"""How files begin that are given as text and are none: what they are, and what to do."""
+LFS_REMEDY = "fetch the file itself: git lfs pull"
+
+
 def read_lines(
-    path: PathLike, error: type[InputError] = InputError, *, keep_carriage_returns: bool = False
+    path: PathLike, error: type[InputError] = InputError, *, keep_blank_end: bool = False, keep_marks: bool = False
 ) -> list[str]:
-    """All lines of a UTF-8 file, without their ends.
+    """All lines of a UTF-8 text file, without their ends: the rules of `decode_lines`.
 
     Args:
         error: the kind of error to raise.
-        keep_carriage_returns: a carriage return before a line feed belongs to the line, not to its end.
+        keep_blank_end: blank lines at the end of the file are lines, too: where a line can be an empty text.
+        keep_marks: a byte order mark that begins a line belongs to it.
 
     Raises:
-        InputError: of the kind `error`: no such file, or bytes that are not UTF-8, with their line.
+        InputError: of the kind `error`: no such file, or no UTF-8 text in it; names the line.
     """
-    return list(iter_lines(path, error, keep_carriage_returns=keep_carriage_returns))
+    return list(iter_lines(path, error, keep_blank_end=keep_blank_end, keep_marks=keep_marks))
 
 
 def iter_lines(
-    path: PathLike, error: type[InputError] = InputError, *, keep_carriage_returns: bool = False
+    path: PathLike, error: type[InputError] = InputError, *, keep_blank_end: bool = False, keep_marks: bool = False
 ) -> Iterator[str]:
     """What `read_lines` gives, line by line, for files of which only the beginning may be wanted.
 
@@ -81,32 +97,159 @@ def iter_lines(
     """
     try:
         with open(path, "rb") as raw:
-            yield from decode_lines(raw, path, error, keep_carriage_returns=keep_carriage_returns)
+            lines = decode_lines(raw, path, error, keep_marks=keep_marks)
+            yield from lines if keep_blank_end else without_blank_end(lines)
     except OSError as problem:
         raise error(path, problem.strerror or str(problem), "check the path") from problem
 
 
 def decode_lines(
-    raw: Iterable[bytes], path: PathLike, error: type[InputError] = InputError, *, keep_carriage_returns: bool = False
+    raw: Iterable[bytes], path: PathLike, error: type[InputError] = InputError, *, keep_marks: bool = False
 ) -> Iterator[str]:
-    r"""Lines of bytes as text without their ends.
+    r"""Lines of bytes as text: the one place that says what a line is.
 
-    A line ends at a line feed and nowhere else: texts may hold U+2028, form feeds and whatever else
-    `str.splitlines` splits at.
+    A line ends at a line feed, one carriage return before it included, and nowhere else: U+2028, form feeds and
+    whatever else `str.splitlines` splits at belong to the text. A byte order mark at the start of a line is dropped
+    (files that were joined have some inside, too).
 
     Args:
         raw: lines with their ends, such as an open binary file.
         path: the file that errors name.
 
     Raises:
-        InputError: of the kind `error`: bytes that are not UTF-8, with their line.
+        InputError: of the kind `error`: bytes that are not UTF-8, a NUL, or a Git LFS pointer.
     """
     for number, line in enumerate(raw, 1):
+        if number == 1:
+            _refuse_other_kinds(line, path, error)
+        if b"\0" in line:
+            problem = "a NUL character: UTF-16 without a byte order mark, or no text at all"
+            raise error(line_of(path, number), problem, "save the file as UTF-8")
         try:
-            text = line.decode("utf-8")
+            yield (bare_line_with_mark(line) if keep_marks else bare_line(line)).decode("utf-8")
         except UnicodeDecodeError as problem:
             raise error(
-                line_of(path, number), f"byte 0x{line[problem.start]:02x} is not UTF-8", "save the file as UTF-8"
+                line_of(path, number),
+                f"byte 0x{problem.object[problem.start]:02x} is not UTF-8",
+                "save the file as UTF-8 (from Latin-1: iconv -f LATIN1 -t UTF-8)",
             ) from None
-        text = text.removesuffix("\n")
-        yield text if keep_carriage_returns else text.removesuffix("\r")
+
+
+def bare_line(line: bytes) -> bytes:
+    """A line of UTF-8 without its end and without byte order marks before it; see `decode_lines`."""
+    line = bare_line_with_mark(line)
+    while line.startswith(_MARK):
+        line = line[len(_MARK) :]
+    return line
+
+
+def bare_line_with_mark(line: bytes) -> bytes:
+    """A line of UTF-8 without its end."""
+    return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def without_blank_end(lines: Iterable[str]) -> Iterator[str]:
+    """The lines up to the last one that holds more than white space."""
+    blank: list[str] = []
+    for line in lines:
+        if not line.strip():
+            blank.append(line)
+            continue
+        yield from blank
+        blank.clear()
+        yield line
+
+
+def _refuse_other_kinds(line: bytes, path: PathLike, error: type[InputError]) -> None:
+    if line.startswith(_LFS_POINTER):
+        raise error(path, "a Git LFS pointer, not the file itself", LFS_REMEDY)
+    for start, kind, remedy in _NO_TEXT:
+        if line.startswith(start):
+            raise error(line_of(path, 1), f"the file is {kind}, not UTF-8 text", remedy)
+
+
+def read_text(path: PathLike, error: type[InputError] = InputError) -> str:
+    """A whole UTF-8 text file, its lines ended by line feeds: the rules of `decode_lines`.
+
+    Raises:
+        InputError: as `read_lines`.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as problem:
+        raise error(path, problem.strerror or str(problem), "check the path") from problem
+    return "\n".join(decode_lines(content.split(b"\n"), path, error))
+
+
+def read_json(path: PathLike, error: type[InputError] = InputError) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: as `read_lines`; or it is not JSON, with the line.
+    """
+    try:
+        return json.loads(read_text(path, error))
+    except json.JSONDecodeError as problem:
+        raise error(line_of(path, problem.lineno), f"not JSON ({problem.msg})", "correct the file") from None
+
+
+def read_log(path: PathLike) -> list[str]:
+    """Lines of what a program printed, bytes that are not UTF-8 replaced; none where there is no such file."""
+    try:
+        with open(path, "rb") as raw:
+            return [bare_line(line).decode("utf-8", "replace") for line in raw]
+    except FileNotFoundError:
+        return []
+
+
+def is_lfs_pointer(path: PathLike) -> bool:
+    """Whether a file is what Git LFS leaves in the place of one that was not fetched."""
+    try:
+        with open(path, "rb") as raw:
+            return raw.read(len(_LFS_POINTER)) == _LFS_POINTER
+    except OSError:
+        return False
+
+
+def refuse_lfs_pointer(path: PathLike, error: type[InputError] = InputError) -> None:
+    """Say so where a file that is no text, or one in a folder of such, is only a pointer of Git LFS.
+
+    Raises:
+        InputError: of the kind `error`.
+    """
+    path = Path(path)
+    for one in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if is_lfs_pointer(one):
+            raise error(one, "a Git LFS pointer, not the file itself", LFS_REMEDY)
+
+
+def unwritable(value: str) -> Optional[str]:
+    """Why a text would not come back from a line as it is; None where it would.
+
+    A line that begins with a byte order mark would not, either: see `begins_with_mark`.
+    """
+    for character, name in (("\n", "a line break"), ("\r", "a carriage return"), ("\0", "a NUL character")):
+        if character in value:
+            return f"contains {name}"
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return None
+
+
+def begins_with_mark(line: str) -> bool:
+    """Whether a line's first character would be dropped as a byte order mark."""
+    return line.startswith(BYTE_ORDER_MARK)
+
+
+def printable(value: str) -> str:
+    r"""A text for one column of one line, in which tabs and what `unwritable` refuses are escapes, as in `caf\xe9`."""
+    for character, escape in (("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"), ("\0", r"\0")):
+        value = value.replace(character, escape)
+    if begins_with_mark(value):
+        value = r"\ufeff" + value[1:]
+    try:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -24,7 +24,7 @@ FEATURES = UnitFormat(
     suffix=".npy",
     read=_no_units,
     write=_no_units,
-    looks_like=lambda path, lines: path.suffix == ".npy",
+    looks_like=lambda path, lines: len(lines) * (path.suffix == ".npy"),
     holds=frozenset({"path", "n_samples"}),
     deduplicated=False,
 )
@@ -33,6 +33,8 @@ FEATURES = UnitFormat(
 
 def detect(path: Path) -> UnitFormat:
     """The format of a file, from its name and first lines.
+
+    It is the one that most lines are of, at least half: a line that is not is named when the file is read.
 
     Raises:
         InteropError: none fits, or more than one; says what to name.
@@ -43,7 +45,9 @@ def detect(path: Path) -> UnitFormat:
     if lines and lines[0].startswith("# format:"):
         raise InteropError(path, "a manifest of this program already", "nothing to import")
     known = unit_formats()
-    found = [f for f in known.values() if f.looks_like(path, lines)]
+    fitting = {f.name: f.looks_like(path, lines) for f in known.values()}
+    most = max(1, *fitting.values())
+    found = [f for f in known.values() if fitting[f.name] == most and 2 * most >= len(lines)]
     if len(found) == 1:
         return found[0]
     start = f"it begins {lines[0][:60]!r}" if lines else "it is empty"

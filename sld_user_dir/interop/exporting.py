@@ -60,7 +60,8 @@ def export_units(manifest_path: Path, out: Path, format_name: str, audio: Option
         lines = (f"{r.id}\t{r.text}" for r in records)
         files.append(write_lines(out.with_name(out.name + ".text"), lines))
     beside = out.with_name(out.name + ".provenance.json")
-    files.append(write_lines(beside, [json.dumps(asdict(manifest.provenance), indent=1, ensure_ascii=False)]))
+    made_by = json.dumps(asdict(manifest.provenance), indent=1, ensure_ascii=False)
+    files.append(write_lines(beside, made_by.split("\n")))
     columns = [c for c in manifest.columns if c not in ("id", "units", "text", *kind.holds)]
     return Exported(files, columns)
 

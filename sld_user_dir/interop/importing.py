@@ -11,6 +11,7 @@ from sld_user_dir.interop.join import Joined, JoinTable, audio_table, join, text
 from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, beside
 from sld_user_dir.interop.stated_provenance import Statement, check_units, stated_frame_rate_hz, stated_provenance
 from sld_user_dir.interop.unit_format import UnitFormat
+from sld_user_dir.manifests.named_columns import cell_problem
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import REQUIRED, Utterance, write_manifest
 
@@ -109,6 +110,8 @@ def _check(records: list[UnitRecord], source: Optional[Path]) -> None:
     for r in records:
         if not r.id:
             raise InteropError(r.where, "empty id", "give every utterance one of its own")
+        if cell_problem(r.id, first=True):
+            raise InteropError(r.where, f"the id {r.id!r} {cell_problem(r.id, first=True)}", "rename it")
         if r.id in seen:
             raise InteropError(r.where, f"{r.id!r} again, first at {seen[r.id]}", "rename or remove one")
         seen[r.id] = r.where

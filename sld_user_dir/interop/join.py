@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Iterable, Optional
 
 from sld_user_dir.errors import line_of
-from sld_user_dir.interop.records import AUDIO_SUFFIXES, InteropError, UnitRecord, numbered_lines
+from sld_user_dir.interop.records import AUDIO_SUFFIXES, InteropError, UnitRecord
 from sld_user_dir.manifests.audio_manifest import Recording, numbered_recordings
+from sld_user_dir.manifests.keyed_lines import keyed_lines
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,10 @@ def text_table(path: Path, repair: bool = False) -> JoinTable:
     """
 
     def rows() -> Iterable[JoinRow]:
-        for where, line in numbered_lines(path):
-            name, tab, text = line.partition("\t")
-            if not tab:
-                name, _, text = line.partition(" ")
-            if not name or not text.strip():
-                raise InteropError(where, f"no id and transcript in {line[:40]!r}", "write them as: id<TAB>text")
-            yield JoinRow(name, where, text.strip())
+        for where, name, text in keyed_lines(path, InteropError):
+            if not text:
+                raise InteropError(where, f"no id and transcript in {name[:40]!r}", "write them as: id<TAB>text")
+            yield JoinRow(name, where, text)
 
     return JoinTable(path, rows(), repair)
 

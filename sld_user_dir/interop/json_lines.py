@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
-from pathlib import Path
 from typing import Any, Callable, Iterable, Optional
 
-from sld_user_dir.errors import line_of
 from sld_user_dir.interop.records import IntArray, InteropError, UnitRecord, audio_id, unit_list
 from sld_user_dir.interop.unit_format import LooksLike
+from sld_user_dir.manifests.named_columns import cell_problem
+
+_SPACES = str.maketrans(dict.fromkeys("\t\r\n", " "))
 
 
 def parse_object(line: str, where: str) -> dict[str, Any]:
@@ -42,6 +43,19 @@ def require_keys(item: dict[str, Any], keys: Iterable[str], where: str) -> None:
         raise InteropError(where, f"wanted keys {wanted}, found {sorted(item)}", "is it of another format?")
 
 
+def file_name_of(item: dict[str, Any], key: str, where: str) -> str:
+    """The recording that an object names.
+
+    Raises:
+        InteropError: a name that our tables cannot hold.
+    """
+    name = str(item[key])
+    problem = cell_problem(name)
+    if problem:
+        raise InteropError(where, f"`{key}` {name[:60]!r} {problem}", "rename the recording")
+    return name
+
+
 def text_of(item: dict[str, Any]) -> Optional[str]:
     """The transcript, where there is one."""
     return item["text"] if isinstance(item.get("text"), str) else None
@@ -50,7 +64,12 @@ def text_of(item: dict[str, Any]) -> Optional[str]:
 def other_fields(item: dict[str, Any], without: set[str]) -> dict[str, str]:
     """The other keys as text, so that they survive in a TSV table."""
     plain = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in item.items()}
-    return {k: " ".join(v.split()) for k, v in plain.items() if k not in without}
+    return {k: _as_cell(v) for k, v in plain.items() if k not in without}
+
+
+def _as_cell(value: str) -> str:
+    """A value with spaces for the tabs and line breaks that a table cannot hold, else as it is."""
+    return value.translate(_SPACES)
 
 
 def durations_of(value: object, units: IntArray, where: str) -> Optional[IntArray]:
@@ -82,13 +101,16 @@ def json_line(item: dict[str, Any]) -> str:
     return json.dumps(item, ensure_ascii=False)
 
 
-def first_object(wanted: Callable[[dict[str, Any]], bool], start: str = '{"') -> LooksLike:
-    """A file whose first line is an object of the wanted kind."""
+def object_lines(wanted: Callable[[dict[str, Any]], bool], start: str = '{"') -> LooksLike:
+    """Counts the lines that are an object of the wanted kind."""
 
-    def looks_like(path: Path, lines: list[str]) -> bool:
-        return bool(lines) and lines[0].startswith(start) and wanted(parse_object(lines[0], line_of(path, 1)))
+    def is_wanted(line: str) -> bool:
+        try:
+            return line.startswith(start) and wanted(parse_object(line, ""))
+        except InteropError:
+            return False
 
-    return looks_like
+    return lambda path, lines: sum(map(is_wanted, lines))
 
 
 def has_keys(*keys: str) -> Callable[[dict[str, Any]], bool]:

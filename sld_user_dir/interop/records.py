@@ -9,10 +9,12 @@ from typing import Any, Iterable, Iterator, Optional
 import numpy.typing as npt
 
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path, iter_lines
+from sld_user_dir.files import atomic_path, begins_with_mark, iter_lines, unwritable
 from sld_user_dir.manifests.unit_text import parse_numbers
 
 IntArray = npt.NDArray[Any]
+WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
+"""All of it, for names that must hold none."""
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".sph")
 
 
@@ -46,7 +48,7 @@ class UnitFile:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """`FILE:LINE` and the line without its end, for every line.
+    """`FILE:LINE` and the line without its end, for every line up to the last that is not blank.
 
     Raises:
         InteropError: no such file, or bytes that are not UTF-8.
@@ -94,9 +96,16 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> Path:
-    """Write a text file atomically."""
+    """Write a text file atomically.
+
+    Raises:
+        InteropError: a line that would not be read as it was written.
+    """
     with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
         for line in lines:
+            problem = "begins with a byte order mark" if begins_with_mark(line) else unwritable(line)
+            if problem:
+                raise InteropError(path, f"the line {line[:60]!r} {problem}", "rename the utterance")
             out.write(line + "\n")
     return path
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from sld_user_dir.files import read_lines
+from sld_user_dir.files import read_json
 from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord
 from sld_user_dir.manifests.provenance import UNKNOWN, UnitProvenance
 from sld_user_dir.manifests.unit_manifest import read_manifest
@@ -79,7 +78,9 @@ def load_provenance(path: Path) -> UnitProvenance:
     if path.suffix != ".json":
         return read_manifest(path).provenance
     try:
-        return UnitProvenance.from_json(json.loads("\n".join(read_lines(path, InteropError))))
+        return UnitProvenance.from_json(read_json(path, InteropError))
+    except InteropError:
+        raise
     except (ValueError, TypeError) as error:
         raise InteropError(path, f"no provenance ({error})", "name a unit manifest or an export's file") from None
 

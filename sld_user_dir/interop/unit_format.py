@@ -17,7 +17,7 @@ from sld_user_dir.interop.records import UnitFile, UnitRecord
 
 NUMBERS = r"\d+(?: +\d+)* *"
 """A line of units, as a regular expression."""
-LooksLike = Callable[[Path, list[str]], bool]
+LooksLike = Callable[[Path, list[str]], int]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class UnitFormat:
     read: Callable[[Path], UnitFile]
     write: Callable[[Path, list[UnitRecord], dict[str, Any]], list[Path]]
     looks_like: LooksLike
-    """whether a file of this name begins with these lines"""
+    """how many of these first lines of a file of this name are of the format"""
     holds: frozenset[str] = frozenset()
     """of: durations, text, and names of columns"""
     deduplicated: Optional[bool] = None
@@ -66,7 +66,7 @@ def unit_formats() -> dict[str, UnitFormat]:
     return dict(sorted(_REGISTERED.items()))
 
 
-def every_line(pattern: str) -> LooksLike:
-    """A file all of whose first lines match the pattern as a whole."""
+def lines_matching(pattern: str) -> LooksLike:
+    """Counts the lines that match the pattern as a whole."""
     compiled = re.compile(pattern)
-    return lambda path, lines: bool(lines) and all(compiled.fullmatch(line) for line in lines)
+    return lambda path, lines: sum(bool(compiled.fullmatch(line)) for line in lines)

@@ -21,9 +21,10 @@ from typing import Iterable, Optional, Sequence, TypeVar
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path, read_lines
+from sld_user_dir.files import atomic_path, printable, read_lines, unwritable
+from sld_user_dir.manifests.fairseq_listing import ListedFile, read_listing, write_listing
 from sld_user_dir.manifests.header import check_format, header_lines, read_header
-from sld_user_dir.manifests.named_columns import table_rows
+from sld_user_dir.manifests.named_columns import table_line, table_rows
 
 FORMAT = "audio-manifest/1"
 COLUMNS = ("id", "path", "n_samples", "sample_rate", "text", "speaker", "speed")
@@ -123,9 +124,15 @@ def write_audio_manifest(
 
     Args:
         extra: further columns; by default all that the recordings have, sorted.
+
+    Raises:
+        AudioManifestError: an id twice, or a value that the table cannot hold.
     """
     path, root = Path(path), Path(root)
     rows = list(recordings)
+    refuse_same_ids(rows)
+    if unwritable(str(root)):
+        raise AudioManifestError(printable(str(root)), f"the folder's name {unwritable(str(root))}", "rename it")
     if extra is None:
         extra = sorted({name for row in rows for name in row.fields})
     with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
@@ -140,27 +147,17 @@ def write_fairseq_tsv(path: PathLike, recordings: Iterable[Recording], root: Pat
     """Write fairseq's form: `X.tsv`, and `X.wrd` and `X.ltr` line by line beside it.
 
     Raises:
-        AudioManifestError: a changed speed or an unknown length, which that form cannot hold.
+        AudioManifestError: a changed speed, an unknown length, a path or a text, which that form cannot hold.
     """
-    path, root, rows = Path(path), Path(root), list(recordings)
-    for row in rows:
+    path, root = Path(path), Path(root)
+    files = []
+    for row in recordings:
         if row.speed != 1.0 or row.n_samples is None:
             raise AudioManifestError(
                 row.id, "fairseq's manifest holds no speed and wants a length", "write our own form"
             )
-    texts = {
-        ".tsv": [str(root), *(f"{_relative(r.path, root)}\t{r.n_samples}" for r in rows)],
-        ".wrd": [r.text for r in rows],
-        ".ltr": [" ".join(r.text.replace(" ", "|")) + " |" for r in rows],
-    }
-    for suffix, lines in texts.items():
-        with atomic_path(path.with_suffix(suffix)) as aside:
-            aside.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-
-
-def letters_to_words(line: str) -> str:
-    """fairseq's `.ltr` line to words: `T W O | S I X |` -> `TWO SIX`."""
-    return " ".join("".join(line.split()).replace("|", " ").split())
+        files.append(ListedFile(printable(row.id), _relative(row.path, root), row.n_samples, row.text))
+    write_listing(path, str(root), files, AudioManifestError)
 
 
 def _absolute_root(manifest: Path, root: PathLike) -> Path:
@@ -185,9 +182,7 @@ def _format_row(row: Recording, root: Path, extra: list[str]) -> str:
         f"{row.speed:g}",
         *(row.fields.get(name, "") for name in extra),
     ]
-    if any(c in value for value in values for c in "\t\r\n"):
-        raise AudioManifestError(row.id, "a tab or a line break within a value", "remove it")
-    return "\t".join(values)
+    return table_line(values, [*COLUMNS, *extra], printable(row.id), AudioManifestError)
 
 
 def _read_table(path: Path, lines: list[str]) -> list[tuple[int, Recording]]:
@@ -220,30 +215,38 @@ def _optional_int(text: str) -> Optional[int]:
 
 
 def _read_fairseq(path: Path, lines: list[str], sample_rate: Optional[int]) -> list[tuple[int, Recording]]:
-    root, rows = Path(lines[0]), lines[1:]
-    texts = _parallel_texts(path, len(rows))
-    recordings = []
-    for number, (line, text) in enumerate(zip(rows, texts), 2):
-        name, tab, samples = line.partition("\t")
-        if not tab or not samples.strip().isdecimal():
-            raise AudioManifestError(line_of(path, number), "not 'path<TAB>samples'", "see docs/units.md")
-        one = Recording(str(Path(name).with_suffix("")), root / name, int(samples), sample_rate, text)
-        recordings.append((number, one))
-    return recordings
+    root = Path(lines[0])
+    files = read_listing(path, lines, AudioManifestError)
+    return [
+        (number, Recording(id_of_path(f.name, f.where), root / f.name, f.n_samples, sample_rate, f.text))
+        for number, f in enumerate(files, 2)
+    ]
 
 
-def _parallel_texts(path: Path, n_rows: int) -> list[str]:
-    for suffix in (".wrd", ".ltr"):
-        beside = path.with_suffix(suffix)
-        if not beside.exists():
-            continue
-        texts = read_lines(beside, AudioManifestError)
-        if len(texts) != n_rows:
-            raise AudioManifestError(
-                beside, f"{len(texts)} lines, {path.name} lists {n_rows} files", "make them parallel"
-            )
-        return [letters_to_words(text) for text in texts] if suffix == ".ltr" else texts
-    return [""] * n_rows
+def id_of_path(name: str, where: str) -> str:
+    """The id of a recording that has none of its own: its path without the ending.
+
+    Raises:
+        AudioManifestError: the path names no file.
+    """
+    try:
+        return str(Path(name).with_suffix(""))
+    except ValueError:
+        raise AudioManifestError(where, f"the path {name!r} names no file", "name the recording") from None
+
+
+def refuse_same_ids(recordings: Iterable[Recording]) -> None:
+    """Refuse two recordings of one id.
+
+    Raises:
+        AudioManifestError: names both files.
+    """
+    seen: dict[str, Path] = {}
+    for one in recordings:
+        if one.id in seen:
+            problem = f"its id {printable(one.id)!r} is also that of {printable(str(seen[one.id]))}"
+            raise AudioManifestError(printable(str(one.path)), problem, "remove or rename one of the two")
+        seen[one.id] = one.path
 
 
 def _check_ids(path: Path, recordings: list[tuple[int, Recording]]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
+from sld_user_dir.files import bare_line
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import ManifestError, parse_columns, parse_head
 
@@ -52,7 +53,7 @@ def parse_chunks(path: Path, digest: Any = None) -> tuple[ManifestHead, Iterator
     try:
         top: list[str] = []
         for line in lines:
-            top.append(line.decode("utf-8").removesuffix("\n"))
+            top.append(line.decode("utf-8"))
             if not line.startswith(b"#"):
                 break
     except (OSError, UnicodeDecodeError) as error:
@@ -67,19 +68,22 @@ def parse_chunks(path: Path, digest: Any = None) -> tuple[ManifestHead, Iterator
 
 
 def _lines(path: Path, digest: Any) -> Iterator[bytes]:
+    """Lines without their ends, as `files.decode_lines` has them, but as bytes."""
     with path.open("rb") as stream:
         while lines := stream.readlines(CHUNK_BYTES):
             text = b"".join(lines)
             digest.update(text)
             text.decode("utf-8")
-            yield from lines
+            if b"\0" in text:
+                raise NeedsSlowReader("a NUL character")
+            yield from map(bare_line, lines)
 
 
 def _chunks(lines: Iterator[bytes], head: ManifestHead) -> Iterator[RowChunk]:
     seen: set[bytes] = set()
-    check = _row_checker(head.columns, seen)
+    is_row = _row_checker(head.columns, seen)
     durations = head.columns.index("durations") if "durations" in head.columns else None
-    for rows in _batches(lines, check):
+    for rows in _batches(lines, is_row):
         place = head.columns.index("units")
         units, counts = parse_rows([row[place] for row in rows])
         if units.max() >= head.provenance.num_units:
@@ -101,26 +105,33 @@ def _has_runs(units: np.ndarray, counts: np.ndarray) -> bool:
     return bool(same.any())
 
 
-def _row_checker(columns: list[str], seen: set[bytes]) -> Callable[[list[bytes]], None]:
+def _row_checker(columns: list[str], seen: set[bytes]) -> Callable[[list[bytes]], bool]:
     """Checks of one row's columns; the numbers are checked by the chunk."""
     name, text, width = columns.index("id"), columns.index("text"), len(columns)
 
-    def check(row: list[bytes]) -> None:
+    def is_row(row: list[bytes]) -> bool:
         if len(row) != width or not row[name] or row[name] in seen or not row[text].decode().strip():
-            raise NeedsSlowReader("a row")
+            return False
         seen.add(row[name])
+        return True
 
-    return check
+    return is_row
 
 
-def _batches(lines: Iterable[bytes], check: Callable[[list[bytes]], None]) -> Iterator[list[list[bytes]]]:
+def _batches(lines: Iterable[bytes], is_row: Callable[[list[bytes]], bool]) -> Iterator[list[list[bytes]]]:
     """Rows split into columns, in lists of about `CHUNK_BYTES`."""
     rows: list[list[bytes]] = []
-    size = 0
+    size, blank = 0, False
     try:
         for line in lines:
-            row = line.rstrip(b"\n").split(b"\t")
-            check(row)
+            row = line.split(b"\t")
+            if not is_row(row):
+                if line.decode().strip():
+                    raise NeedsSlowReader("a row")
+                blank = True  # no row, where nothing but such lines follows
+                continue
+            if blank:
+                raise NeedsSlowReader("a blank line among the rows")
             rows.append(row)
             size += len(line)
             if size >= CHUNK_BYTES:

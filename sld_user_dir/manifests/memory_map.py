@@ -28,20 +28,21 @@ import os
 import shutil
 import time
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 import numpy as np
 
-from sld_user_dir.files import file_lock, publish_directory, scratch_directory
+from sld_user_dir.files import file_lock, publish_directory, read_json, scratch_directory
 from sld_user_dir.manifests.fast_reader import NeedsSlowReader, parse_chunks
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.ragged import Ragged, ragged
-from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, UtteranceTable, read_manifest
+from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, UtteranceTable, encode_rows, read_manifest
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 RACY_NS = 2 * 10**9
 """A file that changed later than this before it was read may change again without a new time stamp."""
 
@@ -50,7 +51,7 @@ class MappedManifest(UtteranceTable):
     """`Manifest` over memory maps: the same attributes and methods, rows read when asked for."""
 
     def __init__(self, path: Path, directory: Path):
-        meta = json.loads((directory / "meta.json").read_text(encoding="utf-8"))
+        meta = read_json(directory / "meta.json")
         self.path, self.directory = path, directory
         self.header: dict[str, Any] = meta["header"]
         self.columns: list[str] = meta["columns"]
@@ -81,11 +82,11 @@ class MappedManifest(UtteranceTable):
         target = self.directory / f"text-{vocab.fingerprint}"
         if not target.is_dir():
             try:
-                _write_directory(target, lambda partial: _write_texts(partial, self.column("text"), vocab))
+                _write_directory(target, lambda partial: _write_texts(partial, self, vocab))
             except OSError:  # another user's cache
-                ids = [vocab.encode_text(text) for text in self.column("text")]
+                ids = list(encode_rows(self, vocab.encode_text, self.column("text")))
                 return ragged(ids), sum(row.count(vocab.unk) for row in ids)
-        meta = json.loads((target / "meta.json").read_text())
+        meta = read_json(target / "meta.json")
         rows = Ragged(_map(target / "ids.bin", "int32"), _map(target / "offsets.bin", "int64"))
         return rows, meta["unknown"]
 
@@ -135,8 +136,8 @@ def _signature(path: Path) -> list[int]:
 
 def _meta(directory: Path) -> Optional[dict[str, Any]]:
     """What a map says of itself; None if it is damaged or of another version."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        meta = json.loads((directory / "meta.json").read_text(encoding="utf-8"))
+    with contextlib.suppress(ValueError, KeyError):
+        meta: dict[str, Any] = read_json(directory / "meta.json")
         return meta if meta["version"] == VERSION else None
     return None
 
@@ -218,12 +219,13 @@ def _write_arrays(path: Path, directory: Path, digest: Any) -> dict[str, Any]:
     }
 
 
-def _write_texts(directory: Path, texts: list[str], vocab: Any) -> None:
+def _write_texts(directory: Path, manifest: MappedManifest, vocab: Any) -> None:
     """Encode transcripts by the thousand, so that little of them is in memory at once."""
     counts, unknown = [], 0
+    encoded = encode_rows(manifest, vocab.encode_text, manifest.column("text"))
     with (directory / "ids.bin").open("wb") as out:
-        for start in range(0, len(texts), 1000):
-            rows = ragged([vocab.encode_text(text) for text in texts[start : start + 1000]])
+        while some := list(islice(encoded, 1000)):
+            rows = ragged(some)
             out.write(rows.flat.tobytes())
             counts.append(rows.lengths)
             unknown += int((rows.flat == vocab.unk).sum())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Iterator, Optional, Sequence
 
 from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.files import begins_with_mark, unwritable
 
 
 def check_columns(columns: Sequence[str], required: Sequence[str], where: str, error: type[InputError]) -> None:
@@ -67,3 +68,27 @@ def table_rows(
         values = line.split("\t")
         check_row(values, columns, line_of(path, number), error)
         yield number, dict(zip(columns, values))
+
+
+def cell_problem(value: str, first: bool = False) -> Optional[str]:
+    """Why a table cannot hold a value; None where it can.
+
+    Args:
+        first: it stands in the first column.
+    """
+    if first and begins_with_mark(value):
+        return "begins with a byte order mark"
+    return "contains a tab" if "\t" in value else unwritable(value)
+
+
+def table_line(values: Sequence[str], columns: Sequence[str], where: str, error: type[InputError]) -> str:
+    """The line of a row, without its end.
+
+    Raises:
+        InputError: of the kind `error`: a value that would not be read as it was written.
+    """
+    for place, (name, value) in enumerate(zip(columns, values)):
+        problem = cell_problem(value, first=place == 0)
+        if problem:
+            raise error(where, f"column {name} {problem}", "rename it" if name in ("id", "path") else "remove it")
+    return "\t".join(values)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Iterable
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path, read_lines
+from sld_user_dir.files import atomic_path, printable, read_lines
 from sld_user_dir.manifests.named_columns import table_rows
 
 COLUMNS = ("id", "path", "reason")
@@ -28,12 +28,15 @@ def rejected_path(out: Path) -> Path:
 
 
 def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
-    """A table of id, path, reason; written even when it is empty, so that none means none."""
+    r"""A table of id, path, reason; written even when it is empty, so that none means none.
+
+    Names that no table can hold, such as `caf\xe9.wav` in Latin-1, stand in it with escapes.
+    """
     with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as handle:
         handle.write("\t".join(COLUMNS) + "\n")
         for one in rejected:
-            values = (one.id, str(one.path), one.reason)
-            handle.write("\t".join(" ".join(value.split()) for value in values) + "\n")
+            values = (one.id, str(one.path), " ".join(one.reason.split()))
+            handle.write("\t".join(map(printable, values)) + "\n")
 
 
 def read_rejected(path: Path) -> list[Rejected]:

@@ -18,21 +18,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Optional
+from typing import Any, Callable, Iterable, Iterator, Optional, TypeVar
 
 import numpy as np
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path, read_lines
+from sld_user_dir.files import atomic_path, printable, read_lines
 from sld_user_dir.manifests.header import check_format, header_lines, read_header
-from sld_user_dir.manifests.named_columns import check_columns
+from sld_user_dir.manifests.named_columns import check_columns, table_line
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.row_checks import checked_units
 from sld_user_dir.manifests.unit_text import format_numbers, parse_numbers
 
 FORMAT = "speech-unit-manifest/1"
 REQUIRED = ("id", "units", "text")
+Item = TypeVar("Item")
 
 
 class ManifestError(InputError):
@@ -53,6 +54,7 @@ class Utterance:
 class UtteranceTable(ABC):
     """Access to utterances by row, for a manifest in memory and for a memory map."""
 
+    path: Path
     units: np.ndarray
     offsets: np.ndarray
     first_line: int
@@ -85,6 +87,22 @@ class UtteranceTable(ABC):
 
     def __iter__(self) -> Iterator[Utterance]:
         return (self[i] for i in range(len(self)))
+
+
+def encode_rows(table: UtteranceTable, encode: Callable[[str], Item], texts: Iterable[str]) -> Iterator[Item]:
+    """`encode` of each transcript.
+
+    Args:
+        texts: the transcripts of all rows, in their order.
+
+    Raises:
+        ManifestError: a transcript that cannot be encoded, with its line.
+    """
+    for row, text in enumerate(texts):
+        try:
+            yield encode(text)
+        except InputError as error:
+            raise ManifestError(line_of(table.path, table.line(row)), error.problem, error.remedy) from None
 
 
 @dataclass
@@ -129,11 +147,9 @@ def parse_columns(line: str, where: str) -> list[str]:
     """Names of the columns.
 
     Raises:
-        ManifestError: a required column is missing, one is there twice, or lines end as on Windows.
+        ManifestError: a required column is missing, or one is there twice.
     """
     columns = line.split("\t")
-    if columns[-1].endswith("\r"):
-        raise ManifestError(where, "line ends of Windows", "save the file with plain line feeds")
     check_columns(columns, REQUIRED, where, ManifestError)
     return columns
 
@@ -150,7 +166,7 @@ def read_manifest(path: PathLike) -> Manifest:
     path = Path(path)
     if not path.is_file():
         raise ManifestError(path, "no such manifest", "check the path and split name")
-    lines = read_lines(path, ManifestError, keep_carriage_returns=True)  # which a text may hold
+    lines = read_lines(path, ManifestError)
     header, provenance, n_header = parse_head(path, lines)
     if n_header == len(lines):
         raise ManifestError(line_of(path, n_header), "no line of column names below the header", "write the file again")
@@ -171,11 +187,7 @@ def _row(utterance: Utterance, columns: list[str]) -> str:
     if values.keys() != set(columns):
         odd = ", ".join(sorted(values.keys() ^ set(columns)))
         raise ManifestError(utterance.id, f"not every utterance has the column {odd}", "give all of them the same")
-    row = [str(values[c]) for c in columns]
-    for name, value in zip(columns, row):
-        if "\t" in value or "\n" in value:
-            raise ManifestError(utterance.id, f"column {name} contains a tab or a line break", "remove it")
-    return "\t".join(row)
+    return table_line([str(values[c]) for c in columns], columns, printable(utterance.id), ManifestError)
 
 
 def write_manifest(
@@ -190,7 +202,7 @@ def write_manifest(
         The number of utterances.
 
     Raises:
-        ManifestError: utterances with different columns, a tab or a line break within a value.
+        ManifestError: utterances with different columns, a value that `table_line` refuses.
     """
     entries = {"format": FORMAT, "provenance": asdict(provenance), **(header or {})}
     entries.update(format=FORMAT, provenance=asdict(provenance))

@@ -131,7 +131,7 @@ def _walk_back(
         j: columns that are not yet aligned.
 
     Returns:
-        HypothesisColumns that the rows above are to be aligned with.
+        Columns that the rows above are to be aligned with.
     """
     decisions = []
     for token in tokens:

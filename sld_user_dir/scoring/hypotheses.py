@@ -14,7 +14,8 @@ from typing import Iterator, Optional, Sequence
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import iter_lines
+from sld_user_dir.files import iter_lines, read_lines
+from sld_user_dir.manifests.keyed_lines import keyed_lines
 from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 
 _LINE = re.compile(r"^([STHDP])-(\d+)(?:\t(.*))?$", re.DOTALL)
@@ -106,13 +107,16 @@ def read_test_sets(
 
 
 def read_pair(references: PathLike, hypotheses: PathLike, keyed: bool = False) -> list[DecodedUtterance]:
-    """Records of two text files: parallel lines, or (`keyed`) `id text` lines in any order.
+    """Records of two text files: parallel lines, or (`keyed`) `id text` lines in any order (`split_key`).
 
     Raises:
         HypothesisError: unequal numbers of lines, a doubled id, or an id of one file only.
     """
-    reference_texts = _read_texts(references, keyed)
-    hypothesis_texts = _read_texts(hypotheses, keyed)
+    if keyed:
+        reference_texts, hypothesis_texts = _keyed_texts(references), _keyed_texts(hypotheses)
+    else:
+        reference_texts = _parallel_texts(references, hypotheses)
+        hypothesis_texts = _parallel_texts(hypotheses, references)
     if reference_texts.keys() != hypothesis_texts.keys():
         only = sorted(reference_texts.keys() ^ hypothesis_texts.keys())
         raise HypothesisError(
@@ -178,13 +182,18 @@ def _join_manifest(
         record.fields.update(utterance.fields)
 
 
-def _read_texts(path: PathLike, keyed: bool) -> dict[str, str]:
+def _keyed_texts(path: PathLike) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for number, line in enumerate(iter_lines(path, HypothesisError), start=1):
-        id_, text = str(number), line
-        if keyed:
-            id_, _, text = line.replace("\t", " ", 1).partition(" ")
+    for where, id_, text in keyed_lines(path, HypothesisError):
         if id_ in texts:
-            raise HypothesisError(line_of(path, number), f"second text for {id_!r}", "remove one")
+            raise HypothesisError(where, f"second text for {id_!r}", "remove one")
         texts[id_] = text
     return texts
+
+
+def _parallel_texts(path: PathLike, other: PathLike) -> dict[str, str]:
+    """Texts by line number; blank lines at the end that the other file lacks are no texts."""
+    lines, others = (read_lines(one, HypothesisError, keep_blank_end=True) for one in (path, other))
+    if not any(line.strip() for line in lines[len(others) :]):
+        lines = lines[: len(others)]
+    return {str(number): line for number, line in enumerate(lines, 1)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from sld_user_dir.manifests.memory_map import MappedManifest
 from sld_user_dir.manifests.ragged import Ragged, ragged
-from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError
+from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, encode_rows
 from sld_user_dir.sequences.dataset import SequenceDataset
 from sld_user_dir.sequences.sequence_format import FORMATS
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -83,7 +83,7 @@ def encoded_texts(manifest: AnyManifest, vocab: JointVocabulary) -> tuple[Ragged
     """Text ids of all transcripts, and how many of them are <unk>."""
     if isinstance(manifest, MappedManifest):
         return manifest.encoded_texts(vocab)
-    texts = ragged([vocab.encode_text(text) for text in manifest.column("text")])
+    texts = ragged(list(encode_rows(manifest, vocab.encode_text, manifest.column("text"))))
     return texts, int((texts.flat == vocab.unk).sum())
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import BYTE_ORDER_MARK
 from sld_user_dir.sequences.segments import SPEECH_ANSWER, SPEECH_PROMPT
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
@@ -97,6 +98,7 @@ class SequenceFormat:
 
     def parse_prompt(self, line: str, vocab: JointVocabulary) -> list[int]:
         """Ids of what a user typed: raw units `71 12 57`, or text."""
+        line = line.lstrip(BYTE_ORDER_MARK)  # which fairseq-interactive leaves at the start of a file
         return vocab.parse_units(line) if self.reads_speech else vocab.encode_text(line)
 
 

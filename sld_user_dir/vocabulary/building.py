@@ -8,7 +8,7 @@ from typing import Optional, Sequence
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
-from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
+from sld_user_dir.manifests.unit_manifest import Manifest, encode_rows, read_manifest
 from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
 from sld_user_dir.vocabulary.tokenizers import GPT2_DIR, KINDS, SENTENCEPIECE_FILE, build_text_tokenizer
 
@@ -45,7 +45,11 @@ def build_vocabulary(
     tokenizer = build_text_tokenizer(kind, directory)
     listed = getattr(tokenizer, "vocabulary", None)
     symbols = listed() if listed else None
-    vocab = JointVocabulary.build(texts, manifest.provenance.num_units, tokenizer, symbols, tasks)
+    try:
+        vocab = JointVocabulary.build(texts, manifest.provenance.num_units, tokenizer, symbols, tasks)
+    except InputError:
+        list(encode_rows(manifest, tokenizer.encode, texts))  # names the line of a transcript that is at fault
+        raise
     vocab.save(directory)
     return vocab
 

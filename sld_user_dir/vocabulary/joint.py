@@ -23,7 +23,7 @@ from typing import Any, Iterable, Optional, Sequence
 import numpy as np
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, read_json
 from sld_user_dir.vocabulary.symbols import SPECIALS, SymbolTable
 from sld_user_dir.vocabulary.tokenizers import TextTokenizer, build_text_tokenizer
 
@@ -220,11 +220,12 @@ class JointVocabulary:
             if not (directory / name).is_file():
                 raise VocabularyError(directory / name, "does not exist", remedy)
         try:
-            meta = json.loads((directory / VOCAB_FILE).read_text(encoding="utf-8"))
+            meta = read_json(directory / VOCAB_FILE)
             tokenizer = build_text_tokenizer(meta["text_tokenizer"], directory)
             vocab = cls(SymbolTable.load(directory / DICT_FILE), tokenizer, meta.get("tasks", ()))
         except InputError as error:
-            raise VocabularyError(error.where or directory, error.problem, remedy) from error
+            either = f"{error.remedy}, or {remedy}" if error.remedy else remedy
+            raise VocabularyError(error.where or directory, error.problem, either) from error
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise VocabularyError(directory, str(error), remedy) from error
         stated = meta.get("num_units", vocab.num_units)

@@ -1,7 +1,8 @@
 """Symbols and their ids, in the file format of fairseq's `dict.txt`.
 
 The first four ids are the specials `<s> <pad> </s> <unk>`, which the file leaves out; then follows one symbol a line,
-with its count. The same bytes as fairseq's `Dictionary` writes, and the same files are refused.
+with its count. The same bytes as fairseq's `Dictionary` writes, and the same files are refused,
+but for blank lines at the end and a byte order mark.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Iterable, Iterator, Optional, Union
 
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, begins_with_mark, read_lines
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 _OVERWRITE = "#fairseq:overwrite"
@@ -81,11 +82,10 @@ class SymbolTable:
         Raises:
             SymbolError: bytes that are no UTF-8, a line that is not `symbol count`, or a symbol twice.
         """
-        try:
-            with path.open(encoding="utf-8") as lines:
-                return cls.parse(lines, path)
-        except UnicodeDecodeError as error:
-            raise SymbolError(path, str(error), "save the file as UTF-8") from None
+        lines = read_lines(path, SymbolError, keep_marks=True)  # which can be symbols
+        if lines and begins_with_mark(lines[0]) and lines[0][1] != " ":
+            lines[0] = lines[0][1:]
+        return cls.parse(lines, path)
 
     @classmethod
     def parse(cls, lines: Iterable[str], path: Union[str, Path] = "dict.txt") -> SymbolTable:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, Sequence
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import refuse_lfs_pointer
 
 WORD_BOUNDARY = "|"
 SENTENCEPIECE_FILE = "text.spm.model"
@@ -38,7 +39,7 @@ class CharTokenizer:
         if WORD_BOUNDARY in text:
             raise InputError(
                 None,
-                f"the transcript {text!r} contains {WORD_BOUNDARY!r}, which stands for the space",
+                f"the transcript {text[:60]!r} contains {WORD_BOUNDARY!r}, which stands for the space",
                 "remove it from the text or choose another tokenizer",
             )
         return list(WORD_BOUNDARY.join(text.split()))
@@ -126,4 +127,5 @@ def build_text_tokenizer(kind: str, directory: Path) -> TextTokenizer:
     path = directory / (SENTENCEPIECE_FILE if kind == "sentencepiece" else GPT2_DIR)
     if not path.exists():
         raise InputError(path, f"does not exist, and the {kind} tokenizer needs it", _REMEDIES[kind])
+    refuse_lfs_pointer(path)
     return SentencePieceTokenizer(path) if kind == "sentencepiece" else GPT2Tokenizer(path)

@@ -231,7 +231,8 @@ def refused(folder: Path, content: str, pattern: str, file: str = "x.units", tex
         ("a\t1\nb\t9\n", r"x\.units:2: unit 9 of 'b' is outside 0 … 8; bos, eos and padding"),
         ("a\t1\nb\t-1\n", r"x\.units:2: bad units '-1'.*write them as: 71 12 57"),
         ("a\t1\nb\t\n", r"x\.units:2: no units; remove the utterance"),
-        ("a\t1\nb\n", r"x\.units:2: no name before the units"),
+        ("a\t1\nb\n", r"x\.units:2: 'b' is not 'name<TAB>units'; correct the line"),
+        ("a\t1\n\n\t2\n", r"x\.units:2: '' is not 'name<TAB>units'"),
         ("1 2\n3 4\n", r"x\.units:1: no name .*several workers.*--preserve_name"),
     ],
 )
@@ -335,7 +336,8 @@ def test_raw_and_deduplicated_units_do_not_mix(tmp_path):
         ("a.json", '{"text": "six", "idx": [1]}\n[1]\n', r"a\.json:2: a list, expected an object"),
         ("s.tsv", FILES["s2ut"][1].replace("\t3\na", "\t4\na"), r"s\.tsv:2: tgt_n_frames is 4, tgt_audio has 3 units"),
         ("s.tsv", FILES["s2ut"][1] + "c\n", r"s\.tsv:4: 1 columns, expected 5"),
-        ("q.txt", "a|1\nb 1\n", r"q\.txt: is in no format that is known \(it begins 'a\|1'\); name its format"),
+        ("q.txt", "a|1\nb 1\n", r"q\.txt: could be espnet, gslm \(it begins 'a\|1'\); name its format"),
+        ("q.txt", "one two\nb|x\na|1\n", r"q\.txt: is in no format that is known \(it begins 'one two'\); name its"),
         ("q.txt", "", r"q\.txt: is in no format that is known \(it is empty\)"),
     ],
 )

@@ -80,6 +80,17 @@ GOOD = {
     "units-last": HEAD + "text\tid\tunits\nyes\ta\t1 2\nzwölf\tb\t3\n",
     "no-newline-at-the-end": (HEAD + ROWS).rstrip("\n"),
     "no-rows": HEAD + "id\tunits\ttext\n",
+    "windows": (HEAD + ROWS).replace("\n", "\r\n"),
+    "windows-with-a-further-column": (HEAD + "id\tunits\ttext\tspeaker\na\t1 2\tyes\tann\n").replace("\n", "\r\n"),
+    "windows-units-last": (HEAD + "text\tid\tunits\nyes\ta\t1 2\n").replace("\n", "\r\n"),
+    "windows-without-an-end": (HEAD + ROWS).replace("\n", "\r\n").rstrip("\n"),
+    "one-carriage-return": (HEAD + ROWS).replace("no\n", "no\r\n"),
+    "carriage-returns-inside": (HEAD + ROWS).replace("no\n", "n\ro\n"),
+    "byte-order-mark": "\ufeff" + HEAD + ROWS,
+    "byte-order-marks-inside": (HEAD + ROWS).replace("\nb\t", "\n\ufeffb\t"),
+    "blank-end": HEAD + ROWS + "\n  \n\t\t\n\u2028\n\r\n",
+    "blank-end-of-no-rows": HEAD + "id\tunits\ttext\n\n",
+    "line-separators": HEAD + "id\tunits\ttext\na\u2028b\t1 2\tyes\x85no\x0cyes\x1c\u2029\n",
 }
 
 
@@ -103,7 +114,11 @@ BAD = {
     "no-text": HEAD + "id\tunits\na\t1\n",
     "repeated-column": HEAD + "id\tunits\ttext\ttext\na\t1 2\tx\ty\n",
     "columns": HEAD + ROWS + "c\t1\n",
-    "empty-line": HEAD + ROWS + "\n",
+    "empty-line": HEAD + ROWS + "\nc\t1\tx\n",
+    "line-of-tabs": HEAD + ROWS + "\t\t\nc\t1\tx\n",
+    "nul": HEAD + ROWS + "c\t1\tx\0y\n",
+    "utf-16": (HEAD + ROWS).encode("utf-16").decode("utf-8", "surrogateescape"),
+    "git-lfs-pointer": "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n",
     "empty-id": HEAD + ROWS + "\t1\tx\n",
     "duplicate": HEAD + ROWS + "a\t1\tx\n",
     "empty-text": HEAD + ROWS + "c\t1\t \n",
@@ -120,8 +135,6 @@ BAD = {
     "no-duration": HEAD + "id\tunits\ttext\tdurations\na\t1 2\tx\t3 0\n",
     "not-utf8": HEAD + ROWS + "c\t1\t\udcff\n",
     "not-utf8-header": HEAD + "# x: \udcff\n" + ROWS,
-    "windows": (HEAD + ROWS).replace("\n", "\r\n"),
-    "windows-with-a-further-column": (HEAD + "id\tunits\ttext\tspeaker\na\t1 2\tyes\tann\n").replace("\n", "\r\n"),
 }
 
 

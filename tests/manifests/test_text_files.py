@@ -10,7 +10,7 @@ from sld_user_dir.manifests.header import check_format, header_lines, read_heade
 from sld_user_dir.manifests.named_columns import table_rows
 from sld_user_dir.manifests.rejected import Rejected, read_rejected, rejected_path, write_rejected
 
-CHARACTERS = st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\n")
+CHARACTERS = st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\n\0\ufeff")
 LINES = st.lists(st.text(CHARACTERS, max_size=5), max_size=5)
 
 
@@ -25,24 +25,30 @@ def test_an_end_is_a_line_feed_and_a_carriage_return_before_it(lines, end):
 
 def test_a_file_of_lines(tmp_path):
     path = tmp_path / "x"
-    for content, plain, kept in (
-        (b"", [], []),
-        (b"a", ["a"], ["a"]),
-        (b"a\n", ["a"], ["a"]),
-        (b"a\n\n", ["a", ""], ["a", ""]),
-        (b"a\r\nb\rc\r\r\n", ["a", "b\rc\r"], ["a\r", "b\rc\r\r"]),
-        ("a\u2028b\x0cc\x85d\nz".encode(), ["a\u2028b\x0cc\x85d", "z"], ["a\u2028b\x0cc\x85d", "z"]),
+    for content, lines in (
+        ("", []),
+        ("a", ["a"]),
+        ("a\n", ["a"]),
+        ("a\n\nb", ["a", "", "b"]),
+        ("a\r\nb\rc\r\r\n", ["a", "b\rc\r"]),
+        ("a\u2028b\x0cc\x85d\nz", ["a\u2028b\x0cc\x85d", "z"]),
+        ("\ufeffa\n\ufeff\ufeffb\ufeff\n", ["a", "b\ufeff"]),
     ):
-        path.write_bytes(content)
-        assert read_lines(path) == plain
-        assert read_lines(path, keep_carriage_returns=True) == kept
+        path.write_bytes(content.encode())
+        assert read_lines(path) == read_lines(path, keep_blank_end=True) == lines
+    for content, kept in (("a\n\n", ["a", ""]), ("a\n \t\u2028\r\n\n", ["a", " \t\u2028", ""]), ("\n", [""])):
+        path.write_bytes(content.encode())
+        assert read_lines(path) == [line for line in kept if line.strip()]
+        assert read_lines(path, keep_blank_end=True) == kept
+    path.write_bytes("\ufeffa\n\ufeffb\n".encode())
+    assert read_lines(path, keep_marks=True) == ["\ufeffa", "\ufeffb"]
 
 
 def test_only_what_is_asked_for_is_read(tmp_path):
     (tmp_path / "x").write_bytes(b"first\n\xff\n")
     lines = iter_lines(tmp_path / "x", OtherError)
     assert next(lines) == "first"
-    with pytest.raises(OtherError, match=r"x:2: byte 0xff is not UTF-8; save the file as UTF-8"):
+    with pytest.raises(OtherError, match=r"x:2: byte 0xff is not UTF-8; save the file as UTF-8 \(from Latin-1: iconv"):
         next(lines)
 
 

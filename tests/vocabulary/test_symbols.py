@@ -49,6 +49,7 @@ def test_the_bytes_of_the_file_are_fairseqs(tmp_path_factory, entries):
     assert (loaded.symbols, loaded.counts) == (table.symbols, table.counts)
 
 
+# blank lines at the end apart, which are no lines here
 LINES = ["a 1", "b 2", "a 3", "b 1 ", "a  7", " 4", "a b 5", "a +6", "a -6", "a 1_0", "<pad> 1"]
 LINES += ["a", "", "a x", "a 1.5", "</s>", "c #fairseq:overwrite", "#fairseq:overwrite"]
 LINES += ["a 8 #fairseq:overwrite", "<s> 9 #fairseq:overwrite"]
@@ -59,7 +60,7 @@ def test_a_file_is_refused_where_fairseq_refuses_it_and_read_alike_otherwise(tmp
     path = tmp_path_factory.mktemp("symbols") / "dict.txt"
     path.write_text("".join(f"{line}\n" for line in lines))
     try:
-        expected = Dictionary.load(io.StringIO(path.read_text()))
+        expected = Dictionary.load(io.StringIO(path.read_text().rstrip("\n") + "\n" * bool(any(lines))))
     except (ValueError, RuntimeError):
         with pytest.raises(SymbolError, match=r"dict\.txt:\d+: "):
             SymbolTable.load(path)
@@ -74,7 +75,8 @@ def test_a_file_is_refused_where_fairseq_refuses_it_and_read_alike_otherwise(tmp
     [
         (b"a 1\nb\n", "dict.txt:2: 'b' is not 'symbol count'; build the file again"),
         (b"a 1\na 2\n", "dict.txt:2: duplicate symbol 'a'; remove one of the lines"),
-        (b"\xff 1\n", "save the file as UTF-8"),
+        (b"a 1\n\xff 1\n", "dict.txt:2: byte 0xff is not UTF-8; save the file as UTF-8"),
+        ("a 1\n".encode("utf-16"), "dict.txt:1: the file is UTF-16, not UTF-8 text; convert it: iconv -f UTF-16"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path, content, message):
@@ -82,3 +84,18 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, content, message):
     with pytest.raises(InputError) as error:
         SymbolTable.load(tmp_path / "dict.txt")
     assert message in str(error.value) and str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content, symbols",
+    [
+        ("\ufeffa 2\nb 1\n", ["a", "b"]),  # a byte order mark
+        ("\ufeff 2\nb 1\n", ["\ufeff", "b"]),  # the same character as a symbol
+        ("a 2\n\ufeff 1\n", ["a", "\ufeff"]),
+        ("a 2\r\nb 1\r\n\r\n", ["a", "b"]),
+        ("\u2028 2\n\x85 1\n", ["\u2028", "\x85"]),
+    ],
+)
+def test_marks_and_ends_of_lines(tmp_path, content, symbols):
+    (tmp_path / "dict.txt").write_bytes(content.encode())
+    assert SymbolTable.load(tmp_path / "dict.txt").symbols[len(SPECIALS) :] == symbols

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sld_user_dir.interop.json_lines import first_object, has_keys, json_line, other_fields, parse_object
+from sld_user_dir.interop.json_lines import has_keys, json_line, object_lines, other_fields, parse_object
 from sld_user_dir.interop.records import (
     IntArray,
     InteropError,
@@ -74,7 +74,7 @@ register_format(
         suffix=".json",
         read=read_authors,
         write=write_authors,
-        looks_like=first_object(has_keys("text", "idx")),
+        looks_like=object_lines(has_keys("text", "idx")),
         holds=frozenset({"text", "subword", "subword_idx"}),
         deduplicated=False,
     )

@@ -8,6 +8,7 @@ from typing import Optional
 import numpy as np
 
 from sld_user_dir.interop.records import (
+    WHITE_SPACE,
     InteropError,
     UnitFile,
     UnitRecord,
@@ -16,7 +17,8 @@ from sld_user_dir.interop.records import (
     parse_units,
     write_lines,
 )
-from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, every_line, register_format
+from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, lines_matching, register_format
+from sld_user_dir.manifests.keyed_lines import split_key
 from sld_user_dir.manifests.unit_text import format_numbers
 
 FIRST_CHARACTER = 0x4E00
@@ -29,21 +31,21 @@ def read_espnet(path: Path) -> UnitFile:
     """`utt 12 12 34`; files of `rm` are de-duplicated, of `ts` are not."""
     records = []
     for where, line in numbered_lines(path):
-        name, _, text = line.partition(" ")
+        name, text = split_key(line)
         records.append(UnitRecord(name, parse_units(text, where), where=where))
     return UnitFile(records, deduplicated=_stated_by_name(path))
 
 
 def write_espnet(path: Path, records: list[UnitRecord], header: dict[str, object]) -> list[Path]:
     """A name and units a line."""
-    return [write_lines(path, (f"{check_name(r, ' ', 'espnet')} {format_numbers(r.units)}" for r in records))]
+    return [write_lines(path, (f"{check_name(r, WHITE_SPACE, 'espnet')} {format_numbers(r.units)}" for r in records))]
 
 
 def read_espnet_cjk(path: Path) -> UnitFile:
     """`utt 丌丢`: the character with code 0x4e00 + unit for each unit."""
     records = []
     for where, line in numbered_lines(path):
-        name, _, text = line.partition(" ")
+        name, text = split_key(line)
         units = np.array([ord(c) - FIRST_CHARACTER for c in text], dtype=np.int32)
         if not len(units):
             raise InteropError(where, "no units", "remove the utterance")
@@ -59,7 +61,7 @@ def write_espnet_cjk(path: Path, records: list[UnitRecord], header: dict[str, ob
         if r.units.max() >= END_OF_CHARACTERS - FIRST_CHARACTER:
             raise InteropError(r.where, f"no character for unit {r.units.max()}", "write the format espnet")
     lines = (
-        f"{check_name(r, ' ', 'espnet-cjk')} {''.join(chr(FIRST_CHARACTER + u) for u in r.units.tolist())}"
+        f"{check_name(r, WHITE_SPACE, 'espnet-cjk')} {''.join(chr(FIRST_CHARACTER + u) for u in r.units.tolist())}"
         for r in records
     )
     return [write_lines(path, lines)]
@@ -78,7 +80,7 @@ register_format(
         suffix="",
         read=read_espnet,
         write=write_espnet,
-        looks_like=every_line(rf"(?=[^ \t|]*[^ \t|\d])[^ \t|]+ {NUMBERS}"),
+        looks_like=lines_matching(rf"(?=[^ \t|]*[^ \t|\d])[^ \t|]+ {NUMBERS}"),
     )
 )
 register_format(
@@ -88,6 +90,6 @@ register_format(
         suffix="",
         read=read_espnet_cjk,
         write=write_espnet_cjk,
-        looks_like=every_line(r"[^\s|]+ [\u4e00-\ud7ff]+"),
+        looks_like=lines_matching(r"[^\s|]+ [\u4e00-\ud7ff]+"),
     )
 )

@@ -13,7 +13,7 @@ from sld_user_dir.interop.records import (
     parse_units,
     write_lines,
 )
-from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, every_line, register_format
+from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, lines_matching, register_format
 from sld_user_dir.manifests.unit_text import format_numbers
 
 
@@ -40,7 +40,7 @@ register_format(
         suffix=".txt",
         read=read_gslm,
         write=write_gslm,
-        looks_like=every_line(rf".*\|{NUMBERS}"),
+        looks_like=lines_matching(rf".*\|{NUMBERS}"),
         truncated_names=True,
     )
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Optional
 
@@ -17,7 +16,7 @@ from sld_user_dir.interop.records import (
     parse_units,
     write_lines,
 )
-from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, every_line, register_format
+from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, lines_matching, register_format
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest, write_fairseq_tsv
 from sld_user_dir.manifests.unit_text import format_numbers
 
@@ -98,10 +97,10 @@ def _recording(record: UnitRecord, root: Path) -> Recording:
     return Recording(record.id, root / audio, int(samples), HUBERT_RATE_HZ, record.text or "")
 
 
-def _is_km(path: Path, lines: list[str]) -> bool:
-    if path.suffix == ".tsv" and len(lines) > 1 and "\t" not in lines[0]:
-        return bool(re.fullmatch(r"[^\t]+\t\d+", lines[1])) and path.with_suffix(".km").exists()
-    return path.suffix == ".km" and every_line(NUMBERS)(path, lines)
+def _is_km(path: Path, lines: list[str]) -> int:
+    if path.suffix == ".tsv" and len(lines) > 1 and "\t" not in lines[0] and path.with_suffix(".km").exists():
+        return 1 + lines_matching(r"[^\t]+\t\d+")(path, lines)
+    return lines_matching(NUMBERS)(path, lines) if path.suffix == ".km" else 0
 
 
 register_format(

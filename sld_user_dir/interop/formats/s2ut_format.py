@@ -61,7 +61,7 @@ register_format(
         suffix=".tsv",
         read=read_s2ut,
         write=write_s2ut,
-        looks_like=lambda path, lines: lines[:1] == ["\t".join(COLUMNS)],
+        looks_like=lambda path, lines: len(lines) * (lines[:1] == ["\t".join(COLUMNS)]),
         holds=frozenset({"src_audio", "src_n_frames"}),
     )
 )

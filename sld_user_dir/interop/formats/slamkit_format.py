@@ -9,10 +9,11 @@ from typing import Any, Callable
 from sld_user_dir.interop.json_lines import (
     audio_name,
     durations_of,
-    first_object,
+    file_name_of,
     has_keys,
     id_beside,
     json_line,
+    object_lines,
     other_fields,
     parse_object,
     require_keys,
@@ -57,8 +58,9 @@ def _records(path: Path, key: str, parse: Callable[[object, str], IntArray]) -> 
         units = parse(item[key], where)
         durations = durations_of(item.get("duration"), units, where)
         drop = {key, "duration", "file_name", "text", "id"}
-        fields = {**other_fields(item, drop), "audio": str(item["file_name"])}
-        name = str(item.get("id", audio_id(str(item["file_name"]))))
+        file_name = file_name_of(item, "file_name", where)
+        fields = {**other_fields(item, drop), "audio": file_name}
+        name = str(item.get("id", audio_id(file_name)))
         records.append(UnitRecord(name, units, durations, text_of(item), fields, where))
     return records
 
@@ -90,7 +92,7 @@ register_format(
         suffix=".jsonl",
         read=read_slamkit,
         write=write_slamkit,
-        looks_like=first_object(has_keys("units", "file_name")),
+        looks_like=object_lines(has_keys("units", "file_name")),
         holds=frozenset({"durations", "audio"}),
         deduplicated=True,
     )
@@ -102,7 +104,7 @@ register_format(
         suffix=".jsonl",
         read=read_slamkit_tokens,
         write=write_slamkit_tokens,
-        looks_like=first_object(has_keys("audio_repr", "file_name")),
+        looks_like=object_lines(has_keys("audio_repr", "file_name")),
         holds=frozenset({"audio"}),
         deduplicated=True,
     )

@@ -16,7 +16,7 @@ from sld_user_dir.interop.records import (
     parse_units,
     write_lines,
 )
-from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, every_line, register_format
+from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, lines_matching, register_format
 from sld_user_dir.manifests.unit_text import format_numbers
 
 
@@ -30,12 +30,14 @@ def read_textless(path: Path) -> UnitFile:
     records = []
     for where, line in numbered_lines(path):
         name, tab, text = line.partition("\t")
-        if not tab:
+        if not tab and lines_matching(NUMBERS)(path, [line]):
             raise InteropError(
                 where,
                 "no name before the units",
                 "with several workers the order is not the manifest's: transcribe again with --preserve_name",
             )
+        if not tab or not name:
+            raise InteropError(where, f"{line[:40]!r} is not 'name<TAB>units'", "correct the line")
         units = parse_units(text, where)
         frames = _of(durations, name, len(units), where)
         f0 = _of(f0s, name, len(units), where)
@@ -85,9 +87,9 @@ def write_textless(path: Path, records: list[UnitRecord], header: dict[str, obje
     return files
 
 
-def _is_textless(path: Path, lines: list[str]) -> bool:
-    named = every_line(rf"[^\t]+\t{NUMBERS}")(path, lines)
-    return named or (path.suffix == ".units" and every_line(NUMBERS)(path, lines))
+def _is_textless(path: Path, lines: list[str]) -> int:
+    named = lines_matching(rf"[^\t]+\t{NUMBERS}")(path, lines)
+    return named + (lines_matching(NUMBERS)(path, lines) if path.suffix == ".units" else 0)
 
 
 register_format(

@@ -12,10 +12,11 @@ from typing import Any, Optional
 from sld_user_dir.interop.json_lines import (
     audio_name,
     durations_of,
-    first_object,
+    file_name_of,
     has_keys,
     id_beside,
     json_line,
+    object_lines,
     other_fields,
     parse_object,
     text_of,
@@ -71,7 +72,7 @@ def read_dicts(path: Path) -> UnitFile:
         stream = "durations" if "durations" in item else "duration"
         durations = durations_of(item.get(stream), units, where)
         drop = {key, "id", "text"} | ({stream} if durations is not None else set())
-        name = str(item.get("id", audio_id(str(item["audio"]))))
+        name = str(item.get("id", audio_id(file_name_of(item, "audio", where))))
         records.append(UnitRecord(name, units, durations, text_of(item), other_fields(item, drop), where))
     size = KMEANS_KEY.match(first[0]) if first else None
     return UnitFile(records, int(size[1]) if size else None, header={"unit_key": first[0]} if first else {})
@@ -113,7 +114,7 @@ register_format(
         suffix=".jsonl",
         read=read_dicts,
         write=write_gslm_json,
-        looks_like=first_object(lambda item: "audio" in item and unit_key(item) is not None),
+        looks_like=object_lines(lambda item: "audio" in item and unit_key(item) is not None),
         holds=HELD_COLUMNS,
     )
 )
@@ -124,7 +125,7 @@ register_format(
         suffix=".txt",
         read=read_dicts,
         write=write_resynthesis,
-        looks_like=first_object(has_keys("audio"), "{'"),
+        looks_like=object_lines(has_keys("audio"), "{'"),
         holds=HELD_COLUMNS,
     )
 )
