@@ -99,7 +99,7 @@ def run(command: str, *arguments: object) -> None:
     if code != 0:
         raise ExperimentError(f"sld {command}", "failed, see above")
     # what is indented or in braces is a report in JSON
-    print("\n".join(line for line in said.getvalue().splitlines() if line[:1] not in "{} "), flush=True)
+    print("\n".join(line for line in said.getvalue().split("\n") if line[:1] not in "{} "), flush=True)
 
 
 def list_audio(config: DemoAudioConfig) -> Path:

@@ -5,7 +5,6 @@
 Copies the learning curves to docs/demo_curves.png.
 """
 
-import json
 import re
 import shutil
 import sys
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
+
+from sld_user_dir.files import read_json, read_text
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,8 +61,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_arguments(UpdateConfig, dest="config")
     config: UpdateConfig = parser.parse_args(argv).config
     try:
-        rows = json.loads((config.demo / "results.json").read_text())
-        text = replace_block(config.readme.read_text(encoding="utf-8"), "demo", demo_table(rows))
+        rows = read_json(config.demo / "results.json")
+        text = replace_block(read_text(config.readme), "demo", demo_table(rows))
     except (ValueError, OSError) as error:
         print(f"update_readme.py: {error}", file=sys.stderr)
         return 1

@@ -26,6 +26,11 @@ class InputError(ValueError):
         return f"{text}; {self.remedy}" if self.remedy else text
 
 
+def reason_of(error: BaseException) -> str:
+    """The first line of what an error of a library says; its kind where it says nothing."""
+    return next((line.strip() for line in str(error).split("\n") if line.strip()), type(error).__name__)
+
+
 def line_of(path: Union[str, Path], line: Optional[int]) -> str:
     """`FILE:LINE`, or the file alone where no line is known."""
     return f"{path}:{line}" if line else str(path)

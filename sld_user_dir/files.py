@@ -194,12 +194,13 @@ def read_json(path: PathLike, error: type[InputError] = InputError) -> Any:
 
 
 def read_log(path: PathLike) -> list[str]:
-    """Lines of what a program printed, bytes that are not UTF-8 replaced; none where there is no such file."""
-    try:
-        with open(path, "rb") as raw:
-            return [bare_line(line).decode("utf-8", "replace") for line in raw]
-    except FileNotFoundError:
-        return []
+    """Lines of what a program printed, those of progress bars too; none where there is no such file.
+
+    Bytes that are not UTF-8 are replaced: a log is read for what it says, and is nobody's data.
+    """
+    path = Path(path)
+    text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+    return [line for line in text.replace("\r", "\n").split("\n") if line]
 
 
 def is_lfs_pointer(path: PathLike) -> bool:

@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any, Union
 
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, reason_of
 
 
 def read_stored(path: Union[str, Path]) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def read_stored(path: Union[str, Path]) -> dict[str, Any]:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise InputError(path, f"no checkpoint that torch reads ({reason})", "give one of fairseq-train's") from None
     if not isinstance(stored, dict):
         raise InputError(path, f"no checkpoint, but a {type(stored).__name__}", "give one of fairseq-train's")

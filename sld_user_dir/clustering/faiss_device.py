@@ -79,4 +79,4 @@ def _is_gpu_build() -> bool:
 
 
 def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return str(error).strip().rpartition("\n")[2] or type(error).__name__

@@ -139,8 +139,8 @@ class UnitSubwords:
                 minloglevel=2,
             )
         except RuntimeError as error:
-            problem = f"SentencePiece: {str(error).strip().splitlines()[-1]}"
-            raise SubwordError(f"--num-pieces {num_pieces}", problem, "take fewer pieces, or more units") from error
+            said = str(error).strip().rpartition("\n")[2]  # before it: where in its sources
+            raise SubwordError(f"--num-pieces {num_pieces}", f"SentencePiece: {said}", "take fewer pieces, or more units") from error
         return cls(out.getvalue())
 
 

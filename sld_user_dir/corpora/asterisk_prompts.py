@@ -91,7 +91,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
     print("$", " ".join(command), flush=True)
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        said = done.stderr.strip().rpartition("\n")[2] or "no reason given"
         raise CorpusError(
             None,
             f"{' '.join(command)} failed ({said})",

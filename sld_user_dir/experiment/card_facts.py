@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import iter_lines
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, read_manifest
 from sld_user_dir.manifests.unit_text import format_numbers
@@ -194,8 +195,7 @@ def _check_sources(path: Path, records: Sequence[DecodedUtterance], manifest: Ma
 
 def _beam(path: Path) -> Optional[int]:
     """From the line that ends fairseq-generate's output; None where there is none."""
-    with path.open(encoding="utf-8") as lines:
-        found = [match for line in lines if (match := _DECODED.match(line))]
+    found = [match for line in iter_lines(path) if (match := _DECODED.match(line))]
     return int(found[-1][2]) if found else None
 
 

@@ -18,7 +18,7 @@ from sld_user_dir.experiment.card_facts import Evaluated, Facts
 from sld_user_dir.experiment.card_objective import objective
 from sld_user_dir.experiment.card_options import CardOptions
 from sld_user_dir.experiment.card_use import use
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, read_log
 
 MARK = "<!-- model card: written by a command, which writes it again -->"
 
@@ -29,7 +29,7 @@ def write_card(path: Path, text: str) -> None:
     Raises:
         ValueError: a file of that name was written by hand.
     """
-    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+    if path.exists() and not any(MARK in line for line in read_log(path)):
         raise InputError(path, "was not written by this command", "move it, or name another file")
     with atomic_path(path) as aside:
         aside.write_text(text, encoding="utf-8")

@@ -21,6 +21,7 @@ from sld_user_dir.experiment.fairseq_commands import (
     train_command,
 )
 from sld_user_dir.experiment.training_log import read_curves
+from sld_user_dir.files import read_log, read_text
 
 POLL_S = 1.0
 TERMINAL_EVERY_S = 2.0
@@ -69,7 +70,7 @@ def decode_all(plan: Plan, systems: Sequence[System], jobs: int) -> dict[tuple[s
 
     _run(todo, jobs, plan.threads, lambda: f"decoding, {len(todo)} runs", finished)
     return {
-        (s.name, t): float((plan.directory(s) / "decode" / f"{t}.seconds").read_text())
+        (s.name, t): float(read_text(plan.directory(s) / "decode" / f"{t}.seconds"))
         for s in systems
         for t in plan.test_sets
     }
@@ -78,7 +79,7 @@ def decode_all(plan: Plan, systems: Sequence[System], jobs: int) -> dict[tuple[s
 def _prepare(directory: Path, command: Sequence[str]) -> bool:
     """Make the run's directory; whether the same command has already finished there."""
     recorded = directory / "command.txt"
-    if directory.exists() and (not recorded.exists() or recorded.read_text() != shlex.join(command)):
+    if directory.exists() and (not recorded.exists() or read_text(recorded) != shlex.join(command)):
         previous = directory.with_name(directory.name + ".previous")
         number = 1
         while previous.exists():
@@ -145,5 +146,5 @@ def _show(line: str) -> None:
 
 
 def _failure(name: str, code: int, output: Path) -> str:
-    tail = "\n".join(output.read_text(errors="replace").splitlines()[-15:])
+    tail = "\n".join(read_log(output)[-15:])
     return f"{name} failed with exit status {code}; the last lines of {output}:\n{tail}"

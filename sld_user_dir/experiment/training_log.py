@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sld_user_dir.files import read_log
+
 _LINE = re.compile(r"\| (train_inner|valid) \| (\{\"epoch\".*\})\s*$")
 
 
@@ -39,8 +41,7 @@ def read_curves(path: Path) -> Curves:
     """
     train: dict[int, dict[str, float]] = {}
     valid: dict[int, dict[str, float]] = {}
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.splitlines():
+    for line in read_log(path):
         match = _LINE.search(line)
         if not match:
             continue

@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 from typing import Iterator
 
+from sld_user_dir.errors import reason_of
 from sld_user_dir.features.frame_encoder import EncoderError
 
 FORM = "config.json, preprocessor_config.json and model.safetensors"
@@ -35,7 +36,7 @@ def loading(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise EncoderError(name, *_said(name, reason)) from error
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sld_user_dir.errors import reason_of
 from sld_user_dir.features.chunked_encoder import ChunkedEncoder, load_chunked_encoder
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, check_layer, register_encoder
@@ -100,7 +101,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise EncoderError(path, "no such checkpoint", "check the path") from None
     except Exception as error:  # torch raises several kinds, pickle's among them
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise EncoderError(
             path,
             f"cannot be read without running pickled code ({reason})",

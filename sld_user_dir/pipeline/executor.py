@@ -163,6 +163,6 @@ def _queued_jobs() -> Optional[Set[str]]:
 
 def _cause(error: BaseException) -> str:
     """The line of the shard's own traceback that names its error; submitit wraps it in advice."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
     return (named or lines or [type(error).__name__])[-1 if named else 0]

@@ -24,6 +24,7 @@ from sld_user_dir.devices import check_device
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.front_end import FrontEnd, build_front_end
+from sld_user_dir.files import read_lines
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
 from sld_user_dir.manifests.rejected import Rejected, read_rejected, rejected_path, write_rejected
 from sld_user_dir.pipeline.shards import Job, file_sha256, shard_of
@@ -231,5 +232,5 @@ def peak_memory_bytes() -> Optional[int]:
     status = Path("/proc/self/status")
     if not status.exists():
         return None
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    line = next(line for line in read_lines(status) if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

@@ -15,11 +15,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Iterable, Sequence, TextIO, TypeVar
+from typing import Any, BinaryIO, Iterable, Sequence, TypeVar
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, read_text
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -100,7 +100,7 @@ class Job(ABC):
     def is_done(self) -> bool:
         """Whether the output is there, made of the same inputs."""
         mark = self._mark()
-        return self.out.exists() and mark.exists() and mark.read_text().strip() == self.key
+        return self.out.exists() and mark.exists() and read_text(mark).strip() == self.key
 
     def finish(self) -> None:
         """Merge, mark as done, remove the shards.
@@ -134,11 +134,11 @@ def join_tables(paths: Iterable[Path], out: PathLike) -> None:
     Raises:
         ShardError: names the file whose header differs.
     """
-    columns: dict[str, Path] = {}  # header lines, and the first file that has them
-    with atomic_path(out) as aside, open(aside, "w", encoding="utf-8", newline="\n") as target:
-        empty = ""
+    columns: dict[bytes, Path] = {}  # header lines, and the first file that has them
+    with atomic_path(out) as aside, open(aside, "wb") as target:
+        empty = b""
         for path in paths:
-            with open(path, encoding="utf-8", newline="\n") as source:
+            with open(path, "rb") as source:
                 header = _header(source)
                 first = source.readline()
                 empty = empty or header
@@ -156,8 +156,8 @@ def join_tables(paths: Iterable[Path], out: PathLike) -> None:
             target.write(empty)
 
 
-def _header(source: TextIO) -> str:
+def _header(source: BinaryIO) -> bytes:
     lines = [source.readline()]
-    while lines[-1].startswith("#"):
+    while lines[-1].startswith(b"#"):
         lines.append(source.readline())
-    return "".join(lines)
+    return b"".join(lines)

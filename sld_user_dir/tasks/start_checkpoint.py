@@ -12,6 +12,8 @@ from typing import Any, Dict, Optional, Tuple
 
 import torch
 
+from sld_user_dir.errors import reason_of
+
 logger = logging.getLogger(__name__)
 
 LAST = "checkpoint_last.pt"
@@ -56,7 +58,7 @@ def stored_task_state(path: Path) -> Dict[str, Any]:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        logger.warning("%s: its vocabulary and units are not checked: %s", path, str(error).splitlines()[0])
+        logger.warning("%s: its vocabulary and units are not checked: %s", path, reason_of(error))
         return {}
     return dict(stored.get("task_state") or {})
 

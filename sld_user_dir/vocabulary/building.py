@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Optional, Sequence
 
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import atomic_path
 from sld_user_dir.manifests.unit_manifest import Manifest, encode_rows, read_manifest
 from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
@@ -65,7 +65,7 @@ def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
     try:
         tokenizer = GPT2TokenizerFast.from_pretrained(source)
     except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise InputError(
             source,
             f"no GPT-2 tokenizer can be loaded from there: {reason}",

@@ -11,15 +11,16 @@ residual is added: what the authors cluster (layer 6). 0 is the first block's in
 from __future__ import annotations
 
 import importlib
-import json
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from sld_user_dir.errors import reason_of
 from sld_user_dir.features.checkpoint_file import checkpoint_contents
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
+from sld_user_dir.files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,7 +99,7 @@ def _load(path: Path, model_type: str) -> Any:
             warnings.simplefilter("ignore")  # without config.json: the published settings, as this module's text says
             return build_model(model_type=model_type, checkpoint=path).eval()
     except Exception as error:  # torch and the package raise several kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         remedy = "put the config.json of its training beside it"
         raise EncoderError(path, f"spidr cannot load it ({reason})", remedy) from error
 
@@ -106,7 +107,7 @@ def _load(path: Path, model_type: str) -> Any:
 def _model_type(path: Path) -> str:
     """`spidr` or `dinosr`, by the config.json beside a checkpoint or else by the checkpoint's name."""
     try:
-        return str(json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["run"]["model_type"])
+        return str(read_json(path.parent / "config.json")["run"]["model_type"])
     except (OSError, ValueError, KeyError, TypeError):
         return "dinosr" if "dinosr" in path.name.lower() else "spidr"
 

@@ -15,7 +15,6 @@ cut nor on what else is in the batch. Each piece counts its positions anew.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -24,6 +23,7 @@ from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import EncoderTraits
 from sld_user_dir.features.pretrained import loading, require_transformers
+from sld_user_dir.files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,7 +164,7 @@ def is_whisper(features: str) -> bool:
     config = Path(features) / "config.json"
     if Path(features).exists():
         try:
-            return bool(json.loads(config.read_text(encoding="utf-8")).get("model_type") == "whisper")
+            return bool(read_json(config).get("model_type") == "whisper")
         except (OSError, ValueError, AttributeError):
             return False  # whoever takes the rest says what is wrong with it
     return "whisper" in features.lower() and not features.endswith(".pt")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, List
 import numpy as np
 
 from sld_user_dir.arrays import FloatArray, UnitArray
+from sld_user_dir.errors import reason_of
 from sld_user_dir.speech_tokenizers.speech_tokenizer import SpeechTokenizer, TokenizerError
 from sld_user_dir.speech_tokenizers.tokenizer_fingerprint import fingerprint_of
 from sld_user_dir.speech_tokenizers.tokenizer_lookup import register_tokenizer
@@ -95,7 +96,7 @@ def load(argument: str, device: str) -> SpeechTokenizer:
     except TokenizerError:
         raise
     except (OSError, KeyError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise TokenizerError(
             where,
             f"transformers cannot load it ({reason})",
