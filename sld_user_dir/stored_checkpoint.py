@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from sld_user_dir.errors import InputError, reason_of
+from sld_user_dir.files import refuse_lfs_pointer
 
 
 def read_stored(path: Union[str, Path]) -> dict[str, Any]:
@@ -21,6 +22,7 @@ def read_stored(path: Union[str, Path]) -> dict[str, Any]:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        refuse_lfs_pointer(path)
         reason = reason_of(error)
         raise InputError(path, f"no checkpoint that torch reads ({reason})", "give one of fairseq-train's") from None
     if not isinstance(stored, dict):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, refuse_lfs_pointer
 from sld_user_dir.manifests.provenance import OWN_CODES, UnitProvenance
 
 FORMAT = "speech-unit-kmeans/1"
@@ -75,6 +75,7 @@ class Centroids:
         except FileNotFoundError:
             raise KMeansError(path, "no such file", remedy) from None
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AttributeError, EOFError) as error:
+            refuse_lfs_pointer(path, KMeansError)
             raise KMeansError(path, f"not a k-means file ({error})", remedy) from error
         if not known:
             raise KMeansError(path, f"metadata is not of format {FORMAT!r}", remedy)

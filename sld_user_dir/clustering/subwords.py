@@ -18,7 +18,7 @@ import sentencepiece
 
 from sld_user_dir.arrays import PathLike, UnitArray
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, refuse_lfs_pointer
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Manifest, Utterance
 
@@ -97,6 +97,7 @@ class UnitSubwords:
         Raises:
             SubwordError: missing, or not a model of SentencePiece.
         """
+        refuse_lfs_pointer(path, SubwordError)
         try:
             return cls(Path(path).read_bytes(), path)
         except OSError as error:
@@ -140,7 +141,9 @@ class UnitSubwords:
             )
         except RuntimeError as error:
             said = str(error).strip().rpartition("\n")[2]  # before it: where in its sources
-            raise SubwordError(f"--num-pieces {num_pieces}", f"SentencePiece: {said}", "take fewer pieces, or more units") from error
+            raise SubwordError(
+                f"--num-pieces {num_pieces}", f"SentencePiece: {said}", "take fewer pieces, or more units"
+            ) from error
         return cls(out.getvalue())
 
 

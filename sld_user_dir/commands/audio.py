@@ -20,8 +20,8 @@ from sld_user_dir.manifests.audio_manifest import (
     write_audio_manifest,
     write_fairseq_tsv,
 )
-from sld_user_dir.manifests.rejected import read_rejected, rejected_path
-from sld_user_dir.pipeline.audio_scan import UsableAudio, list_recordings
+from sld_user_dir.manifests.rejected import read_rejected, rejected_path, write_rejected
+from sld_user_dir.pipeline.audio_scan import UsableAudio, list_recordings, split_off_unlistable
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.table_jobs import CheckJob
 
@@ -75,12 +75,15 @@ def run(options: Namespace) -> None:
         recordings = read_audio_manifest(config.fairseq)
     else:
         recordings = list_recordings(root, config.table, config.pattern, config.folders, config.share, config.lowercase)
-    write_audio_manifest(draft_path, with_speeds(recordings, config.speeds), root)
+    listable, unlistable = split_off_unlistable(recordings)
+    write_audio_manifest(draft_path, with_speeds(listable, config.speeds), root)
+    write_rejected(rejected_path(draft_path), unlistable)
     limits = UsableAudio(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
     job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
     if not run_job(job, executor):
         return
     draft_path.unlink()
+    rejected_path(draft_path).unlink()
     good = read_audio_manifest(config.out)
     if config.write_fairseq:
         write_fairseq_tsv(config.out.with_suffix(".fairseq.tsv"), good, root)

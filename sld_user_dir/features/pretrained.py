@@ -9,6 +9,7 @@ from typing import Iterator
 
 from sld_user_dir.errors import reason_of
 from sld_user_dir.features.frame_encoder import EncoderError
+from sld_user_dir.files import refuse_lfs_pointer
 
 FORM = "config.json, preprocessor_config.json and model.safetensors"
 
@@ -36,6 +37,7 @@ def loading(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
+        refuse_lfs_pointer(name, EncoderError)
         reason = reason_of(error)
         raise EncoderError(name, *_said(name, reason)) from error
 

@@ -15,6 +15,7 @@ import soxr
 
 from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import refuse_lfs_pointer
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph")
 RESAMPLER_QUALITY = "HQ"  # soxr's 20-bit recipe; part of what makes features reproducible
@@ -48,6 +49,7 @@ def probe(path: PathLike) -> AudioInfo:
     try:
         info = soundfile.info(str(path))
     except (soundfile.SoundFileError, RuntimeError) as error:
+        refuse_lfs_pointer(path, AudioError)
         raise AudioError(path, f"not readable as audio ({_reason(error)})") from error
     return AudioInfo(int(info.frames), int(info.samplerate))
 
@@ -68,6 +70,7 @@ def read_audio(path: PathLike) -> tuple[FloatArray, int]:
             expected, rate = handle.frames, int(handle.samplerate)
             samples = handle.read(dtype="float32", always_2d=True)  # (n_samples, channels)
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
+        refuse_lfs_pointer(path, AudioError)
         raise AudioError(path, f"not readable as audio ({_reason(error)})") from error
     if len(samples) == 0:
         raise AudioError(path, "no samples")

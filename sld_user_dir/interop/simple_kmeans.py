@@ -11,7 +11,7 @@ import numpy as np
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined
-from sld_user_dir.files import iter_lines
+from sld_user_dir.files import iter_lines, refuse_lfs_pointer
 from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, numbered_lines
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
 
@@ -73,6 +73,7 @@ def _utterances(shard: Path, lengths: list[int], kmeans: KMeans) -> Iterator[Flo
     try:
         frames = np.load(shard, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
+        refuse_lfs_pointer(shard, InteropError)
         raise InteropError(shard, f"no array of frames ({error})", "dump the features again") from None
     if frames.ndim != 2 or frames.shape[1] != kmeans.dim:
         raise InteropError(

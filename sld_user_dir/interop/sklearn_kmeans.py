@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, refuse_lfs_pointer
 from sld_user_dir.interop.records import InteropError
 
 WANTS = "install scikit-learn: pip install scikit-learn"
@@ -68,6 +68,7 @@ def import_sklearn(path: Path, trust_pickle: bool = False) -> KMeans:
     Raises:
         InteropError: not trusted, or no k-means in it.
     """
+    refuse_lfs_pointer(path, InteropError)
     if not trust_pickle:
         raise InteropError(
             path, "a pickle, which runs code when it is loaded", "state --trust-pickle if you know its origin"

@@ -21,6 +21,7 @@ from sld_user_dir.features.chunked_encoder import ChunkedEncoder, load_chunked_e
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
+from sld_user_dir.files import refuse_lfs_pointer
 
 WAVE_NORM_EPS = 1e-5  # torch's layer_norm, by which fairseq normalises waveforms
 USED_PARTS = ("feature_extractor", "post_extract_proj", "layer_norm", "encoder")
@@ -101,6 +102,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise EncoderError(path, "no such checkpoint", "check the path") from None
     except Exception as error:  # torch raises several kinds, pickle's among them
+        refuse_lfs_pointer(path, EncoderError)
         reason = reason_of(error)
         raise EncoderError(
             path,

@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 import torch
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, refuse_lfs_pointer
 from sld_user_dir.models.checkpoints import load_ensemble
 from sld_user_dir.models.gpt2 import export_directory, from_gpt2, options_of
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -33,6 +33,7 @@ def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = 
     try:
         model = GPT2LMHeadModel.from_pretrained(source, dtype=torch.float32)
     except (OSError, ValueError) as error:
+        refuse_lfs_pointer(source)
         reason = reason_of(error)
         remedy = "give a directory of save_pretrained, or a name on the Hugging Face hub such as gpt2"
         raise InputError(source, f"no GPT-2 can be loaded from there: {reason}", remedy) from error

@@ -6,7 +6,6 @@ Transcripts are looked for, in this order: in a table, by a pattern on the file'
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import re
@@ -14,13 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, Union
+from typing import Iterable, Iterator, Optional, Sequence, Union
 
 from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.features.waveform import EXTENSIONS, AudioError, AudioInfo, probe, read_audio, reject_reason
 from sld_user_dir.files import read_lines
-from sld_user_dir.manifests.audio_manifest import AudioManifestError, Recording, draw_share
-from sld_user_dir.manifests.named_columns import check_columns, check_row, table_rows
+from sld_user_dir.manifests.audio_manifest import AudioManifestError, Recording, draw_share, id_of_path, refuse_same_ids
+from sld_user_dir.manifests.csv_table import csv_rows
+from sld_user_dir.manifests.keyed_lines import keyed_lines
+from sld_user_dir.manifests.named_columns import cell_problem, table_rows
 from sld_user_dir.manifests.rejected import Rejected
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def list_recordings(
         lowercase: transcripts in lower case.
 
     Raises:
-        AudioManifestError: a bad table, or one of `folders` is missing.
+        AudioManifestError: a bad table, one of `folders` is missing, or two recordings have one id.
         InputError: no recordings, a bad pattern or share.
     """
     recordings = read_table(table, root) if table else list(find_recordings(root, folders=folders))
@@ -65,8 +66,22 @@ def list_recordings(
         recordings = [add_pattern(one, expression) for one in recordings]
     if not recordings:
         raise InputError(root, "no recordings found", "check --root (sub-folders are searched)")
+    refuse_same_ids(recordings)
     recordings = [add_transcript(one) for one in draw_share(recordings, share)]
     return [replace(one, text=one.text.lower()) for one in recordings] if lowercase else recordings
+
+
+def split_off_unlistable(recordings: Iterable[Recording]) -> tuple[list[Recording], list[Rejected]]:
+    """Recordings that a manifest can list, and those whose names it cannot hold: Latin-1, tabs, line breaks."""
+    listable: list[Recording] = []
+    rejected: list[Rejected] = []
+    for one in recordings:
+        problem = cell_problem(one.id, first=True) or cell_problem(str(one.path))
+        if problem:
+            rejected.append(Rejected(one.id, one.path, f"its name {problem}: rename it"))
+        else:
+            listable.append(one)
+    return listable, rejected
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -128,32 +143,36 @@ def read_table(path: Path, root: Path) -> list[Recording]:
     Quotation marks are text in a .tsv; blank lines are passed over.
 
     Raises:
-        AudioManifestError: a required column is missing or there twice, a row has more or fewer columns.
+        AudioManifestError: a required column is missing or there twice, a row has more or fewer columns, an id is
+            there twice, a value that a manifest cannot hold.
     """
-    lines = read_lines(path, AudioManifestError)
-    rows = _csv_rows(path, lines) if path.suffix == ".csv" else _tsv_rows(path, lines)
-    recordings = []
-    for row in rows:
-        name = row.pop("path")
-        identity = row.pop("id", "") or str(Path(name).with_suffix(""))
-        recordings.append(
-            Recording(identity, root / name, text=row.pop("text"), speaker=row.pop("speaker", ""), fields=row)
-        )
+    rows = csv_rows(path, TABLE_COLUMNS, AudioManifestError) if path.suffix == ".csv" else _tsv_rows(path)
+    recordings: list[Recording] = []
+    first_seen: dict[str, int] = {}
+    for number, row in rows:
+        one = _recording_of_row(row, root, line_of(path, number))
+        if one.id in first_seen:
+            problem = f"duplicate id {one.id!r}, first on line {first_seen[one.id]}"
+            raise AudioManifestError(line_of(path, number), problem, "rename or remove one")
+        first_seen[one.id] = number
+        recordings.append(one)
     return recordings
 
 
-def _tsv_rows(path: Path, lines: list[str]) -> Iterator[dict[str, str]]:
-    return (row for _, row in table_rows(path, lines, TABLE_COLUMNS, AudioManifestError, skip_blank=True))
+def _tsv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    lines = read_lines(path, AudioManifestError)
+    return table_rows(path, lines, TABLE_COLUMNS, AudioManifestError, skip_blank=True)
 
 
-def _csv_rows(path: Path, lines: list[str]) -> Iterator[dict[str, str]]:
-    """Rows by column; a quoted value may go over several lines."""
-    reader = csv.reader(line + "\n" for line in lines)
-    columns = next(reader, [])
-    check_columns(columns, TABLE_COLUMNS, line_of(path, 1), AudioManifestError)
-    for values in filter(None, reader):
-        check_row(values, columns, line_of(path, reader.line_num), AudioManifestError, "comma")
-        yield dict(zip(columns, values))
+def _recording_of_row(row: dict[str, str], root: Path, where: str) -> Recording:
+    text = " ".join(row.pop("text").split())  # a quoted value may go over several lines
+    for place, (column, value) in enumerate({"id": row.get("id", ""), **row}.items()):
+        problem = cell_problem(value, first=place == 0)
+        if problem:
+            raise AudioManifestError(where, f"column {column} {problem}", "correct it")
+    name = row.pop("path")
+    identity = row.pop("id", "") or id_of_path(name, where)
+    return Recording(identity, root / name, text=text, speaker=row.pop("speaker", ""), fields=row)
 
 
 def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) -> tuple[list[Recording], list[Rejected]]:
@@ -205,9 +224,9 @@ def _sidecar_text(path: Path) -> str:
 @lru_cache(maxsize=64)
 def _trans_texts(folder: Path) -> dict[str, str]:
     """LibriSpeech: lines `84-121123-0000 GO DO YOU HEAR` in the `*.trans.txt` of a folder."""
-    texts = {}
+    texts: dict[str, str] = {}
     for path in sorted(folder.glob("*.trans.txt")):
-        for line in read_lines(path, AudioManifestError):
-            name, _, text = line.partition(" ")
-            texts[name] = text.strip()
+        for where, name, text in keyed_lines(path, AudioManifestError):
+            if texts.setdefault(name, text) != text:
+                raise AudioManifestError(where, f"a second transcript of {name!r}", "remove one")
     return texts

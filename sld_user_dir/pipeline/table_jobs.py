@@ -24,8 +24,12 @@ class _TableJob(Job):
     """Shards and output are tables, each with a table of what was left out."""
 
     def merge(self, paths: list[Path]) -> None:
-        join_tables([rejected_path(path) for path in paths], rejected_path(self.out))
+        join_tables([*self._left_out_before(), *map(rejected_path, paths)], rejected_path(self.out))
         join_tables(paths, self.out)
+
+    def _left_out_before(self) -> list[Path]:
+        """Tables of what was left out before this stage."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class CheckJob(_TableJob):
     """Draft audio manifest -> manifest of the usable recordings, with lengths and rates."""
 
     draft: Path
+    """a table of recordings that are left out already can lie beside it, at `rejected_path(draft)`"""
     root: Path
     limits: UsableAudio = field(default_factory=UsableAudio)
     workers: int = 4
@@ -43,7 +48,11 @@ class CheckJob(_TableJob):
             "draft": file_sha256(self.draft),
             "root": str(self.root),
             "limits": asdict(self.limits),
+            "left_out": [file_sha256(path) for path in self._left_out_before()],
         }
+
+    def _left_out_before(self) -> list[Path]:
+        return [path for path in [rejected_path(self.draft)] if path.exists()]
 
     def write_shard(self, index: int, path: Path) -> None:
         recordings = read_audio_manifest(self.draft)

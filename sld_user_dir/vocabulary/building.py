@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, refuse_lfs_pointer
 from sld_user_dir.manifests.unit_manifest import Manifest, encode_rows, read_manifest
 from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
 from sld_user_dir.vocabulary.tokenizers import GPT2_DIR, KINDS, SENTENCEPIECE_FILE, build_text_tokenizer
@@ -65,6 +65,7 @@ def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
     try:
         tokenizer = GPT2TokenizerFast.from_pretrained(source)
     except (OSError, ValueError) as error:
+        refuse_lfs_pointer(source)
         reason = reason_of(error)
         raise InputError(
             source,

@@ -20,7 +20,7 @@ from sld_user_dir.features.checkpoint_file import checkpoint_contents
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
-from sld_user_dir.files import read_json
+from sld_user_dir.files import read_json, refuse_lfs_pointer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,6 +99,7 @@ def _load(path: Path, model_type: str) -> Any:
             warnings.simplefilter("ignore")  # without config.json: the published settings, as this module's text says
             return build_model(model_type=model_type, checkpoint=path).eval()
     except Exception as error:  # torch and the package raise several kinds
+        refuse_lfs_pointer(path, EncoderError)
         reason = reason_of(error)
         remedy = "put the config.json of its training beside it"
         raise EncoderError(path, f"spidr cannot load it ({reason})", remedy) from error
