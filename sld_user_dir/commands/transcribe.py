@@ -1,21 +1,35 @@
-"""Audio in, text out: recordings to transcripts by a trained checkpoint and its k-means.
+"""Audio in, text out: recordings to transcripts by a trained checkpoint and its k-means or tokenizer.
 
     sld transcribe --checkpoint checkpoint_best.pt --data manifests/digits a.wav b.flac
+    sld transcribe --checkpoint checkpoint_best.pt --data data recordings --json transcripts.json --srt --vtt
 
-Prints `path<TAB>transcript`. The k-means must be the one whose units the checkpoint was trained on;
-another is refused by its fingerprint.
+Prints `path<TAB>transcript`. A folder stands for the recordings below it, links followed. What the model does not hold
+is cut at pauses, decoded in segments and joined again. The k-means or tokenizer must be the one whose units the
+checkpoint was trained on; another is refused by its fingerprint.
 """
 
+import json
 import sys
 from argparse import Namespace
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
 from simple_parsing import field
+from tqdm import tqdm
 
 from sld_user_dir import hub
-from sld_user_dir.features.waveform import AudioError
+from sld_user_dir.errors import InputError
+from sld_user_dir.features.waveform import AudioError, probe
+from sld_user_dir.files import atomic_path
+from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript
+from sld_user_dir.hub.long_recordings import LongFormTranscriber
+from sld_user_dir.longform.cutting import CutOptions
+from sld_user_dir.longform.recording_list import FoundRecordings, NamedRecording, find_all
+from sld_user_dir.longform.subtitles import WRITERS
+
+SKIPPED_SHOWN = 5
 
 
 @dataclass
@@ -23,35 +37,121 @@ class TranscribeConfig:
     """Audio to text."""
 
     audio: List[Path] = field(positional=True, nargs="+", metavar="RECORDING")  # noqa: RUF009
-    """recordings, of any format and rate that soundfile reads"""
+    """recordings, of any format and rate that soundfile reads, and folders of such"""
     checkpoint: str = "checkpoint_best.pt"
     """checkpoint, or several joined by `:` for an ensemble"""
     data: Optional[Path] = None
     """data directory of the training; by default where it lay then"""
     kmeans: Optional[Path] = None
     """k-means file; by default kmeans.npz in the data directory"""
+    tokenizer: Optional[str] = None
+    """tokenizer of a model that was trained on a tokenizer's own codes, as sld units --tokenizer names it"""
     beam: int = 5
     """beam size"""
     max_len_b: int = 200
-    """most tokens of a transcript"""
+    """most tokens of a transcript, or of a segment's"""
+    batch_seconds: float = 120.0
+    """audio that is encoded and decoded together"""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, or one card as `cuda:1`"""
 
 
-CONFIGS = {"config": TranscribeConfig}
+@dataclass
+class OutputConfig:
+    """Files to write beside the lines on standard output; each is written whole or not at all."""
+
+    json: Optional[Path] = None
+    """a list with an object for each recording: path, seconds, text, and segments with start, end, text and score"""
+    srt: bool = False
+    """SubRip subtitles, X.srt beside X.wav"""
+    vtt: bool = False
+    """WebVTT subtitles, X.vtt beside X.wav"""
+    subtitle_folder: Optional[Path] = None
+    """write subtitles there instead, in folders as the recordings are"""
+
+    @property
+    def subtitles(self) -> List[str]:
+        """Endings of the subtitles that are wanted."""
+        return [ending for ending, wanted in (("srt", self.srt), ("vtt", self.vtt)) if wanted]
+
+    def subtitle_path(self, recording: NamedRecording, ending: str) -> Path:
+        """The file of a recording."""
+        if self.subtitle_folder is None:
+            return recording.path.with_suffix(f".{ending}")
+        return self.subtitle_folder / recording.name.with_name(f"{recording.name.name}.{ending}")
+
+
+CONFIGS = {"config": TranscribeConfig, "cut": CutOptions, "output": OutputConfig}
 SHOWS_PROGRESS = False
 
 
 def run(options: Namespace) -> int:
     """Run the command; 1 where a recording could not be transcribed."""
-    config: TranscribeConfig = options.config
-    failed = 0
-    model = hub.load(config.checkpoint, config.data, kmeans=config.kmeans, device=config.device)
-    for path in config.audio:
-        try:
-            text = model.transcribe(path, beam=config.beam, max_len_b=config.max_len_b)
-            print(f"{path}\t{text}", flush=True)
-        except AudioError as error:  # the others are still transcribed
-            print(f"sld transcribe: {error}", file=sys.stderr)
-            failed += 1
+    config, output = options.config, options.output
+    found = find_all(config.audio)
+    _check_subtitles(found.recordings, output)
+    if found.n_folders:
+        _say_found(found)
+    model = hub.load(
+        config.checkpoint, config.data, kmeans=config.kmeans, tokenizer=config.tokenizer, device=config.device
+    )
+    transcriber = LongFormTranscriber(model, options.cut, config.batch_seconds, config.beam, max_len_b=config.max_len_b)
+    paths = [one.path for one in found.recordings]
+    seconds = [_seconds(path) for path in paths]
+    answers: List[Dict[str, Any]] = []
+    failed = truncated = 0
+    # on a terminal only, in seconds of audio; the lines on standard output go above it
+    with tqdm(total=round(sum(seconds)), unit="s", desc="audio", disable=None, file=sys.stderr) as bar:
+        for recording, length, answer in zip(found.recordings, seconds, transcriber(paths)):
+            if isinstance(answer, FailedRecording):  # the others are still transcribed
+                tqdm.write(f"sld transcribe: {answer.error}", file=sys.stderr)
+                failed += 1
+            else:
+                tqdm.write(f"{answer.path}\t{answer.text}", file=sys.stdout)
+                sys.stdout.flush()
+                _write_subtitles(recording, answer, output)
+                if len(answer.segments) > 1:
+                    truncated += sum(segment.truncated for segment in answer.segments)
+            answers.append(answer.to_dict())
+            bar.update(round(length))
+    if output.json is not None:
+        with atomic_path(output.json) as aside:
+            aside.write_text(json.dumps(answers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    if truncated:
+        print(f"sld transcribe: {truncated} segments were ended by --max-len-b {config.max_len_b}", file=sys.stderr)
+    if failed and len(paths) > 1:
+        print(f"sld transcribe: {failed} of {len(paths)} recordings could not be transcribed", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _say_found(found: FoundRecordings) -> None:
+    print(f"sld transcribe: {len(found.recordings)} recordings", file=sys.stderr)
+    if found.skipped:
+        shown = ", ".join(map(str, found.skipped[:SKIPPED_SHOWN])) + ", …" * (len(found.skipped) > SKIPPED_SHOWN)
+        print(f"sld transcribe: {len(found.skipped)} files skipped, not named like audio: {shown}", file=sys.stderr)
+
+
+def _check_subtitles(recordings: List[NamedRecording], output: OutputConfig) -> None:
+    """Refuse recordings whose subtitles would be one file."""
+    if output.subtitle_folder is not None and not output.subtitles:
+        raise InputError("--subtitle-folder", "no subtitles are wanted", "add --srt or --vtt")
+    for ending in output.subtitles:
+        counts = Counter(output.subtitle_path(one, ending) for one in recordings)
+        path, count = counts.most_common(1)[0]
+        if count > 1:
+            remedy = "rename them, or give a folder above both with --subtitle-folder"
+            raise InputError(path, f"subtitles of {count} recordings would be this file", remedy)
+
+
+def _write_subtitles(recording: NamedRecording, answer: RecordingTranscript, output: OutputConfig) -> None:
+    for ending in output.subtitles:
+        with atomic_path(output.subtitle_path(recording, ending)) as aside:
+            aside.write_text(WRITERS[ending](answer.segments), encoding="utf-8")
+
+
+def _seconds(path: Path) -> float:
+    """For the progress bar; what cannot be read is said later."""
+    try:
+        return probe(path).seconds
+    except AudioError:
+        return 0.0

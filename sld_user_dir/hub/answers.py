@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sld_user_dir.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,58 @@ class Score:
     def perplexity(self) -> float:
         """exp of the mean negative log-probability of a token."""
         return math.exp(-self.log_prob / len(self.tokens))
+
+
+@dataclass(frozen=True)
+class SegmentTranscript:
+    """The transcript of a part of a recording."""
+
+    start_seconds: float
+    end_seconds: float
+    text: str
+    score: float
+    """what the search ranks by"""
+    log_prob: float
+    truncated: bool = False
+    """the limit of tokens ended it"""
+
+
+@dataclass(frozen=True)
+class RecordingTranscript:
+    """The transcript of a recording of any length, by segments; none where there is no speech."""
+
+    path: Path
+    seconds: float
+    segments: list[SegmentTranscript]
+
+    @property
+    def text(self) -> str:
+        """The texts of the segments, joined by spaces."""
+        return " ".join(one.text for one in self.segments if one.text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `sld transcribe --json` writes it: times in seconds, scores as natural logarithms."""
+        segments = [
+            {
+                "start": round(one.start_seconds, 3),
+                "end": round(one.end_seconds, 3),
+                "text": one.text,
+                "score": round(one.score, 4),
+                "log_prob": round(one.log_prob, 4),
+                "truncated": one.truncated,
+            }
+            for one in self.segments
+        ]
+        return {"path": str(self.path), "seconds": round(self.seconds, 3), "text": self.text, "segments": segments}
+
+
+@dataclass(frozen=True)
+class FailedRecording:
+    """A recording that could not be transcribed, and why."""
+
+    path: Path
+    error: InputError
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `sld transcribe --json` writes it."""
+        return {"path": str(self.path), "error": str(self.error)}

@@ -11,7 +11,7 @@ from typing import Any, Iterator, Optional, Sequence, Union, overload
 import torch
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.hub.answers import Score, Transcript
+from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript, Score, Transcript
 from sld_user_dir.hub.prompts import Units, as_batch, check_units, encode_text, speech_beginning, text_beginning
 from sld_user_dir.hub.search_options import speech_options
 from sld_user_dir.losses.stored_options import predicts_units
@@ -120,6 +120,44 @@ class Model:
         files = [audio] if isinstance(audio, (str, Path)) else list(audio)
         texts = self.transcribe_units(self.units_of(files), beam=beam, **generation) if files else []
         return texts[0] if single else texts
+
+    @overload
+    def transcribe_long(self, audio: PathLike, **options: Any) -> RecordingTranscript: ...
+    @overload
+    def transcribe_long(self, audio: Sequence[PathLike], **options: Any) -> list[RecordingTranscript]: ...
+
+    def transcribe_long(
+        self,
+        audio: Union[PathLike, Sequence[PathLike]],
+        *,
+        beam: int = 5,
+        pauses: str = "energy",
+        min_pause_seconds: float = 0.5,
+        max_segment_seconds: Optional[float] = None,
+        **generation: Any,
+    ) -> Union[RecordingTranscript, list[RecordingTranscript]]:
+        """Transcript of a recording of any length with its segments, or a list of such.
+
+        What the model does not hold is cut at pauses, and at the quietest points where there are none: what
+        `sld transcribe` does, with the options of `sld_user_dir.longform.cutting.CutOptions`. Each recording counts as
+        one speaker.
+
+        Raises:
+            InputError: as of `transcribe`, or an option out of range.
+            AudioError: a recording that cannot be read, or is too short.
+        """
+        from sld_user_dir.hub.long_recordings import LongFormTranscriber
+        from sld_user_dir.longform.cutting import CutOptions
+
+        single = isinstance(audio, (str, Path))
+        files = [Path(audio)] if isinstance(audio, (str, Path)) else [Path(one) for one in audio]
+        options = CutOptions(pauses, min_pause_seconds, max_segment_seconds)
+        found = []
+        for one in LongFormTranscriber(self, options, beam=beam, **generation)(files):
+            if isinstance(one, FailedRecording):
+                raise one.error
+            found.append(one)
+        return found[0] if single else found
 
     def units_of(self, files: Sequence[PathLike]) -> list[list[int]]:
         """Units of recordings, by the features and the k-means, or the tokenizer, that the model was trained with.

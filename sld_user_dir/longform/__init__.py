@@ -1,0 +1,1 @@
+"""Long recordings: found in folders, cut at pauses, and written as subtitles."""
