@@ -188,7 +188,7 @@ def read_json(path: PathLike, error: type[InputError] = InputError) -> Any:
         InputError: as `read_lines`; or it is not JSON, with the line.
     """
     try:
-        return json.loads(read_text(path, error))
+        return json.loads("\n".join(iter_lines(path, error)))
     except json.JSONDecodeError as problem:
         raise error(line_of(path, problem.lineno), f"not JSON ({problem.msg})", "correct the file") from None
 

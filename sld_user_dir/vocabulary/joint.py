@@ -224,7 +224,8 @@ class JointVocabulary:
             tokenizer = build_text_tokenizer(meta["text_tokenizer"], directory)
             vocab = cls(SymbolTable.load(directory / DICT_FILE), tokenizer, meta.get("tasks", ()))
         except InputError as error:
-            either = f"{error.remedy}, or {remedy}" if error.remedy else remedy
+            of_file = error.remedy if error.where else None
+            either = f"{of_file}, or {remedy}" if of_file else remedy
             raise VocabularyError(error.where or directory, error.problem, either) from error
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise VocabularyError(directory, str(error), remedy) from error

@@ -83,7 +83,7 @@ class SymbolTable:
             SymbolError: bytes that are no UTF-8, a line that is not `symbol count`, or a symbol twice.
         """
         lines = read_lines(path, SymbolError, keep_marks=True)  # which can be symbols
-        if lines and begins_with_mark(lines[0]) and lines[0][1] != " ":
+        while lines and begins_with_mark(lines[0]) and lines[0][1:2] not in (" ", ""):
             lines[0] = lines[0][1:]
         return cls.parse(lines, path)
 
