@@ -275,7 +275,8 @@ class SpeechUnitLMTask(FairseqTask):
                 f"{centroids.num_units} centroids for {self.vocab.num_units} units",
                 "give the k-means file of the units",
             )
-        units = model.decoder.embed_tokens.weight[self.vocab.unit_offset :]
+        decoder: Any = model.decoder
+        units = decoder.embed_tokens.weight[self.vocab.unit_offset :]
         with torch.no_grad():
             units.copy_(centroid_embeddings(centroids, units))
         self._initial_centroids = centroids
