@@ -32,7 +32,7 @@ def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = 
     vocab = JointVocabulary.load(data)
     try:
         model = GPT2LMHeadModel.from_pretrained(source, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers, its hub and safetensors raise many kinds
         refuse_lfs_pointer(source)
         reason = reason_of(error)
         remedy = "give a directory of save_pretrained, or a name on the Hugging Face hub such as gpt2"

@@ -66,11 +66,16 @@ SEPARATORS = {"U+2028": "\u2028", "U+2029": "\u2029", "U+0085": "\x85", "form fe
 SEPARATORS |= {"file separator": "\x1c", "no-break space": "\xa0", "ideographic space": "\u3000", "CR": "\r"}
 
 
-@pytest.mark.parametrize("separator", SEPARATORS.values(), ids=SEPARATORS)
-@pytest.mark.parametrize("reader", [one for one in READERS if TWO_WORDS in one.content], ids=lambda reader: reader.name)
+WITH_SPACE = [
+    pytest.param(reader, separator, id=f"{reader.name}-{name}")
+    for reader in READERS
+    for name, separator in SEPARATORS.items()
+    if TWO_WORDS in reader.content and not (name == "CR" and reader.file.endswith(".csv"))  # there it ends a line
+]
+
+
+@pytest.mark.parametrize("reader, separator", WITH_SPACE)
 def test_what_is_no_end_of_a_line_is_white_space_within_it(reader, separator, tmp_path):
-    if separator == "\r" and reader.file.endswith(".csv"):
-        pytest.skip("a quoted value may hold an end of a line")
     instead = separator.encode()
     if reader.file.endswith((".json", ".jsonl")) and separator < " ":
         instead = f"\\u{ord(separator):04x}".encode()  # JSON wants control characters written so
