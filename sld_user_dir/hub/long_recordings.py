@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence, Union
+from typing import Any, Iterator, Optional, Protocol, Sequence, Union
 
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
 from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript, SegmentTranscript, Transcript
+from sld_user_dir.hub.unit_extractor import UnitExtractor
 from sld_user_dir.longform.cutting import CutOptions, Stretch, cut_recording
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.pipeline.stream import LoadedWave, StreamConfig
 from sld_user_dir.sequences.sequence_format import format_of
 
-if TYPE_CHECKING:
-    from sld_user_dir.hub.model import Model
-    from sld_user_dir.hub.unit_extractor import UnitExtractor
-
 USUAL_MAX_LEN_B = 200  # fairseq's limit of text tokens
 RUNS_AT_MOST = 4
 """Units that de-duplication leaves of a recording: it is tried whole where there may be this many times too many."""
+
+
+class UnitDecoder(Protocol):
+    """What is used of a model of the hub."""
+
+    models: list[Any]
+    vocab: Any
+    task: Any
+
+    @property
+    def unit_extractor(self) -> Any:
+        """Makes units of waveforms."""
+
+    def hypotheses(self, units: Sequence[Sequence[int]], *, beam: int, **generation: Any) -> list[list[Transcript]]:
+        """Of each utterance its transcripts, best first."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class LongFormTranscriber:
     """
 
     def __init__(
-        self, model: Model, options: CutOptions, batch_seconds: float = 120.0, beam: int = 5, **generation: Any
+        self, model: UnitDecoder, options: CutOptions, batch_seconds: float = 120.0, beam: int = 5, **generation: Any
     ) -> None:
         self._model, self._options, self._batch_seconds = model, options, batch_seconds
         self._generation = {"beam": beam, **generation}
@@ -135,7 +147,7 @@ class LongFormTranscriber:
         return SegmentTranscript(start, end, found.text, found.score, found.log_prob, found.truncated)
 
 
-def most_units(model: Model, text_tokens: int) -> int:
+def most_units(model: UnitDecoder, text_tokens: int) -> int:
     """Units that a model holds beside the separator and a text of so many tokens, or half its positions of text.
 
     Raises:

@@ -9,7 +9,7 @@ from support.imports import SOURCES, folder_of
 from support.miniature import ROOT
 
 NEURAL = {"sld_user_dir.features.chunked_encoder", "sld_user_dir.features.torch_module"}
-FOLDERS = ("features", "clustering", "pipeline")
+FOLDERS = ("features", "clustering", "speech_tokenizers", "longform", "pipeline")
 
 
 def in_a_fresh_process(code):
