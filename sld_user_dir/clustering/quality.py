@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sld_user_dir.arrays import FloatArray, PathLike
+from sld_user_dir.arrays import FloatArray, PathLike, UnitArray
 from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.unit_sequences import deduplicate
 from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.files import read_lines
 
@@ -45,6 +47,20 @@ def usage_report(counts: IntArray, units_per_second: float) -> dict[str, Any]:
         "perplexity": 2.0**entropy,
         "bitrate": entropy * units_per_second,
     }
+
+
+def bitrate_report(frames: Sequence[UnitArray], num_units: int, seconds: float) -> dict[str, float]:
+    """Bits a second of unit sequences that are not de-duplicated: entropy of single units * units a second.
+
+    `bits_per_second` counts a unit for each frame; `bits_per_second_deduplicated` one for each run of equal units,
+    whose durations are lost.
+    """
+    report = {}
+    for key, sequences in (("", frames), ("_deduplicated", [deduplicate(one)[0] for one in frames])):
+        units = np.concatenate([np.zeros(0, np.int64), *sequences])  # no sequences, no bits
+        used = usage_report(np.bincount(units, minlength=num_units), len(units) / seconds if seconds else 0.0)
+        report[f"bits_per_second{key}"] = float(used["bitrate"])
+    return report
 
 
 def label_report(units: IntArray, labels: IntArray) -> dict[str, float]:

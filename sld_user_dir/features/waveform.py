@@ -5,6 +5,7 @@ Waveforms are float32 vectors, shape (n_samples,), nominally within [-1, 1].
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -47,7 +48,7 @@ def probe(path: PathLike) -> AudioInfo:
     path = Path(path)
     _check_regular(path)
     try:
-        info = soundfile.info(str(path))
+        info = soundfile.info(os.fsencode(path))
     except (soundfile.SoundFileError, RuntimeError) as error:
         refuse_lfs_pointer(path, AudioError)
         raise AudioError(path, f"not readable as audio ({_reason(error)})") from error
@@ -66,7 +67,7 @@ def read_audio(path: PathLike) -> tuple[FloatArray, int]:
     path = Path(path)
     _check_regular(path)
     try:
-        with soundfile.SoundFile(str(path)) as handle:
+        with soundfile.SoundFile(os.fsencode(path)) as handle:
             expected, rate = handle.frames, int(handle.samplerate)
             samples = handle.read(dtype="float32", always_2d=True)  # (n_samples, channels)
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:

@@ -8,7 +8,7 @@ from typing import Any, Optional
 import numpy as np
 
 from sld_user_dir.clustering.kmeans import KMeans
-from sld_user_dir.clustering.quality import frame_labels, label_report, read_ctm, usage_report
+from sld_user_dir.clustering.quality import bitrate_report, frame_labels, label_report, read_ctm, usage_report
 from sld_user_dir.clustering.stability import stability_report
 from sld_user_dir.clustering.unit_sequences import expand, feature_config_of
 from sld_user_dir.features.front_end import build_front_end
@@ -25,7 +25,7 @@ def report_of_manifest(units: Path, alignment: Optional[Path] = None) -> dict[st
         alignment: CTM file, see `read_ctm`.
 
     Returns:
-        `use` as of `usage_report`, `labels` as of `label_report`.
+        `use` as of `usage_report`, `rate` as of `bitrate_report`, `labels` as of `label_report`.
 
     Raises:
         InputError: a file that is missing or malformed, or no labelled frame.
@@ -36,6 +36,7 @@ def report_of_manifest(units: Path, alignment: Optional[Path] = None) -> dict[st
     frames = [one.units if one.durations is None else expand(one.units, one.durations) for one in manifest]
     seconds = sum(map(len, frames)) / rate if rate else float("nan")
     report: dict[str, Any] = {"use": usage_report(counts, len(manifest.units) / seconds)}
+    report["rate"] = bitrate_report(frames, manifest.provenance.num_units, seconds)
     if alignment:
         segments = read_ctm(alignment)
         ids: dict[str, int] = {}

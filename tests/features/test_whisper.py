@@ -137,3 +137,17 @@ def test_other_encoders_refuse_to_fill_up(features):
     layer = None if features == "mfcc" else 1
     with pytest.raises(EncoderError, match="--pad-to-seconds 30: only Whisper was trained"):
         build_front_end(FeatureConfig(features=features, layer=layer, pad_to_seconds=30.0))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_and_fp16_agree_with_the_cpu(tmp_path):
+    save_whisper(tmp_path)
+    waves = [noise(20000) * 0.1, noise(7000) * 0.1]
+    settings = {"features": str(tmp_path), "layer": 2, "context_seconds": 0.2}
+    on_cpu = build_front_end(FeatureConfig(**settings), "cpu").encode_batch(waves)
+    for fp16, tolerance in ((False, 1e-3), (True, 3e-2)):
+        front = build_front_end(FeatureConfig(**settings, fp16=fp16), "cuda")
+        assert (":fp16" in front.encoder) == fp16
+        for frames, expected in zip(front.encode_batch(waves), on_cpu):
+            np.testing.assert_allclose(frames, expected, atol=tolerance)

@@ -15,6 +15,7 @@ cut nor on what else is in the batch. Each piece counts its positions anew.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -28,6 +29,7 @@ from sld_user_dir.files import read_json
 if TYPE_CHECKING:
     from torch import Tensor
 
+logger = logging.getLogger(__name__)
 WINDOW, MEL_HOP = 400, 160  # samples, of the spectrogram; a frame of the encoder is two of it
 HOP = 2 * MEL_HOP
 PEAK_BLOCK = 3000  # windows of a spectrogram at a time, where only its peak is wanted
@@ -176,6 +178,7 @@ def load(config: FeatureConfig, device: str, batch_seconds: float) -> FrameEncod
     from sld_user_dir.features.chunked_encoder import load_chunked_encoder
 
     require_transformers(config.features)
+    logger.info("%s learnt from transcribed speech: its units are supervised", config.features)
     return load_chunked_encoder(
         lambda name, layer: WhisperBackend(name, layer, config.pad_to_seconds), config, device, batch_seconds
     )
