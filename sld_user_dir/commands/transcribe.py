@@ -22,7 +22,7 @@ from tqdm import tqdm
 from sld_user_dir import hub
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import AudioError, probe
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, printable
 from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript
 from sld_user_dir.hub.long_recordings import LongFormTranscriber
 from sld_user_dir.longform.cutting import CutOptions
@@ -107,7 +107,7 @@ def run(options: Namespace) -> int:
                 tqdm.write(f"sld transcribe: {answer.error}", file=sys.stderr)
                 failed += 1
             else:
-                tqdm.write(f"{answer.path}\t{answer.text}", file=sys.stdout)
+                tqdm.write(f"{printable(str(answer.path))}\t{answer.text}", file=sys.stdout)
                 sys.stdout.flush()
                 _write_subtitles(recording, answer, output)
                 if len(answer.segments) > 1:
@@ -116,7 +116,9 @@ def run(options: Namespace) -> int:
             bar.update(round(length))
     if output.json is not None:
         with atomic_path(output.json) as aside:
-            aside.write_text(json.dumps(answers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            text = json.dumps(answers, ensure_ascii=False, indent=1) + "\n"
+            # names that are not UTF-8 become escapes, which JSON reads as what they are
+            aside.write_text(text, encoding="utf-8", errors="backslashreplace")
     if truncated:
         print(f"sld transcribe: {truncated} segments were ended by --max-len-b {config.max_len_b}", file=sys.stderr)
     if failed and len(paths) > 1:

@@ -1,5 +1,7 @@
 """Recordings to text by a trained model, and that nothing else is printed on the way."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,18 @@ def test_transcribe_goes_on_after_a_broken_file(spoken, tmp_path, capsys):
     other = ["--kmeans", str(tmp_path / "none.npz")]
     assert sld("transcribe", first, *options, *other) == 1
     assert "none.npz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, shown", [(os.fsdecode(b"caf\xe9.wav"), r"caf\xe9.wav"), ("a\tb.wav", r"a\tb.wav")])
+def test_transcribe_takes_names_that_no_table_can_hold(spoken, tmp_path, capsys, name, shown):
+    folder, recordings = spoken
+    (tmp_path / name).write_bytes(recordings[0].path.read_bytes())
+    options = ["--checkpoint", folder / "save" / "checkpoint_last.pt", "--data", folder / "data", "--max-len-b", 5]
+    options += ["--json", tmp_path / "out.json", "--beam", 2]
+    assert sld("transcribe", tmp_path / name, *options) == 0
+    (answer,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert answer["path"] == str(tmp_path / name)
+    assert f"{tmp_path}/{shown}\t{answer['text']}" in capsys.readouterr().out
 
 
 TRANSCRIBE = """
