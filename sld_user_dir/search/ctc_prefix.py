@@ -26,8 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_IMPOSSIBLE = -1e4
-"""Least log-probability of a class at one frame: sums over frames stay finite, and float64 keeps their digits."""
+_LEAST = -700.0
+"""Least log-probability of a class at one frame: its exponential is no zero, so logarithms and products agree about
+what is possible, and sums over frames keep their digits."""
 
 
 class CtcPrefixScorer:
@@ -41,9 +42,10 @@ class CtcPrefixScorer:
 
     def __init__(self, log_probs: Tensor, lengths: Tensor, beams: int):
         beyond = torch.arange(log_probs.size(1), device=log_probs.device) >= lengths[:, None]
-        log_probs = log_probs.double().masked_fill(beyond[..., None], _IMPOSSIBLE).clamp(min=_IMPOSSIBLE)
+        log_probs = log_probs.double().clamp(min=_LEAST)
         log_probs[..., 0] = log_probs[..., 0].masked_fill(beyond, 0.0)  # nothing but blanks follows the last frame
-        self._log_probs, self._probs = log_probs, log_probs.exp()
+        self._log_probs, self._probs = log_probs, log_probs.exp().masked_fill(beyond[..., None], 0.0)
+        self._beyond = beyond
         blanks = F.pad(log_probs[..., 0].cumsum(1), (1, 0))  # (B, N + 1): of no frame, of one, …
         self._blanks = blanks
         self._in_blank = blanks[:, None].repeat(1, beams, 1)  # log r^b, (B, K, N + 1), of the empty prefix
@@ -65,7 +67,8 @@ class CtcPrefixScorer:
             in_blank, in_label.masked_fill((classes == self._last.gather(1, parents))[..., None], -torch.inf)
         )[..., :-1]
         labels = self._log_probs.transpose(1, 2).gather(1, classes[..., None].expand(-1, -1, arriving.size(2)))
-        self._in_label = F.pad(_accumulate(arriving, F.pad(labels.cumsum(2), (1, 0))), (1, 0), value=-torch.inf)
+        in_label = _accumulate(arriving, F.pad(labels.cumsum(2), (1, 0)))
+        self._in_label = F.pad(in_label.masked_fill(self._beyond[:, None], -torch.inf), (1, 0), value=-torch.inf)
         self._in_blank = F.pad(
             _accumulate(self._in_label[..., :-1], self._blanks[:, None].expand_as(in_blank)), (1, 0), value=-torch.inf
         )
@@ -76,7 +79,7 @@ class CtcPrefixScorer:
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these utterances only; rows: (B',) indices."""
-        for name in ("_log_probs", "_probs", "_blanks", "_in_blank", "_in_label", "_last", "_total", "_next"):
+        for name in ("_log_probs", "_probs", "_beyond", "_blanks", "_in_blank", "_in_label", "_last", "_total", "_next"):
             setattr(self, name, getattr(self, name)[rows])
 
     def _prefix_scores(self) -> Tensor:

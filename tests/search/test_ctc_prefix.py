@@ -83,6 +83,21 @@ def test_no_score_is_nan_where_no_path_is_left():
     assert scorer.scores().eq(-torch.inf).all()
 
 
+@pytest.mark.parametrize("scale", [1.0, 30.0, 3000.0])
+def test_scores_are_never_nan_nor_above_1(scale):
+    """Utterances shorter than their batch, transcripts longer than their frames, classes without any chance."""
+    generator = torch.Generator().manual_seed(0)
+    for frames in range(1, 7):
+        log_probs = (scale * torch.randn(3, frames, 4, generator=generator)).log_softmax(-1)
+        lengths = torch.tensor([frames, frames // 2, 0])
+        scorer = CtcPrefixScorer(log_probs, lengths, beams=3)
+        for _ in range(frames + 2):
+            scores = scorer.scores()
+            assert not scores.isnan().any() and float(scores.max()) < 1e-9
+            classes = torch.randint(1, 4, (3, 3), generator=generator)
+            scorer.advance(classes, torch.randint(0, 3, (3, 3), generator=generator))
+
+
 def test_an_utterance_without_frames_has_the_empty_transcript_alone():
     scorer = CtcPrefixScorer(random_log_probs(2, 3, 3), torch.tensor([0, 3]), beams=1)
     assert scorer.scores()[0, 0].exp().tolist() == pytest.approx([1.0, 0.0, 0.0])
