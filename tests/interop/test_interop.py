@@ -345,6 +345,41 @@ def test_bad_lines_of_each_format(tmp_path, file, content, pattern):
     refused(tmp_path, content, pattern, file, text=None)
 
 
+@pytest.mark.parametrize(
+    "file, content, pattern",
+    [
+        ("s.jsonl", {"units": [1], "file_name": "a\tb.wav"}, r"`file_name` 'a\\tb\.wav' contains a tab; rename"),
+        ("m.jsonl", {"audio": "a\nb.wav", "hubert": "1"}, r"`audio` 'a\\nb\.wav' contains a line break; rename"),
+        ("s.jsonl", {"units": [1], "file_name": "a.wav", "id": "a\tb"}, r"the id 'a\\tb' contains a tab; rename it"),
+        ("t.json", {"text": "six", "idx": [1], "id": "\ufeffa"}, r"the id .* begins with a byte order mark; rename"),
+    ],
+)
+def test_names_that_a_manifest_cannot_hold_are_named_with_their_line(tmp_path, file, content, pattern):
+    refused(tmp_path, json.dumps(content) + "\n", re.escape(file) + ":1: " + pattern, file, text=None)
+
+
+def test_other_values_are_kept_as_they_are(tmp_path):
+    item = {"text": "six", "idx": [1], "id": "a", "note": "two  spaces\u2028and a\ttab\n", "n": 3}
+    (tmp_path / "t.json").write_text(json.dumps(item) + "\n")
+    import_units([tmp_path / "t.json"], tmp_path / "o.tsv", statement=Statement(num_units=9))
+    assert read_manifest(tmp_path / "o.tsv")[0].fields == {"note": "two  spaces\u2028and a tab ", "n": "3"}
+
+
+@pytest.mark.parametrize("name", ["a b", "a\u2028b", "a\xa0b", "a\x85b"])
+def test_ids_with_white_space_go_where_a_format_can_hold_them(name, tmp_path):
+    path = tmp_path / "m.tsv"
+    write_manifest(path, [Utterance(name, np.array([1]), "six")], UnitProvenance.unknown(9))
+    for kind in ("textless", "gslm", "gslm-json", "resynthesis", "authors"):
+        assert sld("export", "--manifest", path, "--format", kind, "--out", tmp_path / kind / "x") == 0
+        (main,) = [p for p in (tmp_path / kind).iterdir() if not p.name.endswith((".text", ".provenance.json"))]
+        text = main.with_name(main.name + ".text")
+        statement = Statement(provenance=main.with_name(main.name + ".provenance.json"))
+        import_units([main], tmp_path / "o.tsv", text=text if text.exists() else None, statement=statement)
+        assert read_manifest(tmp_path / "o.tsv").column("id") == [name]
+    for kind in ("espnet", "espnet-cjk"):
+        assert sld("export", "--manifest", path, "--format", kind, "--out", tmp_path / kind / "x") == 1
+
+
 def test_python_dicts_are_read_without_being_run(tmp_path):
     content = "{'audio': 'a.wav', 'hubert': '1'}\n{'audio': __import__('os').system('true'), 'hubert': '1'}\n"
     refused(tmp_path, content, r"m\.txt:2: neither a JSON object nor a Python dict", "m.txt")
