@@ -18,7 +18,7 @@ TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-audio test test-slow test-gpu lint format typecheck docs bench clean
+.PHONY: help setup demo demo-audio librispeech-mini test test-slow test-gpu lint format typecheck docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,11 +28,14 @@ setup:  ## make .venv and install everything (3 to 5 minutes; at once if it is t
 	@"$(BOOTSTRAP)" scripts/setup_environment.py $(if $(PYTHON),--python "$(PYTHON)") $(if $(TORCH),--torch "$(TORCH)") \
 		$(if $(filter 1,$(GPU)),--gpu) $(if $(filter 0,$(GPU)),--cpu)
 
-demo: setup  ## train the three criteria on spoken digits, decode, score, report (PRESET=quick or full)
+demo: setup  ## three criteria on two kinds of units of spoken digits: train, decode, score, report (PRESET=quick or full)
 	@$(RUN) scripts/demo.py --preset $(PRESET)
 
 demo-audio: setup  ## recordings to a word error rate: prompts fetched by apt-get, or AUDIO=folder
 	@$(RUN) scripts/demo_audio.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)
+
+librispeech-mini: setup  ## train on LibriSpeech's train-clean-5, decode and score test-clean (PRESET=standard or long)
+	@$(RUN) scripts/librispeech_mini.py --preset $(if $(filter quick full,$(PRESET)),standard,$(PRESET)) $(ARGS)
 
 test: setup  ## the test suite, without what is slow or needs a GPU
 	@$(TEST) -m "not slow and not gpu" $(ARGS)

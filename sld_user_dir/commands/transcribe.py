@@ -48,6 +48,8 @@ class TranscribeConfig:
     """tokenizer of a model that was trained on a tokenizer's own codes, as sld units --tokenizer names it"""
     beam: int = 5
     """beam size"""
+    ctc_weight: Optional[float] = None
+    """share of the model's CTC in the score, from 0 to 1; by default that of its training's --decode-ctc-weight"""
     max_len_b: int = 200
     """most tokens of a transcript, or of a segment's"""
     batch_seconds: float = 120.0
@@ -93,7 +95,12 @@ def run(options: Namespace) -> int:
     if found.n_folders:
         _say_found(found)
     model = hub.load(
-        config.checkpoint, config.data, kmeans=config.kmeans, tokenizer=config.tokenizer, device=config.device
+        config.checkpoint,
+        config.data,
+        kmeans=config.kmeans,
+        tokenizer=config.tokenizer,
+        device=config.device,
+        ctc_weight=config.ctc_weight,
     )
     transcriber = LongFormTranscriber(model, options.cut, config.batch_seconds, config.beam, max_len_b=config.max_len_b)
     paths = [one.path for one in found.recordings]

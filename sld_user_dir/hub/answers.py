@@ -18,7 +18,7 @@ class Transcript:
     score: float
     """what the search ranks by"""
     log_prob: float
-    """natural logarithm of its probability among all texts, the end included"""
+    """natural logarithm of its probability among all texts, the end included; with CTC, the weighted sum of both"""
     truncated: bool = False
     """the limit of tokens ended it"""
 

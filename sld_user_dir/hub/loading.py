@@ -22,6 +22,7 @@ def load(
     kmeans: Optional[PathLike] = None,
     tokenizer: Optional[str] = None,
     device: str = "auto",
+    ctc_weight: Optional[float] = None,
 ) -> Model:
     """Load a checkpoint of the task `speech_unit_lm`.
 
@@ -33,11 +34,14 @@ def load(
             tokenizer's own codes. By default what the manifests in the data directory tell, unless it is code of your
             own, which is run only where it is named.
         device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, …
+        ctc_weight: share of the model's CTC in the score of a transcript, from 0 to 1; by default that of its
+            training's `--decode-ctc-weight`.
 
     Raises:
         FileNotFoundError: no such checkpoint.
         DeviceError: no such device.
-        InputError: another vocabulary or task, with both sides named; a k-means and a tokenizer.
+        InputError: another vocabulary or task, with both sides named; a k-means and a tokenizer; a CTC that the model
+            was not trained with.
     """
     if kmeans is not None and tokenizer is not None:
         raise InputError(None, f"both the k-means {kmeans} and the tokenizer {tokenizer} are named", "name one of them")
@@ -47,4 +51,6 @@ def load(
     from sld_user_dir.models import checkpoints
 
     models, cfg, task = checkpoints.load_ensemble(checkpoints.split_paths(str(checkpoint)), data)
+    if ctc_weight is not None:
+        task.decode_with_ctc(ctc_weight)
     return Model(models, cfg, task, where, None if kmeans is None else Path(kmeans), tokenizer)

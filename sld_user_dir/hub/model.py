@@ -82,7 +82,7 @@ class Model:
         return found
 
     def score(self, units: Units, text: str) -> Score:
-        """How likely the transcript `text` of these units is: the generator, forced to write it.
+        """How likely the transcript `text` of these units is: the decoder, forced to write it; no CTC.
 
         Raises:
             InputError: a symbol outside the vocabulary, which the model cannot write.
@@ -91,7 +91,7 @@ class Model:
         self._require("asr")
         forced = torch.tensor([[*ids, self.vocab.eos]], device=self.device)
         options = generation_config(1, min_len=0, max_len_b=len(ids) + 1)
-        generator = self.task.build_generator(self.models, options, decode_task="asr")
+        generator = self.task.build_generator(self.models, options, decode_task="asr", ctc_weight=0.0)
         (sample,) = self._batches([units])
         best = self.task.inference_step(generator, self.models, sample, prefix_tokens=forced)[0][0]
         if best["tokens"].tolist() != forced[0].tolist():
@@ -133,6 +133,7 @@ class Model:
         beam: int = 5,
         pauses: str = "energy",
         min_pause_seconds: float = 0.5,
+        margin_seconds: float = 0.1,
         max_segment_seconds: Optional[float] = None,
         **generation: Any,
     ) -> Union[RecordingTranscript, list[RecordingTranscript]]:
@@ -151,7 +152,7 @@ class Model:
 
         single = isinstance(audio, (str, Path))
         files = [Path(audio)] if isinstance(audio, (str, Path)) else [Path(one) for one in audio]
-        options = CutOptions(pauses, min_pause_seconds, max_segment_seconds)
+        options = CutOptions(pauses, min_pause_seconds, margin_seconds, max_segment_seconds)
         found = []
         for one in LongFormTranscriber(self, options, beam=beam, **generation)(files):
             if isinstance(one, FailedRecording):

@@ -197,13 +197,22 @@ class SpeechUnitLMTask(FairseqTask):
         """Refuse a checkpoint of another vocabulary or of other units, and joint decoding without a CTC."""
         state = self.guard.load_state(state_dict)
         self._trained_with_ctc = state.pop("trained_with_ctc", None)
-        if self.cfg.decode_ctc_weight and self._trained_with_ctc is False:
+        self.decode_with_ctc(self.cfg.decode_ctc_weight)
+        super().load_state_dict(state)
+
+    def decode_with_ctc(self, weight: float) -> None:
+        """Recognise with this share of the CTC from now on.
+
+        Raises:
+            InputError: the checkpoint was trained without.
+        """
+        if weight and self._trained_with_ctc is False:
             raise InputError(
-                f"--decode-ctc-weight {self.cfg.decode_ctc_weight}",
+                f"--decode-ctc-weight {weight}",
                 "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC",
                 "leave it out, or train with --ctc-weight",
             )
-        super().load_state_dict(state)
+        self.cfg.decode_ctc_weight = weight
 
     # -- inference -----------------------------------------------------------
     def get_interactive_tokens_and_lengths(self, lines: List[str], encode_fn: Any) -> Tuple[List[Tensor], List[int]]:
@@ -234,17 +243,25 @@ class SpeechUnitLMTask(FairseqTask):
         seq_gen_cls: Any = None,
         extra_gen_cls_kwargs: Optional[Dict[str, Any]] = None,
         decode_task: Optional[str] = None,
+        ctc_weight: Optional[float] = None,
         **kwargs: Any,
     ) -> Any:
-        """The one-pass generator of `search`, emitting what answers of the task are made of."""
+        """The one-pass generator of `search`, emitting what answers of the task are made of.
+
+        Args:
+            decode_task: in place of `--decode-task`.
+            ctc_weight: in place of `--decode-ctc-weight`, which is for recognition.
+        """
         sequence = FORMATS[decode_task or self.decode_task]
+        if ctc_weight is None:
+            ctc_weight = self.cfg.decode_ctc_weight if decode_task in (None, "asr") else 0.0
         return build_generator(
             models,
             self.vocab,
             args,
             **(extra_gen_cls_kwargs or {}),
             sequence=sequence,
-            ctc_weight=self.cfg.decode_ctc_weight,
+            ctc_weight=ctc_weight,
         )
 
     def inference_step(
