@@ -1,8 +1,8 @@
 """Recordings into segments: cut at pauses, and at the quietest points where there are none.
 
-Silence of more than `min_pause_seconds` ends a segment; a segment keeps up to 0.2 seconds of it on either side. What is
-longer than `max_segment_seconds` is cut again, where the 0.2 seconds around the cut are quietest. So segments come in
-order, do not overlap, are never longer than the maximum, and hold all speech but bursts of less than 0.05 seconds
+Silence of more than `min_pause_seconds` ends a segment, which keeps up to `margin_seconds` of it on either side. What
+is longer than `max_segment_seconds` is cut again, where the 0.2 seconds around the cut are quietest. So segments come
+in order, do not overlap, are never longer than the maximum, and hold all speech but bursts of less than 0.05 seconds
 between pauses.
 """
 
@@ -19,7 +19,6 @@ from sld_user_dir.longform.energy_detector import Spans, speech_by_energy
 from sld_user_dir.longform.frame_power import FRAMES_A_SECOND, FramePower, frame_power
 from sld_user_dir.longform.silero_detector import speech_by_silero
 
-KEPT_SILENCE_SECONDS = 0.2
 SHORTEST_SPEECH_SECONDS = 0.05
 QUIET_FRAMES = FRAMES_A_SECOND // 10  # on either side of a cut
 LEAST_MAXIMUM_SECONDS = 0.5
@@ -45,6 +44,8 @@ class CutOptions:
     only, and leave nothing out"""
     min_pause_seconds: float = 0.5
     """silence of this length ends a segment"""
+    margin_seconds: float = 0.1
+    """silence that a segment keeps on either side: what the training utterances have, if that is known"""
     max_segment_seconds: Optional[float] = None
     """longest segment; a recording that is not longer is left whole. By default what the model holds"""
 
@@ -54,6 +55,8 @@ class CutOptions:
         if self.min_pause_seconds <= 0:
             problem = "a pause has some length"
             raise InputError(f"--min-pause-seconds {self.min_pause_seconds:g}", problem, "take 0.2 to 1")
+        if self.margin_seconds < 0:
+            raise InputError(f"--margin-seconds {self.margin_seconds:g}", "less than no silence", "take 0 to 0.3")
         if self.max_segment_seconds is not None and self.max_segment_seconds < LEAST_MAXIMUM_SECONDS:
             where = f"--max-segment-seconds {self.max_segment_seconds:g}"
             raise InputError(where, "too short for a word", f"take {LEAST_MAXIMUM_SECONDS:g} or more")
@@ -82,7 +85,7 @@ def cut_recording(wave: FloatArray, sample_rate_hz: int, max_samples: int, optio
     spans = DETECTORS[options.pauses](wave, sample_rate_hz)
     joined = join_at_short_pauses(spans, int(options.min_pause_seconds * sample_rate_hz))
     long_enough = joined[:, 1] - joined[:, 0] >= SHORTEST_SPEECH_SECONDS * sample_rate_hz
-    kept = with_silence(joined[long_enough], int(KEPT_SILENCE_SECONDS * sample_rate_hz), len(wave))
+    kept = with_silence(joined[long_enough], int(options.margin_seconds * sample_rate_hz), len(wave))
     quiet = frames.around_boundaries(QUIET_FRAMES)
     return [piece for start, end in kept.tolist() for piece in _at_quietest(start, end, max_samples, frames, quiet)]
 

@@ -85,10 +85,12 @@ def test_one_segment_a_sentence():
     wave, tones = recording([(0.7, 0), (1, 0.3), (0.2, 0), (0.5, 0.1), (0.8, 0), (2, 0.3), (1.5, 0)], noise=1e-3)
     first, second = cut_recording(wave, RATE, 10 * RATE, CutOptions())
     near = RATE // 50
-    assert abs(first.start - (tones[0][0] - 0.2 * RATE)) <= near and abs(first.end - (tones[1][1] + 0.2 * RATE)) <= near
+    assert abs(first.start - (tones[0][0] - 0.1 * RATE)) <= near and abs(first.end - (tones[1][1] + 0.1 * RATE)) <= near
     assert (
-        abs(second.start - (tones[2][0] - 0.2 * RATE)) <= near and abs(second.end - (tones[2][1] + 0.2 * RATE)) <= near
+        abs(second.start - (tones[2][0] - 0.1 * RATE)) <= near and abs(second.end - (tones[2][1] + 0.1 * RATE)) <= near
     )
+    wider = cut_recording(wave, RATE, 10 * RATE, CutOptions(margin_seconds=0.3))
+    assert [wider[0].end - first.end, second.start - wider[1].start] == [RATE // 5, RATE // 5]
     joined = cut_recording(wave, RATE, 10 * RATE, CutOptions(min_pause_seconds=1.0))
     assert len(joined) == 1
 
@@ -165,6 +167,7 @@ def test_frames():
     [
         ({"pauses": "magic"}, "--pauses magic: no such way to find them; choose energy, silero, none"),
         ({"min_pause_seconds": 0}, "--min-pause-seconds 0: a pause has some length"),
+        ({"margin_seconds": -0.1}, r"--margin-seconds -0\.1: less than no silence"),
         ({"max_segment_seconds": 0.1}, r"--max-segment-seconds 0\.1: too short for a word; take 0\.5 or more"),
     ],
 )
@@ -197,7 +200,7 @@ def test_the_neural_detector_is_called_as_its_package_wants(monkeypatch, no_sile
         wave = np.zeros(5 * rate, np.float32)
         segments = cut_recording(wave, rate, 10 * rate, CutOptions(pauses="silero"))
         assert seen[-1] == (5 * heard, heard)
-        assert segments == [(int(0.8 * rate), int(2.2 * rate)), (int(3.8 * rate), 5 * rate)]
+        assert segments == [(int(0.9 * rate), int(2.1 * rate)), (int(3.9 * rate), 5 * rate)]
 
 
 def test_without_the_neural_detector_the_remedy_is_said(monkeypatch, no_silero_yet):
