@@ -1,10 +1,11 @@
-"""Train, decode and score three criteria on connected digits, and report.
+"""Train, decode and score three criteria on connected digits, on neural and on spectral units, and report.
 
-    python scripts/demo.py --preset quick      # about ten minutes on two cores
-    python scripts/demo.py --preset full       # within an hour
+    python scripts/demo.py --preset quick      # within a quarter of an hour on two cores
+    python scripts/demo.py --preset full       # longer: see docs/measurements.md
 
-Results stand in OUT: results.json, curves.png, report.html; runs in OUT/PRESET. A second call
-goes on where the first was interrupted, and repeats nothing that is done.
+At the end the best model of each kind of units transcribes recordings of people whom no training set has. Results
+stand in OUT: results.json, curves.png, report.html; runs in OUT/PRESET. A second call goes on where the first was
+interrupted, and repeats nothing that is done.
 """
 
 import os
@@ -12,22 +13,28 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant, choice
 
-from sld_user_dir.experiment.fairseq_commands import Plan, System, choose
+from sld_user_dir.errors import InputError
+from sld_user_dir.experiment.fairseq_commands import LOG_FILE, Plan, System, choose
 from sld_user_dir.experiment.html_report import write_html
 from sld_user_dir.experiment.results import (
     Evaluation,
+    ResultRow,
     collect,
     comparisons,
     evaluate,
     format_table,
-    plot_curves,
+    kind_of_units,
+    save_curves,
     write_json,
 )
 from sld_user_dir.experiment.runner import ExperimentError, decode_all, train_all
+from sld_user_dir.experiment.strangers import hear_audio, hear_units, line_of_transcripts, listener
+from sld_user_dir.experiment.training_log import read_curves
+from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 SYSTEMS = [
@@ -58,9 +65,12 @@ BASE: Dict[str, Any] = {
 }  # fmt: skip
 THREADS = 2  # a model of this size gains nothing from more
 PRESETS: Dict[str, Dict[str, Any]] = {
-    "quick": {"max_update": 3000, "lr": 1.5e-3, "dropout": 0.0, "attention_dropout": 0.0, "save_interval_updates": 500},
+    "quick": {"max_update": 1800, "lr": 1.5e-3, "dropout": 0.0, "attention_dropout": 0.0, "save_interval_updates": 450},
     "full": {"max_update": 9000, "lr": 1.5e-3, "dropout": 0.1, "attention_dropout": 0.0, "save_interval_updates": 1000},
 }
+
+
+STRANGERS = {"test_asterisk": 10, "test_unseen": 5}  # test set to recordings that are transcribed at the end
 
 
 @dataclass
@@ -69,10 +79,10 @@ class DemoConfig:
 
     preset: str = choice("quick", "full", default="quick")
     """how long to train"""
-    data: Path = ROOT / "manifests" / "digits"
-    """data directory with unit manifests, dict.txt and vocab.json"""
-    test_sets: str = "test,test_unseen"
-    """comma-separated names of the test manifests"""
+    data: str = ",".join(str(ROOT / "manifests" / name) for name in ("digits-whisper", "digits-mfcc"))
+    """comma-separated data directories, one a kind of units, each with unit manifests, dict.txt and vocab.json"""
+    test_sets: Optional[str] = None
+    """comma-separated names of the test manifests; by default all of a directory, test*.tsv"""
     criteria: str = STANDARD
     """comma-separated names of the systems to train; the first is what the others are compared with"""
     out: Path = ROOT / "runs" / "demo"
@@ -81,20 +91,43 @@ class DemoConfig:
     """seed of initialisation, batches and masking"""
     max_update: Optional[int] = None
     """train for so many updates instead of the preset's"""
+    speech_conv_kernel: int = 5
+    """units that a convolution over the embeddings of units sees, which start from the centroids; 0: neither"""
     task_mix: Optional[str] = None
     """train for a mixture of tasks, such as asr=1,tts=0.5,slm=0.2; needs a vocabulary with task tokens"""
+    recordings: Optional[str] = None
+    """comma-separated audio files of one speaker, which the models transcribe at the end"""
+    encoder: Optional[Path] = None
+    """directory of the encoder of neural units (openai/whisper-tiny.en), for --recordings"""
+
+    @property
+    def directories(self) -> List[Path]:
+        """The data directories."""
+        return [Path(name) for name in self.data.split(",")]
 
 
-def build_plan(config: DemoConfig, systems: Sequence[System]) -> Plan:
-    """Options of all systems; the machine's cores are shared among their trainings."""
+def test_sets_of(config: DemoConfig, data: Path) -> List[str]:
+    """Names of the test manifests, the shortest first."""
+    if config.test_sets is not None:
+        return config.test_sets.split(",")
+    names = [path.stem for path in data.glob("test*.tsv") if "." not in path.stem]  # X.rejected.tsv is none
+    return sorted(names, key=lambda name: (name != "test", -len(name), name))
+
+
+def build_plan(config: DemoConfig, systems: Sequence[System], data: Path) -> Plan:
+    """Options of all systems on one kind of units; the machine's cores are shared among their trainings."""
     updates = config.max_update or PRESETS[config.preset]["max_update"]
     preset = {**PRESETS[config.preset], "max_update": updates, "total_num_update": updates, "seed": config.seed}
+    kmeans = data / "kmeans.npz"
+    if config.speech_conv_kernel:
+        preset["speech_conv_kernel"] = config.speech_conv_kernel
+        preset["init_unit_embeddings"] = kmeans if kmeans.exists() else None
     if config.task_mix:
         preset["task_mix"] = config.task_mix
     return Plan(
-        data=config.data,
-        out=config.out / config.preset,
-        test_sets=config.test_sets.split(","),
+        data=data,
+        out=config.out / config.preset / data.name,
+        test_sets=test_sets_of(config, data),
         train_options={**BASE, **preset},
         generate_options={"beam": 5, "max_len_a": 0, "max_len_b": 20, "batch_size": 50},
         threads=max(1, min(THREADS, (os.cpu_count() or 1) // len(systems))),
@@ -102,35 +135,91 @@ def build_plan(config: DemoConfig, systems: Sequence[System]) -> Plan:
     )
 
 
+def build_plans(config: DemoConfig, systems: Sequence[System]) -> List[Plan]:
+    """A plan a data directory.
+
+    Raises:
+        InputError: two directories of one name, or one without test manifests.
+    """
+    plans = [build_plan(config, systems, data) for data in config.directories]
+    for plan in plans:
+        if not plan.test_sets:
+            raise InputError(plan.data, "no test*.tsv", "name data directories that have one")
+    if len({plan.out for plan in plans}) < len(plans):
+        raise InputError("--data", "two directories have the same name", "rename one: runs are kept by that name")
+    return plans
+
+
+def run_plan(plan: Plan, systems: Sequence[System]) -> "tuple[Evaluation, List[ResultRow]]":
+    """Train, decode and score on one kind of units."""
+    manifest = read_manifest(plan.data / f"{plan.test_sets[0]}.tsv")
+    print(
+        f"{kind_of_units(manifest)} units ({plan.data.name}): training {len(systems)} systems side by side, "
+        f"{plan.threads} thread(s) each, {plan.train_options['max_update']} updates",
+        flush=True,
+    )
+    train_all(plan, systems, jobs=len(systems))
+    seconds = decode_all(plan, systems, jobs=max(1, (os.cpu_count() or 1) // plan.threads))
+    evaluation = evaluate(plan, systems)
+    rows = collect(plan, systems, evaluation, seconds)
+    print("\n" + format_table(rows) + "\n", flush=True)
+    return evaluation, rows
+
+
+def describe(manifest: Manifest) -> str:
+    """What the units are of and what made them."""
+    header = manifest.header
+    return (
+        f"{kind_of_units(manifest)}: {header.get('attribution', 'no attribution stated')} "
+        f"({header.get('license', 'no license stated')}); {manifest.provenance.describe()}."
+    )
+
+
 def report(
     config: DemoConfig,
-    plan: Plan,
+    plans: Sequence[Plan],
     systems: Sequence[System],
-    evaluation: Evaluation,
+    evaluations: Sequence[Evaluation],
     rows: Sequence[Dict[str, Any]],
     minutes: float,
 ) -> None:
     """Write results.json, curves.png and report.html."""
     write_json(config.out / "results.json", rows)
-    curves = config.out / "curves.png"
-    plot_curves(plan, systems, curves)
-    worst = {
-        ", ".join(key): [f"{u['id']}\n{u['alignment']}" for u in scored["worst"]]
-        for key, scored in evaluation.reports.items()
-    }
-    manifest = evaluation.manifests[plan.test_sets[0]]
+    curves, worst = {}, {}
+    kinds = [kind_of_units(next(iter(evaluation.manifests.values()))) for evaluation in evaluations]
+    for kind, plan, evaluation in zip(kinds, plans, evaluations):
+        curves.update({f"{s.name}, {kind}": read_curves(plan.directory(s) / LOG_FILE) for s in systems})
+        for key, scored in evaluation.reports.items():
+            worst[", ".join((kind, *key))] = [f"{u['id']}\n{u['alignment']}" for u in scored["worst"]]
+    save_curves(curves, config.out / "curves.png")
     introduction = [
         "A decoder-only Transformer reads speech as discrete units and writes the transcript. "
         "Compared are " + "; ".join(f"{s.name}: {s.description}" for s in systems) + ".",
-        f"Data: {config.data.name}, {manifest.header.get('attribution', 'no attribution stated')} "
-        f"({manifest.header.get('license', 'no license stated')}). Units: {manifest.provenance.describe()}.",
+        *(describe(evaluation.manifests[plan.test_sets[0]]) for plan, evaluation in zip(plans, evaluations)),
         f"Preset {config.preset}, seed {config.seed}: one run of each system, {minutes:.1f} minutes in all in this "
         "call. Differences within the intervals below are not findings.",
     ]
+    compared = [row for evaluation in evaluations for row in comparisons(systems, evaluation)]
     write_html(
         config.out / "report.html", "Decoder-only speech recognition on discrete units", introduction,
-        rows, comparisons(systems, evaluation), worst, [curves],
+        rows, compared, worst, [config.out / "curves.png"],
     )  # fmt: skip
+
+
+def transcribe_strangers(config: DemoConfig, plans: Sequence[Plan], systems: Sequence[System]) -> None:
+    """Recordings of people whom no training set has, transcribed one by one by the best model of each kind of units."""
+    if not any((plan.data / f"{test_set}.tsv").exists() for plan in plans for test_set in STRANGERS):
+        return
+    listeners = [listener(plan, systems) for plan in plans]
+    chosen = ", ".join(f"{one.system} on {one.kind}" for one in listeners)
+    print(f"voices that no training set has, by the systems best in validation ({chosen}):", flush=True)
+    for heard in hear_units(listeners, STRANGERS):
+        print(line_of_transcripts(heard), flush=True)
+    if config.recordings:
+        files = [Path(name) for name in config.recordings.split(",")]
+        able = [one for one in listeners if one.kind == "mfcc" or config.encoder is not None]
+        for heard in hear_audio(able, files, config.encoder):
+            print(line_of_transcripts(heard), flush=True)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -140,18 +229,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     started = time.time()
     try:
         systems = choose(SYSTEMS, config.criteria)
-        plan = build_plan(config, systems)
-        print(f"training {len(systems)} systems side by side, {plan.threads} thread(s) each", flush=True)
-        train_all(plan, systems, jobs=len(systems))
-        decode_seconds = decode_all(plan, systems, jobs=max(1, (os.cpu_count() or 1) // plan.threads))
-        evaluation = evaluate(plan, systems)
-        rows = collect(plan, systems, evaluation, decode_seconds)
+        plans = build_plans(config, systems)
+        done = [run_plan(plan, systems) for plan in plans]
+        rows = [row for _, of_plan in done for row in of_plan]
+        report(config, plans, systems, [evaluation for evaluation, _ in done], rows, (time.time() - started) / 60)
+        print(format_table(rows) + "\n", flush=True)
+        transcribe_strangers(config, plans, systems)
     except (ExperimentError, ValueError, OSError) as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 1
-    report(config, plan, systems, evaluation, rows, (time.time() - started) / 60)
-    print("\n" + format_table(rows) + "\n")
-    print(f"{config.out}: results.json, curves.png, report.html ({(time.time() - started) / 60:.1f} minutes)")
+    print(f"\n{config.out}: results.json, curves.png, report.html ({(time.time() - started) / 60:.1f} minutes)")
     return 0
 
 

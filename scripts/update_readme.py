@@ -30,22 +30,26 @@ class UpdateConfig:
 
 
 def demo_table(rows: List[Dict[str, Any]]) -> str:
-    """Markdown table of results.json, a row a system."""
+    """Markdown table of results.json, a row a system and kind of units."""
     sets = list(dict.fromkeys(row["test_set"] for row in rows))
-    lines = ["| criterion | " + " | ".join(f"WER % on `{s}`" for s in sets) + " | CER % | updates | training |"]
-    lines.append("|---|" + "---:|" * (len(sets) + 3))
-    for name in dict.fromkeys(row["criterion"] for row in rows):
-        own = {row["test_set"]: row for row in rows if row["criterion"] == name}
-        cells = ["{:.1f} ({:.1f} to {:.1f})".format(own[s]["wer"], *own[s]["wer_interval_95"]) for s in sets]
-        first = own[sets[0]]
+    lines = ["| criterion | units | " + " | ".join(f"WER % on `{s}`" for s in sets) + " | updates | training |"]
+    lines.append("|---|---|" + "---:|" * (len(sets) + 2))
+    for kind, name in dict.fromkeys((row["units"], row["criterion"]) for row in rows):
+        own = {row["test_set"]: row for row in rows if (row["units"], row["criterion"]) == (kind, name)}
+        cells = [_rate(own[s]) if s in own else "–" for s in sets]
+        first = next(iter(own.values()))
         minutes = "–" if first["train_seconds"] is None else f"{first['train_seconds'] / 60:.1f} min"
-        lines.append(f"| `{name}` | " + " | ".join(cells) + f" | {first['cer']:.1f} | {first['updates']} | {minutes} |")
+        lines.append(f"| `{name}` | {kind} | " + " | ".join(cells) + f" | {first['updates']} | {minutes} |")
     sizes = ", ".join(f"{next(r['utterances'] for r in rows if r['test_set'] == s)} in `{s}`" for s in sets)
     note = (
         f"Preset `{rows[0]['preset']}`, seed {rows[0]['seed']}, beam 5; in brackets the 95 % bootstrap interval; "
-        f"utterances: {sizes}; CER of `{sets[0]}`."
+        f"utterances: {sizes}."
     )
     return "\n".join(lines) + "\n\n" + note
+
+
+def _rate(row: Dict[str, Any]) -> str:
+    return "{:.1f} ({:.1f} to {:.1f})".format(row["wer"], *row["wer_interval_95"])
 
 
 def replace_block(text: str, name: str, block: str) -> str:

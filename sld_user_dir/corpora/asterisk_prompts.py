@@ -16,8 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
+import soundfile
+
+from sld_user_dir.corpora.connected_digits import WORDS
 from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.files import atomic_path, decode_lines
+from sld_user_dir.manifests.audio_manifest import Recording
 
 PACKAGES = ("asterisk-core-sounds-en-wav", "asterisk-core-sounds-en")
 LICENSE = "CC BY-SA 3.0"
@@ -25,6 +29,7 @@ ATTRIBUTION = (
     "Asterisk core sounds, English, recorded by Allison Smith (www.theivrvoice.com), financed by Digium, Inc.; "
     "from Debian's packages " + ", ".join(PACKAGES)
 )
+SPEAKER = "allison"
 TRANSCRIPTS = "core-sounds-en.txt.gz"
 OTHERWISE = "or name a folder of recordings: make demo-audio AUDIO=folder"
 _REMARK = re.compile(r"\[[^]]*\]|<[^>]*>|\([^)]*\)")
@@ -129,6 +134,25 @@ def write_table(prompts: Prompts, path: Path) -> None:
     with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
         out.write("path\ttext\n")
         out.writelines(f"{name}.wav\t{text}\n" for name, text in prompts.spoken)
+
+
+def digit_prompts(prompts: Prompts) -> list[Recording]:
+    """The ten digits, one recording each: a voice, a studio and a purpose that no other corpus here has.
+
+    Raises:
+        CorpusError: a digit is missing, or its transcript is another word.
+    """
+    texts, found = dict(prompts.spoken), []
+    for digit, word in enumerate(WORDS):
+        name = f"digits/{digit}"
+        if texts.get(name, "").lower() != word:
+            said = repr(texts[name]) if name in texts else "nothing"
+            raise CorpusError(prompts.root, f"{name} says {said}, not {word!r}", "remove the folder and fetch again")
+        path = prompts.root / f"{name}.wav"
+        about = soundfile.info(path)
+        identity = f"test_asterisk-{digit}"
+        found.append(Recording(identity, path, about.frames, about.samplerate, word, SPEAKER, fields={"digits": name}))
+    return found
 
 
 def _texts(path: Path) -> dict[str, str]:

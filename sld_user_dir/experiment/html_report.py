@@ -13,7 +13,7 @@ from sld_user_dir.files import atomic_path
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd; }
-td + td + td, th + th + th { text-align: right; } tr.best td { font-weight: 600; background: #eef6ee; }
+td + td + td + td, th + th + th + th { text-align: right; } tr.best td { font-weight: 600; background: #eef6ee; }
 pre { background: #f6f6f6; padding: .6rem; overflow-x: auto; font-size: 13px; } img { max-width: 100%; }
 """
 
@@ -62,7 +62,7 @@ def _table(rows: Sequence[ResultRow]) -> str:
 
 def _sentences(comparisons: Sequence[ResultRow]) -> str:
     items = "".join(
-        "<li>{criterion} against {baseline} on {test_set}: WER {rate_a:.2f} to {rate_b:.2f}, difference "
+        "<li>{units}: {criterion} against {baseline} on {test_set}: WER {rate_a:.2f} to {rate_b:.2f}, difference "
         "{difference:+.2f} (95 % interval {low:+.2f} to {high:+.2f})</li>".format(
             low=c["interval"][0], high=c["interval"][1], **c
         )

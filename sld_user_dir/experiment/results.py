@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ ResultRow = dict[str, Any]
 """scores of a system on a test set, or a comparison of two systems there"""
 COLUMNS: Sequence[tuple[str, str, int, Callable[[ResultRow], str]]] = (  # title, alignment, least width, cell
     ("criterion", "<", 18, lambda r: r["criterion"]),
+    ("units", "<", 8, lambda r: r["units"]),
     ("test set", "<", 13, lambda r: r["test_set"]),
     ("WER %", ">", 8, lambda r: f"{r['wer']:.2f}"),
     ("95 % interval", ">", 16, lambda r: "{:.1f} to {:.1f}".format(*r["wer_interval_95"])),
@@ -43,6 +45,14 @@ class Evaluation:
     manifests: Mapping[str, Manifest]
     records: Mapping[tuple[str, str], list[DecodedUtterance]]
     reports: Mapping[tuple[str, str], Report]
+
+
+def kind_of_units(manifest: Manifest) -> str:
+    """`mfcc`, `whisper-tiny.en`, …: the header's `features` by their last name, else the family of the encoder."""
+    stated = manifest.header.get("features")
+    if isinstance(stated, str) and stated.strip("/"):
+        return stated.rstrip("/").rsplit("/", 1)[-1]
+    return re.split("[-@:]", manifest.provenance.encoder)[0]
 
 
 def evaluate(plan: Plan, systems: Sequence[System], worst: int = 3) -> Evaluation:
@@ -84,7 +94,8 @@ def collect(
                     "train_seconds": curves.last("wall"),
                     "updates": curves.updates,
                     "seed": plan.train_options["seed"],
-                    "units": manifest.provenance.describe(),
+                    "units": kind_of_units(manifest),
+                    "provenance": manifest.provenance.describe(),
                     "commands": [shown(train_command(plan, system)), shown(generate_command(plan, system, test_set))],
                     **plan.extra,
                 }
@@ -116,6 +127,7 @@ def comparisons(systems: Sequence[System], evaluation: Evaluation) -> list[Resul
         {
             "criterion": other,
             "baseline": baseline,
+            "units": kind_of_units(evaluation.manifests[test_set]),
             "test_set": test_set,
             **compare(evaluation.records[baseline, test_set], evaluation.records[other, test_set]),
         }
@@ -126,7 +138,12 @@ def comparisons(systems: Sequence[System], evaluation: Evaluation) -> list[Resul
 
 def plot_curves(plan: Plan, systems: Sequence[System], path: Path) -> None:
     """Learning curves of all systems in one PNG."""
-    figure = draw_curves({s.name: read_curves(plan.directory(s) / LOG_FILE) for s in systems})
+    save_curves({s.name: read_curves(plan.directory(s) / LOG_FILE) for s in systems}, path)
+
+
+def save_curves(curves: Mapping[str, Curves], path: Path) -> None:
+    """Learning curves of runs by name in one PNG."""
+    figure = draw_curves(curves)
     with atomic_path(path) as aside:
         figure.savefig(aside, dpi=110, format="png")
     figure.clear()

@@ -94,9 +94,10 @@ def _prepare(directory: Path, command: Sequence[str]) -> bool:
 
 def _progress(directory: Path, name: str, total: int) -> str:
     curves = read_curves(directory / LOG_FILE)
-    wer = curves.best("wer")
+    bits, wer = curves.last("text"), curves.best("wer")
+    learning = "" if bits is None else f", text {bits:.2f} bits a token"
     best = "" if wer is None else f", best valid WER {wer:.1f} %"
-    return f"[{name} {curves.updates}/{total}{best}]"
+    return f"[{name} {curves.updates}/{total}{learning}{best}]"
 
 
 def _run(

@@ -1,12 +1,13 @@
 """The demo: commands, logs, resumption, table and report; the whole of it on a miniature."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from support.forks import forwarding_programs
-from support.miniature import ROOT, make_data
+from support.miniature import ROOT, make_data, make_provenance, make_utterances
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
@@ -15,9 +16,11 @@ import update_readme
 
 from sld_user_dir.experiment import fairseq_commands
 from sld_user_dir.experiment.fairseq_commands import Plan, System, option_list, shown, train_command
-from sld_user_dir.experiment.results import draw_curves, format_table
+from sld_user_dir.experiment.results import draw_curves, format_table, kind_of_units
 from sld_user_dir.experiment.runner import ExperimentError, _prepare, _run
+from sld_user_dir.experiment.strangers import Heard, best_system, line_of_transcripts
 from sld_user_dir.experiment.training_log import Curves, read_curves
+from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
 
 LOG = """\
 2026-01-01 00:00:00 | INFO | fairseq_cli.train | {'_name': None, 'common': {'no_progress_bar': False}}
@@ -78,6 +81,7 @@ def test_commands_are_shown_as_typed(tmp_path):
 def test_a_long_name_widens_its_column():
     row = {
         "criterion": "c" * 30,
+        "units": "mfcc",
         "test_set": "test",
         "wer": 1.0,
         "wer_interval_95": [0.5, 1.5],
@@ -86,30 +90,83 @@ def test_a_long_name_widens_its_column():
         "seconds": 3.0,
     }
     title, rule, line = format_table([row]).splitlines()
-    assert line.split()[:2] == ["c" * 30, "test"] and title.index("test set") == line.index("test")
+    assert line.split()[:3] == ["c" * 30, "mfcc", "test"] and title.index("test set") == line.index("test")
     assert len(title) == len(rule) == len(line)
 
 
-def test_demo_on_a_miniature_and_again(tmp_path, monkeypatch, capsys):
-    data = make_data(tmp_path / "data", train=30, valid=7, test=11)
+def miniature_demo(tmp_path, monkeypatch):
+    """Two data directories, the second called another kind of units, and the demo's arguments on them."""
+    neural = make_data(tmp_path / "neural", train=30, valid=7, test=11, test_unseen=3)
+    for path in neural.glob("*.tsv"):
+        path.write_text(path.read_text().replace('# license: "none"\n', '# license: "none"\n# features: "a/tiny"\n'))
+    (neural / "test.rejected.tsv").write_text("id\tpath\treason\n")  # beside every manifest that sld units made
+    spectral = make_data(tmp_path / "spectral", train=30, valid=7, test=11, test_unseen=3)
     programs = forwarding_programs(tmp_path / "bin", "fairseq-train", "fairseq-generate")
     monkeypatch.setattr(fairseq_commands, "executable", lambda name: str(programs / name))
     monkeypatch.setattr(demo, "BASE", {**demo.BASE, "decoder_layers": 1, "decoder_embed_dim": 16, "max_tokens": 200})
-    arguments = ["--data", str(data), "--out", str(tmp_path / "out"), "--test-sets", "test", "--max-update", "3"]
-    assert demo.main(arguments) == 0
+    return ["--data", f"{neural},{spectral}", "--out", str(tmp_path / "out"), "--max-update", "3"]
+
+
+def test_demo_on_a_miniature_and_again(tmp_path, monkeypatch, capsys):
+    arguments = miniature_demo(tmp_path, monkeypatch)
+    assert demo.main([*arguments, "--criteria", "masked_ce,sld"]) == 0
     rows = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [row["criterion"] for row in rows] == ["masked_ce", "multimodal_ce", "sld"]
+    assert [(row["units"], row["test_set"], row["criterion"]) for row in rows] == [
+        (kind, test_set, criterion)
+        for kind in ("tiny", "synthetic")
+        for test_set in ("test", "test_unseen")
+        for criterion in ("masked_ce", "sld")
+    ]
     for row in rows:
-        assert row["test_set"] == "test" and row["utterances"] == 11 and row["seed"] == 1 and row["updates"] == 3
+        assert row["utterances"] == (11 if row["test_set"] == "test" else 3)
+        assert row["seed"] == 1 and row["updates"] == 3 and "synthetic" in row["provenance"]
         assert row["wer"] > 0 and row["cer"] > 0 and len(row["commands"]) == 2
     printed = capsys.readouterr().out
     assert format_table(rows) in printed
+    strangers = printed[printed.index("voices that no training set has") :]
+    for utterance in read_manifest(tmp_path / "neural" / "test_unseen.tsv"):
+        assert re.search(rf"^{utterance.id}  said: {utterance.text}\n    tiny .*\n    synthetic ", strangers, re.M)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "data:image/png;base64" in page and f"{rows[0]['wer']:.2f}" in page
-    assert demo.main(arguments) == 0
+    assert "tiny: sld against masked_ce on test_unseen" in page and "synthetic, sld, test" in page
+    assert demo.main([*arguments, "--criteria", "masked_ce,sld"]) == 0
     assert "$" not in capsys.readouterr().out  # nothing was run again
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
-    assert f"| `sld` | {rows[2]['wer']:.1f} (" in update_readme.demo_table(rows)
+    assert f"| `sld` | synthetic | {rows[5]['wer']:.1f} (" in update_readme.demo_table(rows)
+
+
+def test_two_directories_of_one_name_are_refused(tmp_path, capsys):
+    for place in ("a", "b"):
+        make_data(tmp_path / place / "digits", train=2, valid=1, test=1)
+    assert demo.main(["--data", f"{tmp_path}/a/digits,{tmp_path}/b/digits", "--out", str(tmp_path / "out")]) == 1
+    assert "two directories have the same name" in capsys.readouterr().err
+
+
+def test_the_kind_of_units_is_the_header_s_or_the_encoder_s_family(tmp_path):
+    write_manifest(tmp_path / "a.tsv", make_utterances(1), make_provenance(encoder="mfcc-39:8000Hz:mel23+stack4"))
+    write_manifest(tmp_path / "b.tsv", make_utterances(1), make_provenance(encoder="whisper@0a:16000Hz"))
+    stated = {"features": "openai/whisper-tiny.en"}
+    write_manifest(tmp_path / "c.tsv", make_utterances(1), make_provenance(encoder="whisper@0a:16000Hz"), stated)
+    kinds = [kind_of_units(read_manifest(tmp_path / name)) for name in ("a.tsv", "b.tsv", "c.tsv")]
+    assert kinds == ["mfcc", "whisper", "whisper-tiny.en"]
+
+
+def test_the_best_system_is_the_one_of_the_validation(tmp_path):
+    plan = Plan(tmp_path, tmp_path, ["test"], {}, {})
+    systems = [System(name, "", {}) for name in ("none", "worse", "better")]
+    for system, wer in zip(systems[1:], ("80.0", "20.0")):
+        plan.directory(system).mkdir()
+        (plan.directory(system) / fairseq_commands.LOG_FILE).write_text(LOG.replace("60.0", wer))
+    assert best_system(plan, systems).name == "better"
+
+
+def test_a_wrong_transcript_is_marked():
+    heard = Heard("r1", "two four", {"tiny": "two four", "mfcc": "two five"})
+    assert line_of_transcripts(heard).splitlines() == [
+        "r1  said: two four",
+        "    tiny             two four",
+        "    mfcc             two five   (wrong)",
+    ]
 
 
 def test_a_system_has_one_colour_in_all_panels_also_where_another_lacks_the_curve():
@@ -132,6 +189,14 @@ def test_readme_has_the_markers():
 
 
 def test_demo_hands_the_mix_to_training(tmp_path):
-    plan = demo.build_plan(demo.DemoConfig(data=tmp_path, task_mix="asr=1,tts=1"), demo.SYSTEMS)
+    plan = demo.build_plan(demo.DemoConfig(task_mix="asr=1,tts=1"), demo.SYSTEMS, tmp_path)
     assert plan.train_options["task_mix"] == "asr=1,tts=1"
-    assert "task_mix" not in demo.build_plan(demo.DemoConfig(data=tmp_path), demo.SYSTEMS).train_options
+    assert "task_mix" not in demo.build_plan(demo.DemoConfig(), demo.SYSTEMS, tmp_path).train_options
+
+
+def test_units_are_read_through_a_convolution_and_start_from_the_centroids_if_there_are_any():
+    digits, config = ROOT / "manifests" / "digits", demo.DemoConfig()
+    options = demo.build_plan(config, demo.SYSTEMS, digits).train_options
+    assert options["speech_conv_kernel"] == 5 and options["init_unit_embeddings"] == digits / "kmeans.npz"
+    plain = demo.build_plan(demo.DemoConfig(speech_conv_kernel=0), demo.SYSTEMS, digits).train_options
+    assert "speech_conv_kernel" not in plain and "init_unit_embeddings" not in plain

@@ -6,8 +6,11 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from support.asterisk import make_tree
+from support.encoders import save_whisper
 from support.miniature import ROOT
 
+from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.corpora.connected_digits import (
     SAMPLE_RATE_HZ,
     UNSEEN_SPEAKER,
@@ -21,6 +24,7 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
 from sld_user_dir.manifests.unit_manifest import read_manifest
 
+KINDS = ("", "-mfcc", "-whisper")
 SUBSETS = ("train", "valid", "test", "test_unseen")
 
 
@@ -80,6 +84,61 @@ def test_committed_manifests_share_no_recording():
             assert utterance.text.split() == [WORDS[int(n[0])] for n in names] and 1 <= len(names) <= 7
             for recording in names:
                 assert seen.setdefault(recording, name) == name
+
+
+def test_siblings_say_the_same_in_other_units():
+    """Another k-means, another encoder, the same strings; the headers say whose speech and whose encoder."""
+    for subset in SUBSETS:
+        first, *others = (read_manifest(ROOT / "manifests" / f"digits{suffix}" / f"{subset}.tsv") for suffix in KINDS)
+        strings = [(one.id, one.text, one.fields["digits"]) for one in first]
+        for other in others:
+            assert [(one.id, one.text, one.fields["digits"]) for one in other] == strings
+            assert other.header["license"] == "CC BY-SA 4.0" and "Zohar Jackson" in other.header["attribution"]
+    for suffix in KINDS[1:]:
+        prompts = read_manifest(ROOT / "manifests" / f"digits{suffix}" / "test_asterisk.tsv")
+        assert [one.text for one in prompts] == WORDS
+        assert prompts.header["license"] == "CC BY-SA 3.0" and "Allison Smith" in prompts.header["attribution"]
+    whisper = read_manifest(ROOT / "manifests" / "digits-whisper" / "valid.tsv")
+    assert "MIT" in whisper.header["attribution"] and "supervised" in whisper.header["attribution"]
+    assert whisper.provenance.deduplicated and whisper.header["features"] == "openai/whisper-tiny.en"
+
+
+def test_siblings_state_their_own_k_means_and_no_folder_of_a_machine():
+    for suffix in KINDS:
+        folder = ROOT / "manifests" / f"digits{suffix}"
+        kmeans = KMeans.load(folder / "kmeans.npz")
+        assert read_manifest(folder / "test.tsv").provenance.kmeans == kmeans.sha256
+        assert kmeans.metadata["model_name"] in ("mfcc", "openai/whisper-tiny.en")
+
+
+def test_a_folder_without_a_model_is_refused(fsdd, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import make_digits
+
+    words = ["--fsdd", str(fsdd), "--whisper", str(tmp_path), "--work", str(tmp_path / "work")]
+    assert make_digits.main(words) == 1
+    assert "no model's directory" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_siblings_are_made_from_any_machine_s_folders(fsdd, tmp_path):
+    """Both kinds beside the first, by a small random Whisper, with Asterisk's digits; the same bytes from elsewhere."""
+    save_whisper(tmp_path / "encoder", seconds=10)
+    prompts = make_tree(tmp_path / "prompts", WORDS, samples=4000)
+    for run in ("a", "b"):
+        words = ["--fsdd", fsdd, "--whisper", tmp_path / "encoder", "--asterisk", prompts, "--num-units", 8]
+        words += ["--out", tmp_path / run / "digits", "--work", tmp_path / f"work-{run}"]
+        words += ["--train-strings", 12, "--test-strings", 4, "--layer", 1]
+        script = ROOT / "scripts" / "make_digits.py"
+        subprocess.run([sys.executable, script, *map(str, words)], check=True)
+    for suffix in KINDS:
+        folders = [tmp_path / run / f"digits{suffix}" for run in ("a", "b")]
+        names = sorted(path.name for path in folders[0].iterdir())
+        assert ("test_asterisk.tsv" in names) == bool(suffix) and "kmeans.npz" in names
+        assert all((folders[0] / name).read_bytes() == (folders[1] / name).read_bytes() for name in names)
+    assert (
+        KMeans.load(tmp_path / "a" / "digits-whisper" / "kmeans.npz").metadata["model_name"] == "openai/whisper-tiny.en"
+    )
 
 
 @pytest.mark.slow

@@ -91,8 +91,8 @@ def save_fairseq(path, family, prenorm):
     return model.eval()
 
 
-def save_whisper(folder, positions=True):
-    """A random model of three blocks, with positions for two seconds, and its feature extractor."""
+def save_whisper(folder, positions=True, seconds=2):
+    """A random model of three blocks, with positions for so many seconds, and its feature extractor."""
     torch.manual_seed(3)
     config = WhisperConfig(
         vocab_size=16,
@@ -103,7 +103,7 @@ def save_whisper(folder, positions=True):
         decoder_layers=1,
         decoder_attention_heads=4,
         decoder_ffn_dim=48,
-        max_source_positions=100,
+        max_source_positions=50 * seconds,
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
@@ -115,6 +115,6 @@ def save_whisper(folder, positions=True):
     if not positions:
         model.encoder.embed_positions.weight.data.zero_()
     model.save_pretrained(folder)
-    extractor = WhisperFeatureExtractor(chunk_length=2)
+    extractor = WhisperFeatureExtractor(chunk_length=seconds)
     extractor.save_pretrained(folder)
     return model, extractor
