@@ -64,12 +64,12 @@ BASE: Dict[str, Any] = {
     "no_epoch_checkpoints": True, "keep_interval_updates": 1,
 }  # fmt: skip
 THREADS = 2  # a model of this size gains nothing from more
+SPECTRAL = "mfcc"  # the kind of units that carry the voice beside the words, and so need more updates
 PRESETS: Dict[str, Dict[str, Any]] = {
-    "quick": {"max_update": 1800, "lr": 1.5e-3, "dropout": 0.0, "attention_dropout": 0.0, "save_interval_updates": 450},
-    "full": {"max_update": 9000, "lr": 1.5e-3, "dropout": 0.1, "attention_dropout": 0.0, "save_interval_updates": 1000},
+    "quick": {"max_update": 1500, "lr": 1.5e-3, "dropout": 0.0, "attention_dropout": 0.0, "save_interval_updates": 500},
+    "full": {"max_update": 6000, "lr": 1.5e-3, "dropout": 0.1, "attention_dropout": 0.0, "save_interval_updates": 1000},
 }
-
-
+SPECTRAL_UPDATES = {"quick": 2400, "full": 9000}
 STRANGERS = {"test_asterisk": 10, "test_unseen": 5}  # test set to recordings that are transcribed at the end
 
 
@@ -116,7 +116,10 @@ def test_sets_of(config: DemoConfig, data: Path) -> List[str]:
 
 def build_plan(config: DemoConfig, systems: Sequence[System], data: Path) -> Plan:
     """Options of all systems on one kind of units; the machine's cores are shared among their trainings."""
-    updates = config.max_update or PRESETS[config.preset]["max_update"]
+    test_sets = test_sets_of(config, data)
+    spectral = bool(test_sets) and kind_of_units(read_manifest(data / f"{test_sets[0]}.tsv")) == SPECTRAL
+    usual = SPECTRAL_UPDATES[config.preset] if spectral else PRESETS[config.preset]["max_update"]
+    updates = config.max_update or usual
     preset = {**PRESETS[config.preset], "max_update": updates, "total_num_update": updates, "seed": config.seed}
     kmeans = data / "kmeans.npz"
     if config.speech_conv_kernel:
@@ -127,7 +130,7 @@ def build_plan(config: DemoConfig, systems: Sequence[System], data: Path) -> Pla
     return Plan(
         data=data,
         out=config.out / config.preset / data.name,
-        test_sets=test_sets_of(config, data),
+        test_sets=test_sets,
         train_options={**BASE, **preset},
         generate_options={"beam": 5, "max_len_a": 0, "max_len_b": 20, "batch_size": 50},
         threads=max(1, min(THREADS, (os.cpu_count() or 1) // len(systems))),
