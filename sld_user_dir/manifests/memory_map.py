@@ -42,7 +42,7 @@ from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, Uttera
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 2
 RACY_NS = 2 * 10**9
 """A file that changed later than this before it was read may change again without a new time stamp."""
 
