@@ -79,7 +79,9 @@ class CtcPrefixScorer:
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these utterances only; rows: (B',) indices."""
-        for name in ("_log_probs", "_probs", "_beyond", "_blanks", "_in_blank", "_in_label", "_last", "_total", "_next"):
+        of_frames = ("_log_probs", "_probs", "_beyond", "_blanks")
+        of_beams = ("_in_blank", "_in_label", "_last", "_total", "_next")
+        for name in of_frames + of_beams:
             setattr(self, name, getattr(self, name)[rows])
 
     def _prefix_scores(self) -> Tensor:
