@@ -1,8 +1,9 @@
-"""Put measured results into the README, between their markers; nothing there is typed by hand.
+"""Put measured results into the pages that show them, between their markers; nothing there is typed by hand.
 
     python scripts/update_readme.py        # after `make demo`; reads runs/demo/results.json
+    python scripts/update_readme.py --what librispeech-mini        # after `make librispeech-mini`
 
-Copies the learning curves to docs/demo_curves.png.
+Copies the learning curves to docs/demo_curves.png or docs/librispeech_mini_curve.png.
 """
 
 import re
@@ -12,21 +13,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from simple_parsing import ArgumentParser, DashVariant
+from simple_parsing import ArgumentParser, DashVariant, choice
 
 from sld_user_dir.files import read_json, read_text
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+PAGES = {
+    "demo": (ROOT / "README.md", "curves.png", ROOT / "docs" / "demo_curves.png"),
+    "librispeech-mini": (
+        ROOT / "docs" / "librispeech-mini.md",
+        "learning_curve.png",
+        ROOT / "docs" / "librispeech_mini_curve.png",
+    ),
+}
+"""Results by name: the page that shows them, the plot among them, and where the page finds it."""
+
+
 @dataclass
 class UpdateConfig:
-    """Results to README."""
+    """Results to a page."""
 
-    demo: Path = ROOT / "runs" / "demo"
-    """folder of the demo's results"""
-    readme: Path = ROOT / "README.md"
-    """file with the markers <!-- demo --> … <!-- /demo -->"""
+    what: str = choice(*PAGES, default="demo")
+    """whose results"""
+    results: Optional[Path] = None
+    """folder of the results, if not runs/WHAT"""
+    page: Optional[Path] = None
+    """file with the markers <!-- WHAT --> … <!-- /WHAT -->, if not the usual one"""
 
 
 def demo_table(rows: List[Dict[str, Any]]) -> str:
@@ -64,14 +78,17 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
     parser.add_arguments(UpdateConfig, dest="config")
     config: UpdateConfig = parser.parse_args(argv).config
+    usual_page, plot, shown_plot = PAGES[config.what]
+    page, results = config.page or usual_page, config.results or ROOT / "runs" / config.what
     try:
-        rows = read_json(config.demo / "results.json")
-        text = replace_block(read_text(config.readme), "demo", demo_table(rows))
+        rows = read_json(results / "results.json")
+        text = replace_block(read_text(page), config.what, demo_table(rows))
     except (ValueError, OSError) as error:
         print(f"update_readme.py: {error}", file=sys.stderr)
         return 1
-    config.readme.write_text(text, encoding="utf-8")
-    shutil.copyfile(config.demo / "curves.png", ROOT / "docs" / "demo_curves.png")
+    page.write_text(text, encoding="utf-8")
+    if page == usual_page:
+        shutil.copyfile(results / plot, shown_plot)
     return 0
 
 

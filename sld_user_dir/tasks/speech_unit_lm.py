@@ -256,12 +256,7 @@ class SpeechUnitLMTask(FairseqTask):
         if ctc_weight is None:
             ctc_weight = self.cfg.decode_ctc_weight if decode_task in (None, "asr") else 0.0
         return build_generator(
-            models,
-            self.vocab,
-            args,
-            **(extra_gen_cls_kwargs or {}),
-            sequence=sequence,
-            ctc_weight=ctc_weight,
+            models, self.vocab, args, **(extra_gen_cls_kwargs or {}), sequence=sequence, ctc_weight=ctc_weight
         )
 
     def inference_step(
