@@ -29,6 +29,7 @@ from sld_user_dir.experiment.results import (
     format_table,
     kind_of_units,
     save_curves,
+    worst_utterances,
     write_json,
 )
 from sld_user_dir.experiment.runner import ExperimentError, decode_all, train_all
@@ -192,8 +193,7 @@ def report(
     kinds = [kind_of_units(next(iter(evaluation.manifests.values()))) for evaluation in evaluations]
     for kind, plan, evaluation in zip(kinds, plans, evaluations):
         curves.update({f"{s.name}, {kind}": read_curves(plan.directory(s) / LOG_FILE) for s in systems})
-        for key, scored in evaluation.reports.items():
-            worst[", ".join((kind, *key))] = [f"{u['id']}\n{u['alignment']}" for u in scored["worst"]]
+        worst.update(worst_utterances(evaluation, kind))
     save_curves(curves, config.out / "curves.png")
     introduction = [
         "A decoder-only Transformer reads speech as discrete units and writes the transcript. "

@@ -18,10 +18,18 @@ from simple_parsing import ArgumentParser, DashVariant, choice
 from sld_user_dir.errors import InputError
 from sld_user_dir.experiment.fairseq_commands import Plan, System, choose
 from sld_user_dir.experiment.html_report import write_html
-from sld_user_dir.experiment.results import collect, comparisons, evaluate, format_table, plot_curves, write_json
+from sld_user_dir.experiment.results import (
+    collect,
+    comparisons,
+    evaluate,
+    format_table,
+    plot_curves,
+    worst_utterances,
+    write_json,
+)
 from sld_user_dir.experiment.runner import ExperimentError, decode_all, train_all
 from sld_user_dir.files import atomic_path
-from sld_user_dir.scoring.rates import format_report, score
+from sld_user_dir.scoring.rates import format_report
 
 ROOT = Path(__file__).resolve().parents[1]
 SYSTEMS = [
@@ -108,7 +116,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         plan = build_plan(config)
         train_all(plan, systems, config.jobs)
         seconds = decode_all(plan, systems, config.jobs)
-        evaluation = evaluate(plan, systems)
+        evaluation = evaluate(plan, systems, by=["speaker"])
         rows = collect(plan, systems, evaluation, seconds)
     except (ExperimentError, InputError, OSError) as error:
         print(f"librispeech_mini.py: {error}", file=sys.stderr)
@@ -117,8 +125,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     curves = config.out / "learning_curve.png"
     plot_curves(plan, systems, curves)
     groups = "\n\n".join(
-        f"## {name} on {test_set}\n\n```text\n{format_report(score(records, by=['speaker'], worst=0))}\n```"
-        for (name, test_set), records in evaluation.records.items()
+        f"## {name} on {test_set}\n\n```text\n{format_report({**report, 'worst': []})}\n```"
+        for (name, test_set), report in evaluation.reports.items()
     )
     with atomic_path(config.out / "errors.md") as aside:
         aside.write_text(f"# Errors by length and by speaker\n\n{groups}\n", encoding="utf-8")
@@ -129,13 +137,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         f"{manifest.header.get('attribution', 'No attribution')}: {manifest.header.get('license', 'no license')}.",
         f"Preset {config.preset}, seed {config.seed}, {(time.time() - started) / 60:.1f} minutes in this call.",
     ]
-    worst = {
-        ", ".join(key): [f"{u['id']}\n{u['alignment']}" for u in scored["worst"]]
-        for key, scored in evaluation.reports.items()
-    }
     write_html(
         config.out / "report.html", "LibriSpeech in the small", introduction, rows,
-        comparisons(systems, evaluation), worst, [curves],
+        comparisons(systems, evaluation), worst_utterances(evaluation), [curves],
     )  # fmt: skip
     print("\n" + format_table(rows) + "\n")
     print(f"{config.out}: results.json, learning_curve.png, errors.md, report.html")

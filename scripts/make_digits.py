@@ -9,16 +9,13 @@ units besides, OUT-mfcc (normalised by speaker) and OUT-whisper (neural), each w
 digits of Asterisk's prompts. The same recordings and weights give the same bytes.
 """
 
-import os
-import shlex
-import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from simple_parsing import ArgumentParser, DashVariant
+from unit_data import ENCODER, ENCODER_CREDIT, UnitKind, link_encoder, make_data
 
 from sld_user_dir.corpora import asterisk_prompts, connected_digits
 from sld_user_dir.corpora.connected_digits import SubsetSize, find_digits, write_strings
@@ -26,10 +23,6 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import write_audio_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
-ENCODER = "openai/whisper-tiny.en"  # the name in the k-means file; the weights are linked under it in WORK
-ENCODER_CREDIT = (
-    "made by the encoder of Whisper tiny.en (OpenAI, MIT license), which was trained on transcribed speech: supervised"
-)
 
 
 @dataclass
@@ -60,46 +53,16 @@ class DigitsConfig:
     """speed perturbation of the training set: one of these for each string"""
 
 
-@dataclass(frozen=True)
-class UnitKind:
-    """A data directory: which features, how many units, and what the headers of its manifests say."""
-
-    suffix: str
-    """of the directory's name"""
-    num_units: int
-    kmeans_options: Sequence[object]
-    units_options: Sequence[object] = ()
-    features: Optional[str] = None
-    """the encoder's name, for the header"""
-    credit: str = ""
-    """of the encoder"""
-
-    def header(self, subset: str) -> List[str]:
-        """Entries of the header: license and attribution of what the set is made of."""
-        corpus = asterisk_prompts if subset == "test_asterisk" else connected_digits
-        attribution = "; ".join(text for text in (corpus.ATTRIBUTION, self.credit) if text)
-        named = [f"features={self.features}"] if self.features else []
-        return [f"license={corpus.LICENSE}", f"attribution={attribution}", *named]
-
-
 def kinds(config: DigitsConfig) -> List[UnitKind]:
     """The data directories that are to be made."""
     mfcc = ["--sample-rate-hz", 8000, "--stack", config.stack]
     neural = ["--features", ENCODER, "--layer", config.layer]
-    found = [UnitKind("", 100, mfcc)]
+    of_mfcc, of_whisper = config.num_units or 100, config.num_units or 200
+    found = [UnitKind("", of_mfcc, mfcc)]
     if config.whisper is not None:
-        found.append(UnitKind("-mfcc", 100, [*mfcc, "--normalise", "speaker"], features="mfcc"))
-        found.append(UnitKind("-whisper", 200, neural, ["--deduplicate"], ENCODER, ENCODER_CREDIT))
+        found.append(UnitKind("-mfcc", of_mfcc, [*mfcc, "--normalise", "speaker"], features="mfcc"))
+        found.append(UnitKind("-whisper", of_whisper, neural, ["--deduplicate"], ENCODER, ENCODER_CREDIT))
     return found
-
-
-def run(work: Path, command: str, *arguments: object) -> None:
-    """Run one of `sld`'s commands in a process of its own, in `work`, and show it."""
-    words = list(map(str, arguments))
-    print("$ sld", command, shlex.join(words), flush=True)
-    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-    environment = {**os.environ, "PYTHONPATH": paths}
-    subprocess.run([sys.executable, "-m", "sld_user_dir", command, *words], check=True, cwd=work, env=environment)
 
 
 def write_audio(config: DigitsConfig, work: Path) -> Dict[str, Path]:
@@ -122,35 +85,13 @@ def write_audio(config: DigitsConfig, work: Path) -> Dict[str, Path]:
     return manifests
 
 
-def link_encoder(whisper: Path, work: Path) -> None:
-    """Put the weights where `ENCODER`, read as a path from `work`, leads to: no file names a folder of this machine.
-
-    Raises:
-        InputError: no model there.
-    """
-    if not (whisper / "config.json").is_file():
-        raise InputError(whisper, "no model's directory (it has no config.json)", f"save {ENCODER} there")
-    link = work / ENCODER
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(whisper.absolute(), target_is_directory=True)
-
-
 def make(config: DigitsConfig, kind: UnitKind, manifests: Dict[str, Path], work: Path) -> None:
-    """K-means, units of every set and vocabulary of one kind."""
-    made = work / f"data{kind.suffix}"
-    kmeans = made / "kmeans.npz"
-    sets = {name: audio for name, audio in manifests.items() if kind.suffix or name != "test_asterisk"}
-    num_units = config.num_units or kind.num_units
-    run(work, "kmeans", "--audio", sets["train"], "--out", kmeans, *kind.kmeans_options, "--num-units", num_units)
-    for subset, audio in sets.items():
-        names = ["--audio", audio, "--kmeans", kmeans, "--out", made / f"{subset}.tsv"]
-        run(work, "units", *names, *kind.units_options, "--header", *kind.header(subset))
-    run(work, "vocab", "--data", made, "--text-tokenizer", "word")
-    out = config.out.with_name(config.out.name + kind.suffix)
-    out.mkdir(parents=True, exist_ok=True)
-    for name in [*(f"{subset}.tsv" for subset in sets), "kmeans.npz", "dict.txt", "vocab.json"]:
-        shutil.copyfile(made / name, out / name)
+    """The data directory of one kind; `kind.name` ends its name."""
+    audio = {name: path for name, path in manifests.items() if kind.name or name != "test_asterisk"}
+    corpora = {name: asterisk_prompts if name == "test_asterisk" else connected_digits for name in audio}
+    headers = {name: kind.header(corpus.LICENSE, corpus.ATTRIBUTION) for name, corpus in corpora.items()}
+    out = config.out.with_name(config.out.name + kind.name)
+    make_data(kind, audio, headers, "word", work, work / f"data{kind.name}", out)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

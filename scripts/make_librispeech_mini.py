@@ -8,14 +8,13 @@ Two kinds of units, each in a data directory of OUT: `whisper`, of the encoder o
 recordings and weights give the same bytes.
 """
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Optional, Sequence
 
-from make_digits import ENCODER, ENCODER_CREDIT, link_encoder, run
 from simple_parsing import ArgumentParser, DashVariant
+from unit_data import ENCODER, ENCODER_CREDIT, UnitKind, link_encoder, make_data, run
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
@@ -48,27 +47,9 @@ class LibriSpeechMiniUnits:
     """intermediate files (may be deleted afterwards)"""
 
 
-@dataclass(frozen=True)
-class UnitKind:
-    """A data directory."""
-
-    name: str
-    kmeans_options: Sequence[object]
-    features: str
-    """for the headers"""
-    credit: str = ""
-    """of the encoder"""
-
-    @property
-    def header(self) -> List[str]:
-        """Entries of the headers: license, attribution, encoder."""
-        attribution = "; ".join(text for text in (ATTRIBUTION, self.credit) if text)
-        return [f"license={LICENSE}", f"attribution={attribution}", f"features={self.features}"]
-
-
 KINDS = (
-    UnitKind("whisper", ["--features", ENCODER, "--layer", 4, "--num-units", 1000], ENCODER, ENCODER_CREDIT),
-    UnitKind("mfcc", ["--normalise", "speaker", "--stack", 3, "--num-units", 500], "mfcc"),
+    UnitKind("whisper", 1000, ["--features", ENCODER, "--layer", 4], ["--deduplicate"], ENCODER, ENCODER_CREDIT),
+    UnitKind("mfcc", 500, ["--normalise", "speaker", "--stack", 3], ["--deduplicate"], "mfcc"),
 )
 
 
@@ -97,23 +78,6 @@ def audio_manifests(config: LibriSpeechMiniUnits, work: Path) -> Dict[str, Path]
     return manifests
 
 
-def make(config: LibriSpeechMiniUnits, kind: UnitKind, manifests: Dict[str, Path], work: Path) -> None:
-    """K-means, units of every set and vocabulary of one kind."""
-    made = work / kind.name
-    kmeans = made / "kmeans.npz"
-    run(work, "kmeans", "--audio", manifests["train"], "--out", kmeans, *kind.kmeans_options)
-    for subset, audio in manifests.items():
-        out = made / f"{subset}.tsv"
-        run(
-            work, "units", "--audio", audio, "--kmeans", kmeans, "--out", out, "--deduplicate", "--header", *kind.header
-        )
-    run(work, "vocab", "--data", made, "--text-tokenizer", "char")
-    target = config.out / kind.name
-    target.mkdir(parents=True, exist_ok=True)
-    for name in [*(f"{subset}.tsv" for subset in manifests), "kmeans.npz", "dict.txt", "vocab.json"]:
-        shutil.copyfile(made / name, target / name)
-
-
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
     parser.add_arguments(LibriSpeechMiniUnits, dest="config")
@@ -127,7 +91,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"make_librispeech_mini.py: {error}", file=sys.stderr)
         return 1
     for kind in KINDS:
-        make(config, kind, manifests, work)
+        headers = dict.fromkeys(manifests, kind.header(LICENSE, ATTRIBUTION))
+        make_data(kind, manifests, headers, "char", work, work / kind.name, config.out / kind.name)
     return 0
 
 

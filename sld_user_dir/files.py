@@ -227,7 +227,7 @@ def refuse_lfs_pointer(path: PathLike, error: type[InputError] = InputError) -> 
 def unwritable(value: str) -> Optional[str]:
     """Why a text would not come back from a line as it is; None where it would.
 
-    A line that begins with a byte order mark would not, either: see `begins_with_mark`.
+    A line that begins with a byte order mark would not, either: see `unwritable_line`.
     """
     for character, name in (("\n", "a line break"), ("\r", "a carriage return"), ("\0", "a NUL character")):
         if character in value:
@@ -237,6 +237,11 @@ def unwritable(value: str) -> Optional[str]:
     except UnicodeEncodeError:
         return "is not UTF-8"
     return None
+
+
+def unwritable_line(line: str) -> Optional[str]:
+    """Why a whole line would not come back as it is; None where it would."""
+    return "begins with a byte order mark" if begins_with_mark(line) else unwritable(line)
 
 
 def begins_with_mark(line: str) -> bool:

@@ -104,7 +104,7 @@ def run(options: Namespace) -> int:
     )
     transcriber = LongFormTranscriber(model, options.cut, config.batch_seconds, config.beam, max_len_b=config.max_len_b)
     paths = [one.path for one in found.recordings]
-    seconds = [_seconds(path) for path in paths]
+    seconds = [_seconds(path) if sys.stderr.isatty() else 0.0 for path in paths]
     answers: List[Dict[str, Any]] = []
     failed = truncated = 0
     # on a terminal only, in seconds of audio; the lines on standard output go above it

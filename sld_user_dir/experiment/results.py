@@ -55,15 +55,20 @@ def kind_of_units(manifest: Manifest) -> str:
     return re.split("[-@:]", manifest.provenance.encoder)[0]
 
 
-def evaluate(plan: Plan, systems: Sequence[System], worst: int = 3) -> Evaluation:
-    """Score every test set with every system; every utterance of a manifest must have been decoded."""
+def evaluate(plan: Plan, systems: Sequence[System], worst: int = 3, by: Sequence[str] = ()) -> Evaluation:
+    """Score every test set with every system; every utterance of a manifest must have been decoded.
+
+    Args:
+        worst: utterances of each that are kept aligned.
+        by: columns of the manifests to break the rates down by.
+    """
     manifests = {test_set: read_manifest(plan.data / f"{test_set}.tsv") for test_set in plan.test_sets}
     records = {
         (s.name, t): read_generate(plan.directory(s) / "decode" / f"generate-{t}.txt", manifest)
         for t, manifest in manifests.items()
         for s in systems
     }
-    reports = {key: score(of_one, worst=worst) for key, of_one in records.items()}
+    reports = {key: score(of_one, by=by, worst=worst) for key, of_one in records.items()}
     return Evaluation(manifests, records, reports)
 
 
@@ -101,6 +106,14 @@ def collect(
                 }
             )
     return rows
+
+
+def worst_utterances(evaluation: Evaluation, *prefix: str) -> dict[str, list[str]]:
+    """Id and alignment of the worst utterances, by the names of system and test set, after those in `prefix`."""
+    return {
+        ", ".join((*prefix, *key)): [f"{one['id']}\n{one['alignment']}" for one in report["worst"]]
+        for key, report in evaluation.reports.items()
+    }
 
 
 def write_json(path: Path, rows: Sequence[ResultRow]) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, Optional, Sequence
 
-from sld_user_dir.errors import InputError
 from sld_user_dir.experiment.fairseq_commands import LOG_FILE, Plan, System
 from sld_user_dir.experiment.results import kind_of_units
 from sld_user_dir.experiment.training_log import read_curves
@@ -51,18 +50,11 @@ class Listener:
         Raises:
             InputError: the encoder is missing, or another one; a recording that cannot be used.
         """
-        from sld_user_dir.hub.unit_extractor import KMEANS_FILE, UnitExtractor
-        from sld_user_dir.pipeline.unit_makers import KMeansUnits
+        from sld_user_dir.hub.unit_extractor import UnitSource
 
-        trained_on = self.model.provenance
-        collapsed = trained_on is not None and trained_on.deduplicated
         features = None if self.kind == "mfcc" or encoder is None else str(encoder)
-        maker = KMeansUnits.of_file(self.data / KMEANS_FILE, features, device="cpu")
-        made = maker.provenance(collapsed)
-        if trained_on is not None and made.fingerprint != trained_on.fingerprint:
-            problem = f"its units are {made.describe()}, but the model was trained on {trained_on.describe()}"
-            raise InputError(encoder or self.data, problem, "name the encoder of the manifests")
-        return [self.of_units(units) for units in UnitExtractor(maker, collapsed)(list(files))]
+        extractor = UnitSource(self.data, features=features).open(self.model.provenance, "cpu")
+        return [self.of_units(units) for units in extractor(files)]
 
 
 def best_system(plan: Plan, systems: Sequence[System]) -> System:

@@ -35,6 +35,8 @@ class UnitSource:
     """by default `kmeans.npz` in the data directory"""
     tokenizer: Optional[str] = None
     """by default what a manifest there tells, if it is of a kind of this package"""
+    features: Optional[str] = None
+    """where the encoder lies now, if not where it lay when the k-means was trained"""
 
     def open(self, trained_on: Optional[UnitProvenance], device: str) -> UnitExtractor:
         """The maker of units, if the model was trained on them.
@@ -57,7 +59,7 @@ class UnitSource:
             if not where.is_file():
                 named = "name it by hub.load(…, kmeans=…)"
                 raise InputError(where, "no k-means file, which units of audio need", named)
-            maker = KMeansUnits.of_file(where, device=device)
+            maker = KMeansUnits.of_file(where, self.features, device)
         collapsed = trained_on is not None and trained_on.deduplicated
         made = maker.provenance(collapsed)
         if trained_on is not None and made.fingerprint != trained_on.fingerprint:

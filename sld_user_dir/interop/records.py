@@ -9,7 +9,7 @@ from typing import Any, Iterable, Iterator, Optional
 import numpy.typing as npt
 
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path, begins_with_mark, iter_lines, unwritable
+from sld_user_dir.files import atomic_path, iter_lines, unwritable_line
 from sld_user_dir.manifests.unit_text import parse_numbers
 
 IntArray = npt.NDArray[Any]
@@ -103,7 +103,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> Path:
     """
     with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
         for line in lines:
-            problem = "begins with a byte order mark" if begins_with_mark(line) else unwritable(line)
+            problem = unwritable_line(line)
             if problem:
                 raise InteropError(path, f"the line {line[:60]!r} {problem}", "rename the utterance")
             out.write(line + "\n")

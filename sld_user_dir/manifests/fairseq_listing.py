@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Sequence
 
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path, begins_with_mark, printable, read_lines, unwritable
+from sld_user_dir.files import atomic_path, printable, read_lines, unwritable, unwritable_line
 from sld_user_dir.manifests.named_columns import cell_problem
 
 _LONGEST_NUMBER = 18
@@ -79,7 +79,7 @@ def _problem(one: ListedFile) -> tuple[Optional[str], str]:
     of_path = cell_problem(one.name, first=True)
     if of_path:
         return f"the path {of_path}", "rename the file"
-    of_text = "begins with a byte order mark" if begins_with_mark(one.text) else unwritable(one.text)
+    of_text = unwritable_line(one.text)
     if of_text:
         return f"the transcript {of_text}", "remove it"
     if "|" in one.text:

@@ -21,13 +21,14 @@ from sld_user_dir.features.chunked_encoder import ChunkedEncoder, load_chunked_e
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
+from sld_user_dir.features.waveform_backend import WaveformBackend
 from sld_user_dir.files import refuse_lfs_pointer
 
 WAVE_NORM_EPS = 1e-5  # torch's layer_norm, by which fairseq normalises waveforms
 USED_PARTS = ("feature_extractor", "post_extract_proj", "layer_norm", "encoder")
 
 
-class FairseqBackend:
+class FairseqBackend(WaveformBackend):
     """`hubert` and `wav2vec2` models, pre-training checkpoints."""
 
     def __init__(self, path: Path, layer: int) -> None:
@@ -53,16 +54,12 @@ class FairseqBackend:
 
     def embed(self, wave: Tensor, peak: Optional[float] = None) -> Tensor:
         """(1, n_samples) -> projected features of the convolutions, (1, T, D)."""
-        wave = wave.to(next(self.model.parameters()).dtype)
+        wave = self.in_model_precision(wave)
         features = self.model["feature_extractor"](wave).transpose(1, 2)  # (1, T, C)
         features = self.model["layer_norm"](features)
         if "post_extract_proj" in self.model:
             features = self.model["post_extract_proj"](features)
         return features
-
-    def peak(self, wave: Tensor) -> Optional[float]:
-        """Nothing: the waveform is normalised before it is cut."""
-        return None
 
     def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
         """(B, T, D), padding (B, T) -> output of the last block that is kept, before any final norm, (B, T, D)."""

@@ -53,10 +53,10 @@ class JointLanguageModel(TransformerLanguageModel):
         if getattr(args, "sinusoidal_positions", False):
             args.decoder_learned_pos = False
         prefix_lm, kernel = getattr(args, "prefix_lm", False), getattr(args, "speech_conv_kernel", 0)
+        ours = [option for option, on in (("--prefix-lm", prefix_lm), ("--speech-conv-kernel", kernel)) if on]
         if args.character_embeddings or args.adaptive_input or args.tie_adaptive_weights:
-            for option, chosen in (("--prefix-lm", prefix_lm), ("--speech-conv-kernel", kernel)):
-                if chosen:
-                    raise InputError(option, "not with adaptive input or character embeddings", "leave one out")
+            if ours:
+                raise InputError(ours[0], "not with adaptive input or character embeddings", "leave one out")
             return super().build_model(args, task)
         if args.decoder_layers_to_keep:
             args.decoder_layers = len(args.decoder_layers_to_keep.split(","))
@@ -71,10 +71,8 @@ class JointLanguageModel(TransformerLanguageModel):
             decoder.speech_convolution = SpeechConvolution(
                 args.decoder_embed_dim, kernel, vocab.unit_offset, vocab.mask
             )
-        if prefix_lm or kernel:
-            option = "--prefix-lm" if prefix_lm else "--speech-conv-kernel"
-            if not decoder.packs():
-                raise InputError(option, "not with quantisation noise or scaled attention", "leave one out")
+        if ours and not decoder.packs():
+            raise InputError(ours[0], "not with quantisation noise or scaled attention", "leave one out")
         if prefix_lm:
             decoder.prefix_end = task.vocab.separator
         return cls(decoder)

@@ -35,9 +35,10 @@ class CtcClasses:
         """The text ids, in the order of their classes."""
         return slice(self.first, self.end)
 
-    def of_outputs(self, outputs: Tensor) -> Tensor:
-        """(..., V) over ids, at least `end` of them, to (..., C) over classes."""
-        return torch.cat([outputs[..., self.blank : self.blank + 1], outputs[..., self.labels]], dim=-1)
+    def of_outputs(self, outputs: Tensor, dim: int = -1) -> Tensor:
+        """(…, V, …) over ids, at least `end` of them, to (…, C, …) over classes."""
+        blank = outputs.narrow(dim, self.blank, 1)
+        return torch.cat([blank, outputs.narrow(dim, self.first, self.end - self.first)], dim)
 
     def of_ids(self, ids: Tensor) -> Tensor:
         """Classes of text ids; what is no label becomes the first one, and must not be looked at."""

@@ -19,6 +19,7 @@ from sld_user_dir.models.centroid_embeddings import centroid_embeddings
 from sld_user_dir.models.dictionaries import TextView, UnitString, UnitView
 from sld_user_dir.models.generation import build_generator
 from sld_user_dir.sequences.augmentation import build_augmentation
+from sld_user_dir.sequences.feature_names import CTC_LOSS
 from sld_user_dir.sequences.input_masking import hide_inputs
 from sld_user_dir.sequences.manifest_dataset import dataset_from_manifest
 from sld_user_dir.sequences.sequence_format import FORMATS, SPEECH, format_of
@@ -299,7 +300,7 @@ class SpeechUnitLMTask(FairseqTask):
         criterion = super().build_criterion(cfg, **kwargs)
         self.compatibility.add_objective(criterion)
         self._divisors = getattr(criterion, "divisors", None)
-        self._trained_with_ctc = self.compatibility.has("--ctc-weight")
+        self._trained_with_ctc = self.compatibility.has(CTC_LOSS)
         return criterion
 
     def train_step(

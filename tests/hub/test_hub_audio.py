@@ -95,3 +95,17 @@ def test_nothing_but_the_transcripts_is_printed(spoken):
     ended = run_python("import sys\nfrom sld_user_dir.commands import main\nsys.exit(main())", *words)
     assert ended.stdout.splitlines() == [f"{path}\t{text}" for path, text in zip(files, expected)]
     assert ended.stderr == ""
+
+
+def test_strangers_are_heard_by_the_hubs_own_units(spoken):
+    """The demo's listeners make units of recordings as the hub does, and name an encoder that is not where they say."""
+    from sld_user_dir.errors import InputError
+    from sld_user_dir.experiment.strangers import BEAM, MAX_WORDS, Listener
+
+    folder, recordings = spoken
+    model = hub.load(folder / "save" / "checkpoint_last.pt", data=folder / "data", device="cpu")
+    files = [one.path for one in recordings]
+    expected = model.transcribe(files, beam=BEAM, max_len_b=MAX_WORDS)
+    assert Listener("mfcc", "sld", model, folder / "data").of_audio(files, Path("ignored")) == expected
+    with pytest.raises(InputError, match="moved"):
+        Listener("neural", "sld", model, folder / "data").of_audio(files, folder / "moved")

@@ -20,6 +20,7 @@ from sld_user_dir.features.checkpoint_file import checkpoint_contents
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
+from sld_user_dir.features.waveform_backend import WaveformBackend
 from sld_user_dir.files import read_json, refuse_lfs_pointer
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ PICKLED = "dinosr_base_original"
 """a name of the package, too, whose checkpoint holds other objects than weights"""
 
 
-class SpidrBackend:
+class SpidrBackend(WaveformBackend):
     """The student's convolutions and blocks."""
 
     def __init__(self, name: str, layer: int) -> None:
@@ -64,13 +65,9 @@ class SpidrBackend:
 
     def embed(self, wave: Tensor, peak: Optional[float] = None) -> Tensor:
         """(1, n_samples) -> projected features of the convolutions, (1, T, D)."""
-        wave = wave.to(next(self.model.parameters()).dtype)
+        wave = self.in_model_precision(wave)
         projected: Tensor = self.model["feature_projection"](self.model["feature_extractor"](wave))
         return projected
-
-    def peak(self, wave: Tensor) -> Optional[float]:
-        """Nothing: the waveform is normalised before it is cut."""
-        return None
 
     def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
         """(B, T, D), padding (B, T) -> the last block that is kept, before its residual, (B, T, D)."""

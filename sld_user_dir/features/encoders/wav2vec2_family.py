@@ -13,6 +13,7 @@ from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
 from sld_user_dir.features.pretrained import loading, require_transformers
+from sld_user_dir.features.waveform_backend import WaveformBackend
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 WAVE_NORM_EPS = 1e-7  # of Wav2Vec2FeatureExtractor
 
 
-class TransformersBackend:
+class TransformersBackend(WaveformBackend):
     """A model with `feature_extractor`, `feature_projection` and `encoder.layers`."""
 
     def __init__(self, name: str, layer: int, model: Any, sample_rate_hz: int, normalised: bool) -> None:
@@ -51,14 +52,10 @@ class TransformersBackend:
 
     def embed(self, wave: Tensor, peak: Optional[float] = None) -> Tensor:
         """(1, n_samples) -> projected features of the convolutions, (1, T, D)."""
-        wave = wave.to(next(self.model.parameters()).dtype)
+        wave = self.in_model_precision(wave)
         features = self.model["feature_extractor"](wave).transpose(1, 2)  # (1, T, C)
         projected = self.model["feature_projection"](features)
         return projected[0] if isinstance(projected, tuple) else projected
-
-    def peak(self, wave: Tensor) -> Optional[float]:
-        """Nothing: the waveform is normalised before it is cut."""
-        return None
 
     def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
         """(B, T, D), padding (B, T) -> output of the last block that is kept, before any final norm, (B, T, D)."""

@@ -33,7 +33,7 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.losses.positions import Layout, Positions
 from sld_user_dir.losses.term import Context, Measure, SequenceTerm, register_term
 from sld_user_dir.sequences.ctc_classes import CtcClasses
-from sld_user_dir.sequences.feature_names import PACKED_ROWS, TASK_TOKENS
+from sld_user_dir.sequences.feature_names import CTC_LOSS, PACKED_ROWS, TASK_TOKENS
 
 
 class AlignedUtterances(NamedTuple):
@@ -71,14 +71,14 @@ class CTC(SequenceTerm):
 
     name = "ctc"
     Options = CTCOptions
-    features = frozenset({"--ctc-weight"})
+    features = frozenset({CTC_LOSS})
     conflicts = (
         Conflict(
-            frozenset({"--ctc-weight", TASK_TOKENS}),
+            frozenset({CTC_LOSS, TASK_TOKENS}),
             "CTC is for speech recognition alone, not for a mixture of tasks",
             "leave --ctc-weight out, or train with a vocabulary without tasks",
         ),
-        Conflict(frozenset({"--ctc-weight", PACKED_ROWS}), "CTC needs one utterance a row", f"leave {PACKED_ROWS} out"),
+        Conflict(frozenset({CTC_LOSS, PACKED_ROWS}), "CTC needs one utterance a row", f"leave {PACKED_ROWS} out"),
     )
 
     def __init__(self, vocab: Any, weight: float, add_bos: bool) -> None:
@@ -145,5 +145,5 @@ class CTC(SequenceTerm):
     def _classes(self, outputs: Tensor, matrix: Optional[Tensor], rows: Tensor, span: slice) -> Tensor:
         """Logits (b, N, C) of the blank, then of the text ids in their order."""
         if matrix is not None:
-            return F.linear(outputs[rows, span], self.classes.of_outputs(matrix.T).T)
+            return F.linear(outputs[rows, span], self.classes.of_outputs(matrix, dim=0))
         return self.classes.of_outputs(outputs[:, span])[rows]
