@@ -14,6 +14,9 @@ position's logits is (one part for each statistic)
 
 Positions without slope are not projected; those whose slopes touch the units alone are projected to the units alone.
 
+The output matrix may come in several parts, one above the other: what a part needs is its own, so rows that are frozen
+cost no product for a gradient that nobody wants.
+
 Precision: logits and statistics in float32 or better. In half precision the gradient of the logits enters its two
 products scaled to the half-precision range, whatever 1/tokens or the loss scale are, and both gradients are summed in
 float32 until `backward` has applied the loss scale.
@@ -21,7 +24,7 @@ float32 until `backward` has applied the loss scale.
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -44,7 +47,7 @@ HALF_BLOCK = 2**13  # rows of the weight gradient that a half-precision product 
 
 def fused_loss(
     features: Tensor,
-    weight: Tensor,
+    weight: Union[Tensor, Sequence[Tensor]],
     at: Positions,
     objective: Objective,
     divisors: Tensor,
@@ -56,7 +59,7 @@ def fused_loss(
 
     Args:
         features: (B, L, d) hidden states. Under autocast the products run in its dtype.
-        weight: (V, d) output matrix, tied or not.
+        weight: (V, d) output matrix, tied or not; or matrices (*, d) that make it when they are put above each other.
         at: selected positions.
         divisors: (terms,) of the whole update.
         chunk_size: positions that are projected at a time; by default what the device likes.
@@ -67,12 +70,13 @@ def fused_loss(
         constant = objective.total(Statistics(*origin), at, divisors)
         (slope,) = torch.autograd.grad(constant, origin, materialize_grads=True)
     task = ProjectionTask(at, slope, objective.temperature, chunk_size, torch.is_grad_enabled())
-    linear, stats, correct = _ProjectedLoss.apply(features.reshape(-1, features.size(-1)), weight, task)
+    matrices = [weight] if isinstance(weight, Tensor) else weight
+    linear, stats, correct = _ProjectedLoss.apply(features.reshape(-1, features.size(-1)), task, *matrices)
     return linear + constant.detach(), Statistics(*stats), correct
 
 
 class ProjectionTask(NamedTuple):
-    """What `_ProjectedLoss` needs besides its two differentiable inputs."""
+    """What `_ProjectedLoss` needs besides its differentiable inputs."""
 
     at: Positions
     slope: Tensor  # (8, n): d loss / d statistic
@@ -83,17 +87,17 @@ class ProjectionTask(NamedTuple):
 
 class _ProjectedLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, task: ProjectionTask) -> Tuple[Tensor, ...]:
-        ctx.inputs = (features.dtype, weight.dtype)
+    def forward(ctx: Any, features: Tensor, task: ProjectionTask, *matrices: Tensor) -> Tuple[Tensor, ...]:
+        ctx.inputs = (features.dtype, *(matrix.dtype for matrix in matrices))
         device = features.device.type
         if torch.is_autocast_enabled(device) and features.dtype != torch.float64:
             dtype = torch.get_autocast_dtype(device)
-            features, weight = features.to(dtype), weight.to(dtype)
-        wanted = [task.gradients and needed for needed in ctx.needs_input_grad[:2]]
+            features, matrices = features.to(dtype), tuple(matrix.to(dtype) for matrix in matrices)
+        wanted, _, *wanted_of_matrices = (task.gradients and needed for needed in ctx.needs_input_grad)
         with torch.autocast(device, enabled=False):
-            chunks = _ChunkedProjection(features, weight, task, *wanted)
+            chunks = _ChunkedProjection(features, matrices, task, wanted, wanted_of_matrices)
             chunks.run()
-        ctx.gradients = (chunks.grad_features, chunks.grad_weight)
+        ctx.gradients = (chunks.grad_features, *chunks.grad_matrices)
         ctx.mark_non_differentiable(chunks.stats, chunks.correct)
         return (task.slope * chunks.stats).sum(), chunks.stats, chunks.correct
 
@@ -110,25 +114,44 @@ class _ProjectedLoss(torch.autograd.Function):
             None if gradient is None else gradient.to(dtype) for gradient, dtype in zip(ctx.gradients, ctx.inputs)
         ]
         ctx.gradients = None  # they were scaled in place
-        return (*scaled, None)
+        return (scaled[0], None, *scaled[1:])
+
+
+class _Rows(NamedTuple):
+    """Rows of one of the matrices, and the columns of a part's logits that they make."""
+
+    weight: Tensor  # (rows, d)
+    grad: Optional[Tensor]  # None where the rows are frozen
+    columns: slice
 
 
 class _Part:
     """A range of the joint vocabulary, its text or its units, and room for a chunk's logits in it."""
 
-    def __init__(self, weight: Tensor, grad: Optional[Tensor], first: int, end: int, chunk_size: int) -> None:
+    def __init__(
+        self, matrices: Sequence[Tensor], grads: Sequence[Optional[Tensor]], first: int, end: int, chunk_size: int
+    ) -> None:
         self.first, self.size = first, end - first
-        self.weight = weight[first:end]  # (size, d)
-        self.grad = None if grad is None else grad[first:end]
+        self.rows: List[_Rows] = []
+        start = 0  # of the matrix in the vocabulary
+        for matrix, grad in zip(matrices, grads):
+            inside = slice(max(first - start, 0), max(end - start, 0))
+            weight = matrix[inside]
+            if len(weight):
+                column = start + inside.start - first
+                columns = slice(column, column + len(weight))
+                self.rows.append(_Rows(weight, None if grad is None else grad[inside], columns))
+            start += len(matrix)
         # one for all chunks: fresh memory costs page faults
-        self.buffer = weight.new_empty(chunk_size * self.size)
+        self.buffer = matrices[0].new_empty(chunk_size * self.size)
 
     def project(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """inputs @ weight.T, (c, size), of type `dtype`; valid until the next call."""
         logits = self.buffer[: len(inputs) * self.size].view(len(inputs), self.size)
         block = CPU_PRODUCT_BLOCK if inputs.device.type == "cpu" else self.size
-        for some, columns in zip(self.weight.split(block), logits.split(block, dim=1)):
-            torch.mm(inputs, some.t(), out=columns)
+        for rows in self.rows:
+            for some, columns in zip(rows.weight.split(block), logits[:, rows.columns].split(block, dim=1)):
+                torch.mm(inputs, some.t(), out=columns)
         return logits.to(dtype)
 
     def locate(self, ids: Tensor) -> Tuple[Tensor, Tensor]:
@@ -150,23 +173,29 @@ class _ChunkedProjection:
     """One pass over the chunks of positions; fills `stats`, `correct` and the gradients."""
 
     def __init__(
-        self, features: Tensor, weight: Tensor, task: ProjectionTask, want_features: bool, want_weight: bool
+        self,
+        features: Tensor,
+        matrices: Sequence[Tensor],
+        task: ProjectionTask,
+        want_features: bool,
+        want_matrices: Sequence[bool],
     ) -> None:
         self.features, self.task = features, task
-        self.wanted = want_features or want_weight
-        self.grad_features = self.grad_weight = None
-        if want_features:
-            self.grad_features = torch.zeros_like(features, dtype=task.slope.dtype)
-        if want_weight:
-            self.grad_weight = torch.zeros_like(weight, dtype=task.slope.dtype)
+        self.wanted = want_features or any(want_matrices)
+        dtype = task.slope.dtype
+        self.grad_features = torch.zeros_like(features, dtype=dtype) if want_features else None
+        self.grad_matrices = [
+            torch.zeros_like(matrix, dtype=dtype) if wanted else None for matrix, wanted in zip(matrices, want_matrices)
+        ]
         self.stats = torch.zeros_like(task.slope)
         self.correct = torch.zeros_like(task.at.is_unit)
         self.used = Statistics(*(task.slope != 0).any(1).tolist())
         self.on_cpu = features.device.type == "cpu"
         size = task.chunk_size or (CPU_CHUNK_SIZE if self.on_cpu else CHUNK_SIZE)
         self.chunk_size = max(1, min(size, task.slope.size(1)))
-        self.units = _Part(weight, self.grad_weight, task.at.layout.unit_offset, len(weight), self.chunk_size)
-        self.text = _Part(weight, self.grad_weight, 0, task.at.layout.unit_offset, self.chunk_size)
+        offset, size = task.at.layout.unit_offset, sum(map(len, matrices))
+        self.units = _Part(matrices, self.grad_matrices, offset, size, self.chunk_size)
+        self.text = _Part(matrices, self.grad_matrices, 0, offset, self.chunk_size)
 
     def run(self) -> None:
         slope, unit = Statistics(*self.task.slope), self.task.at.is_unit
@@ -269,17 +298,18 @@ class _ChunkedProjection:
             rescale = (mass.full + mass.units + mass.tempered).amax() / 2**9
             gradients = [(gradient / rescale).to(inputs.dtype) for gradient in gradients]
             inputs = inputs / len(inputs)
+        pairs = [(gradient[:, rows.columns], rows) for gradient, part in zip(gradients, parts) for rows in part.rows]
         if self.grad_features is not None:
-            products = [(gradient @ part.weight).to(self.stats.dtype) for gradient, part in zip(gradients, parts)]
+            products = [(gradient @ rows.weight).to(self.stats.dtype) for gradient, rows in pairs]
             product = sum(products[1:], start=products[0])
             self.grad_features[position] = product if rescale is None else product * rescale
-        for gradient, part in zip(gradients, parts):
-            if part.grad is None:
+        for gradient, rows in pairs:
+            if rows.grad is None:
                 continue
             if rescale is None:
-                part.grad.addmm_(gradient.t(), inputs)
+                rows.grad.addmm_(gradient.t(), inputs)
                 continue
-            for some, columns in zip(part.grad.split(HALF_BLOCK), gradient.split(HALF_BLOCK, dim=1)):
+            for some, columns in zip(rows.grad.split(HALF_BLOCK), gradient.split(HALF_BLOCK, dim=1)):
                 some += (columns.t() @ inputs).to(some.dtype) * (rescale * len(inputs))
 
 

@@ -1,6 +1,7 @@
 """The fused projection + loss against the oracle and against the plain form."""
 
 import dataclasses
+import itertools
 from typing import Dict, Optional, Sequence, Tuple
 
 import pytest
@@ -257,3 +258,33 @@ def test_only_positions_with_a_loss_are_projected() -> None:
     inside = dataclasses.replace(LossOptions(), speech_within_units=True)
     assert projected(inside, src, target) == {OFFSET + 5: text, 5: speech}
     assert projected(LossOptions(), src, target) == {OFFSET + 5: text + speech}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("cuts", [(), (4,), (1, 4, OFFSET), (2, OFFSET + 1), (OFFSET,)])
+def test_matrix_in_parts_is_the_whole_matrix(cuts: Tuple[int, ...], dtype: torch.dtype) -> None:
+    """Wherever it is cut; and a frozen part gets no gradient, while nothing else changes."""
+    src, target = random_batch(2, 3, 7, 5)
+    objective = LossOptions(kl_variant="official", temperature=2.0).objective(None)
+    hidden, weight = hidden_and_weight(src, k=5, dtype=dtype)
+    at, divisors = selected(src, target, 5, objective)
+    whole, stats, correct = fused_loss(hidden, weight, at, objective, divisors, 3)
+    of_hidden, of_weight = torch.autograd.grad(whole, (hidden, weight))
+    # each part's product is rounded by itself
+    near = {"rtol": 1e-12, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 0.02, "atol": 1e-3}
+    bounds = [0, *cuts, len(weight)]
+    for frozen in range(-1, len(bounds) - 1):
+        parts = [
+            weight[first:end].detach().clone().requires_grad_(number != frozen)
+            for number, (first, end) in enumerate(itertools.pairwise(bounds))
+        ]
+        value, own_stats, own_correct = fused_loss(hidden, parts, at, objective, divisors, 3)
+        torch.testing.assert_close((value, own_stats.full), (whole, stats.full))
+        assert torch.equal(own_correct, correct)
+        trained = [part for part in parts if part.requires_grad]
+        own_of_hidden, *gradients = torch.autograd.grad(value, (hidden, *trained))
+        torch.testing.assert_close(own_of_hidden, of_hidden, **near)
+        rows = enumerate(itertools.pairwise(bounds))
+        wanted = [of_weight[first:end] for number, (first, end) in rows if number != frozen]
+        for gradient, expected in zip(gradients, wanted, strict=True):
+            torch.testing.assert_close(gradient, expected, **near)
