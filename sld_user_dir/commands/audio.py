@@ -20,7 +20,7 @@ from sld_user_dir.manifests.audio_manifest import (
     write_audio_manifest,
     write_fairseq_tsv,
 )
-from sld_user_dir.manifests.rejected import read_rejected, rejected_path, write_rejected
+from sld_user_dir.manifests.rejected import Rejected, read_rejected, rejected_path, write_rejected
 from sld_user_dir.pipeline.audio_scan import UsableAudio, list_recordings, split_off_unlistable
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.table_jobs import CheckJob
@@ -71,13 +71,16 @@ def run(options: Namespace) -> None:
     config, executor = (options.config, options.executor)
     draft_path = config.out.with_suffix(".draft.tsv")
     root = config.root.absolute()
+    rejected: List[Rejected] = []
     if config.fairseq:
         recordings = read_audio_manifest(config.fairseq)
     else:
-        recordings = list_recordings(root, config.table, config.pattern, config.folders, config.share, config.lowercase)
+        recordings = list_recordings(
+            root, config.table, config.pattern, config.folders, config.share, config.lowercase, rejected
+        )
     listable, unlistable = split_off_unlistable(recordings)
     write_audio_manifest(draft_path, with_speeds(listable, config.speeds), root)
-    write_rejected(rejected_path(draft_path), unlistable)
+    write_rejected(rejected_path(draft_path), [*rejected, *unlistable])
     limits = UsableAudio(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
     job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
     if not run_job(job, executor):
@@ -87,7 +90,6 @@ def run(options: Namespace) -> None:
     good = read_audio_manifest(config.out)
     if config.write_fairseq:
         write_fairseq_tsv(config.out.with_suffix(".fairseq.tsv"), good, root)
-    rejected = rejected_path(config.out)
-    left_out = len(read_rejected(rejected))
+    left_out = len(read_rejected(rejected_path(config.out)))
     hours = sum(one.seconds or 0.0 for one in good) / 3600
-    print(f"{config.out}: {len(good)} recordings, {hours:.2f} h; {left_out} left out ({rejected})")
+    print(f"{config.out}: {len(good)} recordings, {hours:.2f} h; {left_out} left out ({rejected_path(config.out)})")

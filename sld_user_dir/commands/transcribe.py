@@ -26,10 +26,8 @@ from sld_user_dir.files import atomic_path, printable
 from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript
 from sld_user_dir.hub.long_recordings import LongFormTranscriber
 from sld_user_dir.longform.cutting import CutOptions
-from sld_user_dir.longform.recording_list import FoundRecordings, NamedRecording, find_all
 from sld_user_dir.longform.subtitles import WRITERS
-
-SKIPPED_SHOWN = 5
+from sld_user_dir.pipeline.recording_list import FoundRecordings, NamedRecording, find_all
 
 
 @dataclass
@@ -134,10 +132,8 @@ def run(options: Namespace) -> int:
 
 
 def _say_found(found: FoundRecordings) -> None:
-    print(f"sld transcribe: {len(found.recordings)} recordings", file=sys.stderr)
-    if found.skipped:
-        shown = ", ".join(map(str, found.skipped[:SKIPPED_SHOWN])) + ", …" * (len(found.skipped) > SKIPPED_SHOWN)
-        print(f"sld transcribe: {len(found.skipped)} files skipped, not named like audio: {shown}", file=sys.stderr)
+    for line in (f"{len(found.recordings)} recordings", *found.remarks()):
+        print(f"sld transcribe: {line}", file=sys.stderr)
 
 
 def _check_subtitles(recordings: List[NamedRecording], output: OutputConfig) -> None:

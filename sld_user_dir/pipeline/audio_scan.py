@@ -7,26 +7,24 @@ Transcripts are looked for, in this order: in a table, by a pattern on the file'
 from __future__ import annotations
 
 import logging
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Iterable, Iterator, Optional, Sequence, Union
 
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.features.waveform import EXTENSIONS, AudioError, AudioInfo, probe, read_audio, reject_reason
+from sld_user_dir.features.waveform import AudioError, AudioInfo, probe, read_audio, reject_reason
 from sld_user_dir.files import read_lines
 from sld_user_dir.manifests.audio_manifest import AudioManifestError, Recording, draw_share, id_of_path, refuse_same_ids
 from sld_user_dir.manifests.csv_table import csv_rows
-from sld_user_dir.manifests.keyed_lines import keyed_lines
 from sld_user_dir.manifests.named_columns import cell_problem, table_rows
 from sld_user_dir.manifests.rejected import Rejected
+from sld_user_dir.pipeline.recording_list import FoundRecordings, find_all
+from sld_user_dir.pipeline.transcript_files import add_transcript, is_transcript, transcript_remarks
 
 logger = logging.getLogger(__name__)
 TABLE_COLUMNS = ("path", "text")
-LIBRISPEECH_ID = re.compile(r"(\d+)-\d+-\d+")
 
 
 @dataclass(frozen=True)
@@ -47,28 +45,71 @@ def list_recordings(
     folders: Sequence[str] = (),
     share: float = 1.0,
     lowercase: bool = False,
+    rejected: Optional[list[Rejected]] = None,
 ) -> list[Recording]:
     """The recordings of a table, or else those found below `root`, with transcripts and speakers; unchecked.
 
     Args:
         pattern: regular expression of `add_pattern`.
-        folders: of `find_recordings`.
+        folders: search only these below `root`, in this order.
         share: keep so many of them, drawn at random (`draw_share`).
         lowercase: transcripts in lower case.
+        rejected: gets what is left out already: audio of endings that are not read, folders that cannot be listed.
 
     Raises:
-        AudioManifestError: a bad table, one of `folders` is missing, or two recordings have one id.
+        AudioManifestError: a bad table, no such folder, or two recordings have one id.
         InputError: no recordings, a bad pattern or share.
     """
-    recordings = read_table(table, root) if table else list(find_recordings(root, folders=folders))
+    found = FoundRecordings() if table else find_below(root, folders)
+    recordings = read_table(table, root) if table else recordings_of(found, root)
     if pattern:
         expression = _compiled(pattern)
         recordings = [add_pattern(one, expression) for one in recordings]
     if not recordings:
-        raise InputError(root, "no recordings found", "check --root (sub-folders are searched)")
+        raise InputError(table or root, "no recordings found", "list some, one a line")
     refuse_same_ids(recordings)
+    if rejected is not None:
+        rejected += _passed_over(found, root)
+    for remark in (*found.remarks(is_transcript), *transcript_remarks(found.skipped, recordings)):
+        logger.warning("%s: %s", root, remark)
     recordings = [add_transcript(one) for one in draw_share(recordings, share)]
     return [replace(one, text=one.text.lower()) for one in recordings] if lowercase else recordings
+
+
+def find_below(root: Path, folders: Sequence[str] = ()) -> FoundRecordings:
+    """What is in `root`, or only in these folders below it, in their order.
+
+    Raises:
+        AudioManifestError: one of them is missing, or no folder.
+        InputError: no recordings.
+    """
+    tops = [root / name for name in folders] or [root]
+    for top in tops:
+        if not top.is_dir():
+            problem = "a file, not a folder" if top.exists() else "no such folder"
+            raise AudioManifestError(top, problem, "check --root and --folders" if folders else "check --root")
+    return find_all(tops)
+
+
+def recordings_of(found: FoundRecordings, root: Path) -> list[Recording]:
+    """With the path below `root`, without ending, as id."""
+    return [Recording(_id_below(root, one.path), one.path) for one in found.recordings]
+
+
+def _id_below(root: Path, path: Path) -> str:
+    return str(path.relative_to(root).with_suffix(""))
+
+
+def _passed_over(found: FoundRecordings, root: Path) -> list[Rejected]:
+    unread = [
+        Rejected(_id_below(root, path), path, f"the ending {path.suffix} is not read: convert it to .flac or .wav")
+        for path in found.unread
+    ]
+    folders = [
+        Rejected(str(path.relative_to(root)), path, f"the folder cannot be listed: {reason}")
+        for path, reason in found.unreadable.items()
+    ]
+    return unread + folders
 
 
 def split_off_unlistable(recordings: Iterable[Recording]) -> tuple[list[Recording], list[Rejected]]:
@@ -92,30 +133,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise InputError(f"--pattern {pattern}", problem, r"write it like '(?P<text>\w+)_(?P<speaker>\w+)'") from None
 
 
-def find_recordings(
-    root: Path, extensions: tuple[str, ...] = EXTENSIONS, folders: Sequence[str] = ()
-) -> Iterator[Recording]:
-    """Every file below `root` that is named like audio, in sorted order; id: path without ending.
-
-    Symbolic links to folders are not followed.
-
-    Args:
-        folders: search only these below `root`, in this order.
-
-    Raises:
-        AudioManifestError: one of `folders` is missing.
-    """
-    for top in [root / name for name in folders] or [root]:
-        if folders and not top.is_dir():
-            raise AudioManifestError(top, "no such folder", "check --root and --folders")
-        for folder, below, names in os.walk(top):
-            below.sort()
-            named_like_audio = [n for n in (*names, *below) if n.lower().endswith(extensions)]
-            for name in sorted(named_like_audio):
-                path = Path(folder, name)
-                yield Recording(str(path.relative_to(root).with_suffix("")), path)
-
-
 def add_pattern(recording: Recording, pattern: re.Pattern[str]) -> Recording:
     """Columns from the file's stem by named groups: `(?P<text>\\d)_(?P<speaker>\\w+)_(?P<take>\\d+)`."""
     match = pattern.fullmatch(recording.path.stem)
@@ -125,16 +142,6 @@ def add_pattern(recording: Recording, pattern: re.Pattern[str]) -> Recording:
     text = groups.pop("text", recording.text)
     speaker = groups.pop("speaker", recording.speaker)
     return replace(recording, text=text, speaker=speaker, fields={**recording.fields, **groups})
-
-
-def add_transcript(recording: Recording) -> Recording:
-    """Text from `X.txt` or `*.trans.txt` beside the file; LibriSpeech names give the speaker."""
-    path, speaker = recording.path, recording.speaker
-    match = LIBRISPEECH_ID.fullmatch(path.stem)
-    if match and not speaker:
-        speaker = match.group(1)
-    text = recording.text or _sidecar_text(path) or _trans_texts(path.parent).get(path.stem, "")
-    return replace(recording, text=text, speaker=speaker)
 
 
 def read_table(path: Path, root: Path) -> list[Recording]:
@@ -207,26 +214,10 @@ def _check_one(recording: Recording, limits: UsableAudio) -> Union[Recording, Re
         else:
             info = probe(recording.path)
     except AudioError as error:
-        return Rejected(recording.id, recording.path, error.problem)
+        return Rejected(recording.id, recording.path, error.reason)
     reason = reject_reason(info.seconds, limits.min_seconds, limits.max_seconds)
     if reason is None and limits.need_text and not recording.text.strip():
         reason = "no transcript"
     if reason:
         return Rejected(recording.id, recording.path, reason)
     return replace(recording, n_samples=info.n_samples, sample_rate=info.sample_rate_hz)
-
-
-def _sidecar_text(path: Path) -> str:
-    beside = path.with_suffix(".txt")
-    return " ".join(" ".join(read_lines(beside, AudioManifestError)).split()) if beside.is_file() else ""
-
-
-@lru_cache(maxsize=64)
-def _trans_texts(folder: Path) -> dict[str, str]:
-    """LibriSpeech: lines `84-121123-0000 GO DO YOU HEAR` in the `*.trans.txt` of a folder."""
-    texts: dict[str, str] = {}
-    for path in sorted(folder.glob("*.trans.txt")):
-        for where, name, text in keyed_lines(path, AudioManifestError):
-            if texts.setdefault(name, text) != text:
-                raise AudioManifestError(where, f"a second transcript of {name!r}", "remove one")
-    return texts

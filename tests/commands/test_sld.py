@@ -21,7 +21,7 @@ PYPROJECT = ROOT / "pyproject.toml"
 
 # a call of each command that cannot work, and what must be said of it
 BAD_INPUT = {
-    "audio": (["--root", "NOWHERE", "--out", "OUT"], "no recordings found; check --root"),
+    "audio": (["--root", "NOWHERE", "--out", "OUT"], "no such folder; check --root"),
     "kmeans": (["--audio", "NOWHERE", "--out", "OUT"], "check the path"),
     "units": (["--audio", "NOWHERE", "--kmeans", "NOWHERE", "--out", "OUT"], "NOWHERE"),
     "subwords": (["--model", "OUT", "--train", "NOWHERE"], "check the path"),

@@ -17,14 +17,12 @@ from sld_user_dir.manifests.audio_manifest import (
     write_fairseq_tsv,
 )
 from sld_user_dir.manifests.unit_manifest import read_manifest
-from sld_user_dir.pipeline.audio_scan import (
-    UsableAudio,
-    add_pattern,
-    add_transcript,
-    check,
-    find_recordings,
-    read_table,
-)
+from sld_user_dir.pipeline.audio_scan import UsableAudio, add_pattern, check, find_below, read_table, recordings_of
+from sld_user_dir.pipeline.transcript_files import add_transcript
+
+
+def found_below(root):
+    return recordings_of(find_below(root), root)
 
 
 def write_noise(path, n_samples=2000, rate=8000, seed=0):
@@ -123,7 +121,7 @@ def test_more_bad_manifests(tmp_path):
 def test_librispeech_layout(tmp_path):
     write_noise(tmp_path / "84/121/84-121-0000.flac")
     (tmp_path / "84/121/84-121.trans.txt").write_text("84-121-0000 GO DO YOU HEAR\n")
-    (found,) = [add_transcript(one) for one in find_recordings(tmp_path)]
+    (found,) = [add_transcript(one) for one in found_below(tmp_path)]
     assert (found.id, found.text, found.speaker) == ("84/121/84-121-0000", "GO DO YOU HEAR", "84")
 
 
@@ -162,7 +160,7 @@ def test_text_beside_audio_pattern_and_table(tmp_path):
     import re
 
     write_noise(tmp_path / "7_ann_3.wav")
-    (found,) = list(find_recordings(tmp_path))
+    (found,) = found_below(tmp_path)
     named = add_pattern(found, re.compile(r"(?P<text>\d)_(?P<speaker>\w+)_(?P<take>\d+)"))
     assert (named.text, named.speaker, named.fields) == ("7", "ann", {"take": "3"})
     (tmp_path / "7_ann_3.txt").write_text(" seven\n")
@@ -267,7 +265,7 @@ def test_headers_alone_miss_what_decoding_finds(tmp_path):
     write_noise(tmp_path / "a.flac", 8000)
     whole = (tmp_path / "a.flac").read_bytes()
     (tmp_path / "a.flac").write_bytes(whole[: len(whole) // 2])
-    recordings = list(find_recordings(tmp_path))
+    recordings = found_below(tmp_path)
     assert len(check(recordings, UsableAudio(need_text=False, decode=False))[0]) == 1
     assert len(check(recordings, UsableAudio(need_text=False))[1]) == 1
 

@@ -12,7 +12,7 @@ from sld_user_dir.interop.join import text_table
 from sld_user_dir.interop.unit_format import unit_formats
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.keyed_lines import keyed_lines, split_key
-from sld_user_dir.pipeline.audio_scan import add_transcript
+from sld_user_dir.pipeline.transcript_files import add_transcript
 from sld_user_dir.scoring.hypotheses import HypothesisError, read_pair
 
 CASES = [

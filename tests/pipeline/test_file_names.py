@@ -22,7 +22,7 @@ from sld_user_dir.manifests.memory_map import MappedManifest, open_manifest
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.rejected import Rejected, read_rejected, write_rejected
 from sld_user_dir.manifests.unit_manifest import ManifestError, Utterance, read_manifest, write_manifest
-from sld_user_dir.pipeline.audio_scan import find_recordings, list_recordings, split_off_unlistable
+from sld_user_dir.pipeline.audio_scan import find_below, list_recordings, recordings_of, split_off_unlistable
 
 KEPT = {
     "space": "a b",
@@ -145,7 +145,7 @@ def test_two_recordings_of_one_id_are_named(tmp_path):
     with pytest.raises(InputError, match=r"a\.wav: its id 'a' is also that of .*a\.flac; remove or rename one"):
         list_recordings(tmp_path)
     with pytest.raises(AudioManifestError, match="its id 'a' is also that of"):
-        write_audio_manifest(tmp_path / "m.tsv", find_recordings(tmp_path), tmp_path)
+        write_audio_manifest(tmp_path / "m.tsv", recordings_of(find_below(tmp_path), tmp_path), tmp_path)
 
 
 def test_a_root_that_no_table_can_hold_is_refused(tmp_path):

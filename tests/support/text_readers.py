@@ -103,7 +103,7 @@ def table(name: str) -> Callable[[Path], Any]:
 
 def transcript_beside(folder: Path) -> Any:
     from sld_user_dir.manifests.audio_manifest import Recording
-    from sld_user_dir.pipeline.audio_scan import add_transcript
+    from sld_user_dir.pipeline.transcript_files import add_transcript
 
     return [words(add_transcript(Recording(n, folder / f"{n}.wav")).text) for n in ("a", "8-1-0")]
 
