@@ -54,6 +54,7 @@ STAGES = {
     "training and decoding are fairseq's commands, with --user-dir sld_user_dir": (),
     "after decoding": (
         Command("score", "word and character error rates, and comparisons"),
+        Command("sweep", "objectives by seeds by data from one plan, and one report with error bars"),
         Command("transcribe", "recordings to text by a trained model"),
         Command("model-card", "a model card beside a checkpoint"),
         Command("export-gpt2", "a trained model as a Hugging Face GPT-2 directory"),

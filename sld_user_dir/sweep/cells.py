@@ -1,0 +1,123 @@
+"""The cells of a sweep: one training each, as the plan and the system that the experiment runner knows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sld_user_dir.errors import InputError
+from sld_user_dir.experiment.fairseq_commands import Plan, System
+from sld_user_dir.files import atomic_path, iter_lines
+from sld_user_dir.sweep.plan_file import ComparedObjective, Condition, SweepPlan
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One training: a condition, an objective and a seed, by name."""
+
+    condition: str
+    objective: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """`CONDITION/OBJECTIVE/SEED`, also its folder."""
+        return f"{self.condition}/{self.objective}/{self.seed}"
+
+
+def cells_of(plan: SweepPlan, only: str = "") -> list[Cell]:
+    """The cells in the order in which they are worth having: all objectives of a seed before the next seed.
+
+    Args:
+        only: comma-separated beginnings of cell names; empty: all.
+
+    Raises:
+        InputError: `only` leaves none.
+    """
+    wanted = tuple(part.strip() for part in only.split(",") if part.strip())
+    cells = dict.fromkeys(
+        Cell(condition, objective, seed)
+        for block in plan.blocks
+        for condition in block.conditions
+        for seed in block.seeds
+        for objective in block.objectives
+    )
+    chosen = [cell for cell in cells if not wanted or f"{cell.name}/".startswith(wanted)]
+    if not chosen:
+        raise InputError(plan.path, f"no cell begins with {only!r}", "cells are CONDITION/OBJECTIVE/SEED")
+    return chosen
+
+
+def command_plan(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> tuple[Plan, System]:
+    """What the experiment runner trains and decodes for a cell; its data directory is made where it is a part."""
+    condition = plan.conditions[cell.condition]
+    objective = plan.objectives[cell.objective]
+    data = _data_of(condition, out)
+    options = {**train_options(plan, condition, objective), "seed": cell.seed}
+    made = Plan(
+        data=data,
+        out=out / cell.condition / cell.objective,
+        test_sets=condition.test_sets,
+        train_options={name: _filled(value, data) for name, value in options.items()},
+        generate_options={**plan.generate, **condition.generate},
+        threads=threads,
+    )
+    return made, System(str(cell.seed), objective.description, {})
+
+
+def train_options(plan: SweepPlan, condition: Condition, objective: ComparedObjective) -> dict[str, Any]:
+    """Options of fairseq-train: the plan's, then the condition's, then the objective's."""
+    return {**plan.train, **condition.train, **objective.options}
+
+
+def fingerprint(plan: SweepPlan, cell: Cell) -> str:
+    """Hash of all that decides a cell's result: options, seed, and the bytes of its manifests and vocabulary."""
+    condition = plan.conditions[cell.condition]
+    digest = hashlib.sha256()
+    facts = [
+        train_options(plan, condition, plan.objectives[cell.objective]),
+        {**plan.generate, **condition.generate},
+        [cell.seed, condition.train_utterances, list(condition.test_sets)],
+    ]
+    digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
+    for name in ("train.tsv", "valid.tsv", "dict.txt", "vocab.json", *(f"{t}.tsv" for t in condition.test_sets)):
+        path = condition.data / name
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise InputError(path, error.strerror or str(error), f"condition {condition.name} needs it") from error
+    return digest.hexdigest()[:16]
+
+
+def _filled(value: Any, data: Path) -> Any:
+    return value.replace("{data}", str(data)) if isinstance(value, str) else value
+
+
+def _data_of(condition: Condition, out: Path) -> Path:
+    """The data directory, or one beside the runs whose training manifest is cut and whose other files are links."""
+    if condition.train_utterances is None:
+        return condition.data
+    part = out / "data" / condition.name
+    part.mkdir(parents=True, exist_ok=True)
+    for source in condition.data.iterdir():
+        target = part / source.name
+        if source.name != "train.tsv" and source.is_file() and not target.is_symlink():
+            target.symlink_to(source)
+    with atomic_path(part / "train.tsv") as aside, aside.open("w", encoding="utf-8") as stream:
+        left = condition.train_utterances + 1  # the line of column names
+        for line in iter_lines(condition.data / "train.tsv"):
+            if not line.startswith("#"):
+                left -= 1
+            if left >= 0:
+                stream.write(line + "\n")
+    if left > 0:
+        raise InputError(
+            condition.data / "train.tsv",
+            f"{condition.train_utterances - left} utterances, and condition {condition.name} wants "
+            f"{condition.train_utterances}",
+            "lower train_utterances",
+        )
+    return part
