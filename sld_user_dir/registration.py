@@ -17,7 +17,13 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Optional, Sequence
 
-ADAPTERS = ("criterions.sld_criterion", "criterions.masked_ce", "models.joint_lm", "tasks.speech_unit_lm")
+ADAPTERS = (
+    "criterions.sld_criterion",
+    "criterions.masked_ce",
+    "models.joint_lm",
+    "models.joint_hf",
+    "tasks.speech_unit_lm",
+)
 """What registers with fairseq as it is imported. `--user-dir` by itself would look into tasks/ and models/ only."""
 
 

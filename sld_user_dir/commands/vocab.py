@@ -4,7 +4,8 @@
     sld vocab --data data --text-tokenizer sentencepiece --text-vocab-size 500
 
 Deterministic: the same manifest gives the same bytes. `gpt2` takes GPT-2's own symbols from a
-Hugging Face tokenizer in DIR/gpt2_tokenizer, which `--gpt2 gpt2-medium` puts there.
+Hugging Face tokenizer in DIR/gpt2_tokenizer, which `--gpt2 gpt2-medium` puts there; `hf` takes those of
+any language model from DIR/hf_tokenizer, which `--hf-model` puts there, for `--arch joint_hf`.
 """
 
 from argparse import Namespace
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from sld_user_dir.vocabulary.building import build_vocabulary, copy_gpt2_tokenizer, describe
+from sld_user_dir.vocabulary.building import build_vocabulary, copy_gpt2_tokenizer, copy_hf_tokenizer, describe
 
 
 @dataclass
@@ -22,11 +23,13 @@ class VocabConfig:
     data: Path
     """data directory with train.tsv; the files are written there"""
     text_tokenizer: str = "char"
-    """`char` (`|` for the space), `word`, `sentencepiece` or `gpt2`"""
+    """`char` (`|` for the space), `word`, `sentencepiece`, `gpt2` or `hf`"""
     text_vocab_size: Optional[int] = None
     """train a SentencePiece model of so many pieces on the transcripts (DIR/text.spm.model)"""
     gpt2: Optional[str] = None
     """with `gpt2`: take the tokenizer from this Hugging Face directory, or name on its hub, to DIR/gpt2_tokenizer"""
+    hf_model: Optional[str] = None
+    """with `hf`: put this Hugging Face model's tokenizer (a directory, or a name on its hub) into DIR/hf_tokenizer"""
     split: str = "train"
     """manifest that the text symbols are taken from"""
     tasks: str = ""
@@ -42,6 +45,8 @@ def run(options: Namespace) -> None:
     config = options.config
     if config.gpt2 is not None:
         copy_gpt2_tokenizer(config.gpt2, config.data)
+    if config.hf_model is not None:
+        copy_hf_tokenizer(config.hf_model, config.data)
     tasks = [task.strip() for task in config.tasks.split(",")] if config.tasks else []
     vocab = build_vocabulary(config.data, config.text_tokenizer, config.text_vocab_size, config.split, tasks)
     print(f"{config.data}: {describe(vocab)}")

@@ -6,7 +6,7 @@ the choice between fused and plain form, and logs.
 
 import logging
 from types import SimpleNamespace
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 import torch.distributed as dist
@@ -71,7 +71,8 @@ class SldCriterion(FairseqCriterion):
             loss, stats, correct = fused_loss(outputs, matrix, at, self.objective, divisors, self.chunk_size)
         measures = self.objective.measures(stats, at, correct, own)
         if self.objective.sequence_terms:
-            value, more = self.objective.sequence_losses(outputs, matrix, target, divisors, own)
+            whole = torch.cat(matrix) if isinstance(matrix, list) else matrix
+            value, more = self.objective.sequence_losses(outputs, whole, target, divisors, own)
             loss, measures = loss + value, measures + more
         padding = target == self.layout.pad
         measures.append(
@@ -80,8 +81,8 @@ class SldCriterion(FairseqCriterion):
         sizes = {"ntokens": sample["ntokens"], "nsentences": sample["nsentences"], "sample_size": sample_size}
         return loss, sample_size, {**sizes, **logging_output(measures)}
 
-    def _output_matrix(self, model: nn.Module) -> Optional[Tensor]:
-        """The output matrix (V, d) for the fused form; None for the plain one."""
+    def _output_matrix(self, model: nn.Module) -> Optional[Union[Tensor, List[Tensor]]]:
+        """The output matrix (V, d) for the fused form, or its parts; None for the plain one."""
         if self.loss_form == "plain":
             return None
         weight, obstacle = find_projection(model, self.layout.size)

@@ -20,14 +20,16 @@ class FairseqDecoder:
     """A fairseq language model, in evaluation mode, as a `Decoder`.
 
     Prompts are read in one pass where the decoder's class allows it; else the whole sequence is run again at each step,
-    which the log says once.
+    which the log says once. A decoder may name the class of its sessions as `prompt_cache`: one with the arguments of
+    `PromptCache`, and with its `supports`.
     """
 
     def __init__(self, model: FairseqLanguageModel):
         self.model = model
         model.eval()
-        why = PromptCache.supports(model)
-        self._session = RecomputedPrompts if why else PromptCache
+        kind = getattr(getattr(model, "decoder", None), "prompt_cache", PromptCache)
+        why = kind.supports(model)
+        self._session = RecomputedPrompts if why else kind
         if why:
             logger.warning("slow decoding, the whole sequence again at each step: %s", why)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, List, NamedTuple, Optional, Sequence, Union
 
 import torch
 from fairseq.models.transformer import TransformerDecoderBase
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 class Projection(NamedTuple):
     """The matrix from hidden states to logits, or why there is none to use."""
 
-    weight: Optional[Tensor]
-    """(V, d)"""
+    weight: Optional[Union[Tensor, List[Tensor]]]
+    """(V, d), or matrices (*, d) that make it when they are put above each other"""
     obstacle: str
     """why `weight` is None; else empty"""
 
@@ -28,7 +28,8 @@ def find_projection(model: nn.Module, vocabulary: int) -> Projection:
     if obstacle:
         return Projection(None, obstacle)
     decoder: Any = model.decoder
-    return Projection(decoder.output_projection.weight, "")
+    in_parts = getattr(decoder, "output_matrices", None)
+    return Projection(decoder.output_projection.weight if in_parts is None else in_parts(), "")
 
 
 def _obstacle(model: nn.Module, vocabulary: int) -> str:
@@ -38,6 +39,9 @@ def _obstacle(model: nn.Module, vocabulary: int) -> str:
     decoder = getattr(model, "decoder", None)
     if decoder is None:
         return "it has no decoder"
+    if hasattr(decoder, "output_matrices"):
+        rows = sum(map(len, decoder.output_matrices()))
+        return _obstacle_of_rows(rows, vocabulary) or _obstacle_of_untied(decoder.tied, wrappers)
     if getattr(decoder, "adaptive_softmax", None) is not None:
         return "it has an adaptive softmax"
     if getattr(type(decoder), "output_layer", None) is not TransformerDecoderBase.output_layer:
@@ -47,9 +51,15 @@ def _obstacle(model: nn.Module, vocabulary: int) -> str:
         return "its output projection is no plain linear layer"
     if projection.bias is not None:
         return "its output projection has a bias"
-    if projection.weight.size(0) != vocabulary:
-        return f"its output projection has {projection.weight.size(0)} rows, not {vocabulary}"
     tied = projection.weight is decoder.embed_tokens.weight
+    return _obstacle_of_rows(projection.weight.size(0), vocabulary) or _obstacle_of_untied(tied, wrappers)
+
+
+def _obstacle_of_rows(rows: int, vocabulary: int) -> str:
+    return "" if rows == vocabulary else f"its output projection has {rows} rows, not {vocabulary}"
+
+
+def _obstacle_of_untied(tied: bool, wrappers: Sequence[nn.Module]) -> str:
     if not tied and any(getattr(module, "find_unused_parameters", False) for module in wrappers):
         return "--find-unused-parameters takes its untied output projection for unused"
     return ""

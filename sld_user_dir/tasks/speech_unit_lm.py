@@ -24,17 +24,20 @@ from sld_user_dir.sequences.input_masking import hide_inputs
 from sld_user_dir.sequences.manifest_dataset import dataset_from_manifest
 from sld_user_dir.sequences.sequence_format import FORMATS, SPEECH, format_of
 from sld_user_dir.sequences.task_mix import parse_mix
+from sld_user_dir.sequences.typed_lines import TypedLines
 from sld_user_dir.tasks.compatibility_check import CompatibilityCheck
 from sld_user_dir.tasks.fairseq_dataset import FairseqSequenceDataset
 from sld_user_dir.tasks.provenance_guard import ProvenanceGuard
 from sld_user_dir.tasks.task_config import SpeechUnitLMConfig
 from sld_user_dir.tasks.update_iterator import UpdateBatchIterator
 from sld_user_dir.tasks.validation import Validation
+from sld_user_dir.tasks.word_time_file import WordTimeFile
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 logger = logging.getLogger(__name__)
 
 Sample = Dict[str, Any]
+NO_CTC = "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC"
 
 
 class TextDecoder:
@@ -72,7 +75,9 @@ class SpeechUnitLMTask(FairseqTask):
         self.compatibility = CompatibilityCheck(cfg, vocab)
         self._divisors: Optional[Callable[[Sample], Tensor]] = None  # of the criterion, once there is one
         self._initial_centroids: Optional[Centroids] = None  # that the embeddings of units start from
+        self._typed = TypedLines()
         self._trained_with_ctc: Optional[bool] = None  # None: not known, as of a checkpoint that does not say
+        self.word_times = WordTimeFile(cfg.word_times, vocab, self.decode_task) if cfg.word_times else None
         if not 0 <= cfg.prompt_fraction <= 1:
             raise InputError(
                 f"--prompt-fraction {cfg.prompt_fraction}", "a fraction of an utterance", "choose it in [0, 1]"
@@ -156,10 +161,12 @@ class SpeechUnitLMTask(FairseqTask):
         # fairseq-generate says that it decodes by handing over a checkpoint's configuration; so does fairseq-validate,
         # but on the checkpoint's own task, with its --task-mix
         prompts_alone = task_cfg is not None and not self.cfg.task_mix
+        # while decoding, what is too long may be left out by an option of fairseq's, which the batch iterator knows
+        checked_later = task_cfg is not None and not self.cfg.skip_too_long
         self.datasets[split] = dataset_from_manifest(
             manifest,
             self.vocab,
-            model.max_target_positions or model.tokens_per_sample,
+            None if checked_later else model.max_target_positions or model.tokens_per_sample,
             FairseqSequenceDataset,
             skip_too_long=self.cfg.skip_too_long,
             mix=self.mix,
@@ -169,23 +176,39 @@ class SpeechUnitLMTask(FairseqTask):
             mixed_lengths=training and self.cfg.mixed_lengths,
             prompt_fraction=self.cfg.prompt_fraction if prompts_alone else None,
         )
+        self.datasets[split].keeps_all = training
         if training:
             if self._initial_centroids is not None:
                 self._initial_centroids.check(manifest.provenance, str(path))
             self.datasets[split].augment = build_augmentation(self.cfg, manifest.provenance, str(path))
+        if self.word_times is not None:
+            self.word_times.read_units_of(manifest)
         if task_cfg is not None:
             self.cfg.max_target_positions = model.max_target_positions or model.tokens_per_sample
         _log_loaded(path, manifest)
 
     def get_batch_iterator(self, dataset: FairseqSequenceDataset, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         """Batches; those of a training set carry the divisors of their whole update."""
+        dataset.max_tokens = kwargs.get("max_tokens")
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+        if self.word_times is not None:
+            self.word_times.expect(iterator.frozen_batches[iterator.shard_id :: iterator.num_shards])
         if not dataset.shuffle or isinstance(iterator, UpdateBatchIterator):
             return iterator
         iterator = UpdateBatchIterator.wrap(iterator, self._count_divisors, self.cfg.update_freq, self.vocab.pad)
         if dataset in self.dataset_to_epoch_iter:
             self.dataset_to_epoch_iter[dataset] = iterator
         return iterator
+
+    def filter_indices_by_size(
+        self,
+        indices: np.ndarray,
+        dataset: FairseqSequenceDataset,
+        max_positions: Any = None,
+        ignore_invalid_inputs: bool = False,
+    ) -> np.ndarray:
+        """Indices that can be used; others are an error, or left out with a warning where that was asked for."""
+        return dataset.usable_indices(indices, max_positions, skip=ignore_invalid_inputs)
 
     def _count_divisors(self, sample: Sample) -> Tensor:
         return torch.zeros(0, dtype=torch.long) if self._divisors is None else self._divisors(sample)
@@ -199,6 +222,8 @@ class SpeechUnitLMTask(FairseqTask):
         state = self.guard.load_state(state_dict)
         self._trained_with_ctc = state.pop("trained_with_ctc", None)
         self.decode_with_ctc(self.cfg.decode_ctc_weight)
+        if self.word_times is not None and self._trained_with_ctc is False:
+            raise InputError(f"--word-times {self.cfg.word_times}", NO_CTC, "leave it out, or train with --ctc-weight")
         super().load_state_dict(state)
 
     def decode_with_ctc(self, weight: float) -> None:
@@ -208,24 +233,30 @@ class SpeechUnitLMTask(FairseqTask):
             InputError: the checkpoint was trained without.
         """
         if weight and self._trained_with_ctc is False:
-            raise InputError(
-                f"--decode-ctc-weight {weight}",
-                "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC",
-                "leave it out, or train with --ctc-weight",
-            )
+            raise InputError(f"--decode-ctc-weight {weight}", NO_CTC, "leave it out, or train with --ctc-weight")
         self.cfg.decode_ctc_weight = weight
 
     # -- inference -----------------------------------------------------------
     def get_interactive_tokens_and_lengths(self, lines: List[str], encode_fn: Any) -> Tuple[List[Tensor], List[int]]:
         """Units typed on lines, for fairseq-interactive; text where `--decode-task` reads text."""
-        parse = FORMATS[self.decode_task].parse_prompt
-        tokens = [torch.tensor(parse(line, self.vocab), dtype=torch.long) for line in lines]
-        return tokens, [len(t) for t in tokens]
+        if self.cfg.word_times:
+            raise InputError("--word-times", "units that are typed have no durations", "decode a manifest of theirs")
+        prompts = self._typed.read(lines, FORMATS[self.decode_task], self.vocab)
+        return [torch.tensor(prompt, dtype=torch.long) for prompt in prompts], [len(prompt) for prompt in prompts]
 
     def build_dataset_for_inference(
-        self, src_tokens: List[Tensor], src_lengths: List[int], decode_task: Optional[str] = None, **kwargs: Any
+        self,
+        src_tokens: List[Tensor],
+        src_lengths: List[int],
+        decode_task: Optional[str] = None,
+        names: Optional[List[str]] = None,
+        **kwargs: Any,
     ) -> FairseqSequenceDataset:
-        """Unlabelled prompts from tensors of ids (one an utterance): of units, or of text for `tts` and `lm`."""
+        """Unlabelled prompts from tensors of ids (one an utterance): of units, or of text for `tts` and `lm`.
+
+        Args:
+            names: how errors call them; by default the lines that were typed last, if any were.
+        """
         if kwargs.get("constraints") is not None:
             raise NotImplementedError("--constraints is not supported by speech_unit_lm")
         task = decode_task or self.decode_task
@@ -234,7 +265,14 @@ class SpeechUnitLMTask(FairseqTask):
         units = [np.array(self.vocab.decode_units(t.tolist())) if speech else nothing for t in src_tokens]
         texts = [[] if speech else t.tolist() for t in src_tokens]
         return FairseqSequenceDataset(
-            units, texts, self.vocab, {task: 1.0}, add_bos=self.cfg.add_bos_token, prompt_fraction=1.0, labelled=False
+            units,
+            texts,
+            self.vocab,
+            {task: 1.0},
+            add_bos=self.cfg.add_bos_token,
+            names=names or self._typed.names or None,
+            prompt_fraction=1.0,
+            labelled=False,
         )
 
     def build_generator(
@@ -270,7 +308,10 @@ class SpeechUnitLMTask(FairseqTask):
     ) -> List[List[Dict[str, Tensor]]]:
         """Decode the prompts of a batch; `prefix_tokens` (B, P) force the transcript's start."""
         with torch.no_grad():
-            return generator.generate(models, sample, prefix_tokens=prefix_tokens, constraints=constraints)
+            found = generator.generate(models, sample, prefix_tokens=prefix_tokens, constraints=constraints)
+        if self.word_times is not None:
+            self.word_times.add(generator, sample, found)
+        return found
 
     # -- training ------------------------------------------------------------
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> nn.Module:
@@ -289,13 +330,18 @@ class SpeechUnitLMTask(FairseqTask):
                 "give the k-means file of the units",
             )
         decoder: Any = model.decoder
+        self._initial_centroids = centroids
+        if hasattr(decoder, "init_units"):
+            decoder.init_units(centroids)
+            return
         units = decoder.embed_tokens.weight[self.vocab.unit_offset :]
         with torch.no_grad():
             units.copy_(centroid_embeddings(centroids, units))
-        self._initial_centroids = centroids
 
     def build_criterion(self, cfg: Any, **kwargs: Any) -> Any:
         """fairseq's; it comes before data and weights are loaded: the place to check what training goes on from."""
+        if self.cfg.word_times:
+            raise InputError("--word-times", "it is an option of fairseq-generate", "leave it out")
         self.guard.check_start(self.cfg)
         criterion = super().build_criterion(cfg, **kwargs)
         self.compatibility.add_objective(criterion)

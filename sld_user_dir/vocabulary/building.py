@@ -9,6 +9,7 @@ from typing import Optional, Sequence
 from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import atomic_path, refuse_lfs_pointer
 from sld_user_dir.manifests.unit_manifest import Manifest, encode_rows, read_manifest
+from sld_user_dir.vocabulary.hf_tokenizer import HF_DIR, load_tokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
 from sld_user_dir.vocabulary.tokenizers import GPT2_DIR, KINDS, SENTENCEPIECE_FILE, build_text_tokenizer
 
@@ -23,7 +24,7 @@ def build_vocabulary(
     """Build and save the joint vocabulary of `directory`; the same input gives the same bytes.
 
     Args:
-        kind: text tokenizer: `char`, `word`, `sentencepiece` or `gpt2`.
+        kind: text tokenizer: `char`, `word`, `sentencepiece`, `gpt2` or `hf`.
         text_vocab_size: pieces of a SentencePiece model to train on the transcripts;
             without it, the model that already lies in the directory is used.
         split: manifest that the transcripts and the number of units are taken from.
@@ -77,6 +78,15 @@ def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
             source, "no tokenizer there", "give a directory with tokenizer.json, or vocab.json and merges.txt"
         )
     tokenizer.save_pretrained(directory / GPT2_DIR)
+
+
+def copy_hf_tokenizer(source: str, directory: Path) -> None:
+    """Put the tokenizer of a pretrained language model (a directory, or a name on the hub) into a data directory.
+
+    Raises:
+        InputError: there is none.
+    """
+    load_tokenizer(source).save_pretrained(directory / HF_DIR)
 
 
 def train_sentencepiece(texts: Sequence[str], size: int, path: Path) -> None:

@@ -1,8 +1,8 @@
 """Text tokenizers: a transcript to dictionary symbols and back.
 
-Four kinds, named in a data directory's `vocab.json`: `char` (fairseq's letter convention, `|` for the space), `word`,
-`sentencepiece` and `gpt2` (byte-level BPE). Each is an object with `encode` and `decode`; sentencepiece and
-transformers are imported where they are used.
+Five kinds, named in a data directory's `vocab.json`: `char` (fairseq's letter convention, `|` for the space), `word`,
+`sentencepiece`, `gpt2` (byte-level BPE) and `hf` (that of any pretrained language model, `hf_tokenizer`). Each is an
+object with `encode` and `decode`; sentencepiece and transformers are imported where they are used.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Protocol, Sequence
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import refuse_lfs_pointer
+from sld_user_dir.vocabulary.hf_tokenizer import HF_DIR, HFTokenizer
 
 WORD_BOUNDARY = "|"
 SENTENCEPIECE_FILE = "text.spm.model"
@@ -105,10 +106,12 @@ class GPT2Tokenizer:
         return sorted(table, key=table.__getitem__)
 
 
-KINDS = ("char", "word", "sentencepiece", "gpt2")
+KINDS = ("char", "word", "sentencepiece", "gpt2", "hf")
+_PLACES = {"sentencepiece": SENTENCEPIECE_FILE, "gpt2": GPT2_DIR, "hf": HF_DIR}
 _REMEDIES = {
     "sentencepiece": "copy the model there, or train one by --text-vocab-size of sld vocab",
     "gpt2": "copy the tokenizer there by --gpt2 of sld vocab",
+    "hf": "copy the tokenizer there by --hf-model of sld vocab",
 }
 
 
@@ -124,8 +127,10 @@ def build_text_tokenizer(kind: str, directory: Path) -> TextTokenizer:
         return WordTokenizer()
     if kind not in KINDS:
         raise InputError(None, f"unknown text tokenizer {kind!r}", f"choose one of {', '.join(KINDS)}")
-    path = directory / (SENTENCEPIECE_FILE if kind == "sentencepiece" else GPT2_DIR)
+    path = directory / _PLACES[kind]
     if not path.exists():
         raise InputError(path, f"does not exist, and the {kind} tokenizer needs it", _REMEDIES[kind])
     refuse_lfs_pointer(path)
+    if kind == "hf":
+        return HFTokenizer(path)
     return SentencePieceTokenizer(path) if kind == "sentencepiece" else GPT2Tokenizer(path)

@@ -1,0 +1,87 @@
+"""Which slots of a cache a beam sees, where an utterance's keys and values are kept once for all its beams.
+
+    slot     0 … P-1     P … P+K-1    P+K … P+2K-1   …
+             prompt      token 1      token 2
+                         of beam 0…K-1
+
+Nothing in the cache ever moves when beams change places: only an additive bias (B, 1, K, slots) is reordered.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FIRST_ROOM = 32
+"""Tokens that there is room for at first; it doubles when it is full."""
+
+
+class BeamSlots:
+    """The slots of B utterances of K beams.
+
+    Args:
+        lengths: (B,) tokens of each prompt.
+        width: P, slots of a prompt.
+        beams: K.
+        dtype: of the bias.
+
+    Attributes:
+        steps: tokens that each beam has been given, this step's not counted.
+        used: slots that are in use, this step's included.
+    """
+
+    def __init__(self, lengths: Tensor, width: int, beams: int, dtype: torch.dtype):
+        self.lengths, self.width, self.beams, self.steps = lengths, width, beams, -1
+        at = torch.arange(width, device=lengths.device)
+        bias = torch.zeros(len(lengths), width, dtype=dtype, device=lengths.device)
+        bias.masked_fill_(at >= lengths[:, None], float("-inf"))
+        self.bias = F.pad(bias[:, None, None].repeat(1, 1, beams, 1), (0, FIRST_ROOM * beams), value=float("-inf"))
+        self.room = self.bias.size(3)
+        self._within: Dict[Optional[int], Tensor] = {}
+
+    @property
+    def used(self) -> int:
+        return self.width + (self.steps + 1) * self.beams
+
+    @property
+    def positions_of_step(self) -> Tensor:
+        """(B, 1) position of this step's tokens."""
+        return (self.lengths + self.steps)[:, None]
+
+    def take(self, parents: Tensor) -> int:
+        """Slots for one more token a beam; each inherits what its parent (B, K) sees. Returns `used`."""
+        self.steps += 1
+        stop = self.used
+        if stop > self.room:
+            self.room += self.steps * self.beams
+            self.bias = F.pad(self.bias, (0, self.room - self.bias.size(3)), value=float("-inf"))
+        past = self.bias[..., self.width : stop - self.beams]  # (B, 1, K, text slots)
+        past.copy_(past.gather(2, parents[:, None, :, None].expand_as(past)))
+        self.bias[..., stop - self.beams : stop].diagonal(dim1=2, dim2=3).zero_()
+        self._within = {}
+        return stop
+
+    def grown(self, cache: Tensor, dim: int) -> Tensor:
+        """The cache with room for as many slots in its dimension `dim`."""
+        missing = self.room - cache.size(dim)
+        return cache if missing <= 0 else F.pad(cache, (0, 0) * (cache.dim() - 1 - dim) + (0, missing))
+
+    def bias_within(self, window: Optional[int]) -> Tensor:
+        """(B, 1, K, used) of this step, where a beam sees the last `window` positions up to its own."""
+        if window not in self._within:
+            bias = self.bias[..., : self.used]
+            if window is not None:
+                # (B, used): a prompt's slot stands at its number, the text behind the prompt
+                prompt = torch.arange(self.width, device=bias.device).expand(len(bias), -1)
+                steps = torch.arange(self.steps + 1, device=bias.device).repeat_interleave(self.beams)
+                at = torch.cat([prompt, self.lengths[:, None] + steps], 1)
+                bias = bias.masked_fill((at <= self.positions_of_step - window)[:, None, None], float("-inf"))
+            self._within[window] = bias
+        return self._within[window]
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these utterances only; rows: (B',) indices."""
+        self.lengths, self.bias, self._within = self.lengths[rows], self.bias[rows], {}

@@ -1,0 +1,117 @@
+"""A pretrained Hugging Face model over one batch of prompts: the prompt in one forward pass, then one step a token.
+
+The layout is that of `prompt_cache`: an utterance's keys and values are kept once, for all its beams, and never move.
+The layers are transformers' own; a step is a call of the model on a row of K tokens, one a beam, whose attention is
+replaced (`hf_attention`). Shapes: B utterances, K beams, H heads of queries, G of keys and values, D width of a head, P
+longest prompt, V outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional
+
+import torch
+from torch import Tensor, nn
+
+from sld_user_dir.models.beam_slots import BeamSlots
+from sld_user_dir.models.fixed_linear import FixedLinear
+from sld_user_dir.models.hf_attention import UnknownAttention, arguments, causal_attention
+from sld_user_dir.models.hf_products import FixedProducts
+
+
+class HFPromptCache:
+    """A session of a model of `joint_hf`; the arguments and attributes are those of `PromptCache`."""
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: Tensor,
+        lengths: Tensor,
+        beams: int,
+        outputs: Optional[int] = None,
+        every_position: bool = False,
+    ):
+        self.decoder, self.beams, self.lengths = model.decoder, beams, lengths
+        rows = prompts.size(0) * beams
+        self.products = FixedProducts(self.decoder.backbone, rows)
+        matrix = torch.cat(self.decoder.output_matrices())[:outputs]
+        self.project = FixedLinear(matrix, None, rows)
+        self.keys: List[Tensor] = []  # of each layer: (B, G, D, slots), the layout that few queries read fastest
+        self.values: List[Tensor] = []  # (B, G, slots, D)
+        positions = torch.arange(prompts.size(1), device=prompts.device)[None]
+        x = self._run(prompts, positions, self._attend_prompt)  # (B, P, d)
+        if len(self.keys) != self.decoder.num_layers:
+            raise UnknownAttention("not every layer has attention that others may compute")
+        self.slots = BeamSlots(lengths, prompts.size(1), beams, self.keys[0].dtype)
+        at = (torch.arange(len(prompts), device=prompts.device), lengths - 1)
+        self.prompt_logits = self.project(x) if every_position else None
+        self.first_logits = self.project(x[at]) if self.prompt_logits is None else self.prompt_logits[at]
+
+    @staticmethod
+    def supports(model: Any) -> Optional[str]:
+        """None, or why this class cannot take the model's decoder; found out by trying."""
+        decoder = model.decoder
+        device = decoder.embed_tokens.new.device
+        row = torch.zeros(1, 2, dtype=torch.long, device=device)
+        try:
+            with torch.no_grad():
+                HFPromptCache(model, row, row[:, 0] + 2, beams=1, outputs=1)
+        except UnknownAttention as error:
+            return str(error)
+        return None
+
+    def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
+        """Feed tokens (B, K) that continue beams `parents` (B, K); returns logits (B, K, V) of the next ones."""
+        used = self.slots.take(parents)
+        for index in range(len(self.keys)):
+            self.keys[index] = self.slots.grown(self.keys[index], 3)
+            self.values[index] = self.slots.grown(self.values[index], 2)
+        x = self._run(tokens, self.slots.positions_of_step.expand_as(tokens), self._attend_step)
+        assert used == self.slots.used
+        return self.project(x)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these utterances only; rows: (B',) indices."""
+        self.lengths = self.lengths[rows]
+        self.slots.keep(rows)
+        for index in range(len(self.keys)):  # one at a time: two copies of one layer, not of all
+            self.keys[index] = self.keys[index][rows]
+            self.values[index] = self.values[index][rows]
+
+    def _run(self, tokens: Tensor, positions: Tensor, attend: Any) -> Tensor:
+        """(B, T) tokens at positions to (B, T, d) hidden states."""
+        x = self.decoder.embed_tokens(tokens)
+        # finished rows may run past the end, which learned positions have not
+        positions = positions.clamp(max=self.decoder.max_positions() - 1)
+        how = arguments(attend, x.device)
+        with self.products:
+            return self.decoder.backbone(inputs_embeds=x, position_ids=positions, use_cache=False, **how)[0]
+
+    # -- attention: q (B, H, T, D), k and v (B, G, T, D) to (B, T, H, D) ---------------------------------------
+
+    def _attend_prompt(
+        self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: Optional[int], dropout: float
+    ) -> Tensor:
+        """Padding stands on the right: causal attention keeps it out of the real positions."""
+        if module.layer_idx != len(self.keys):
+            raise UnknownAttention(f"{type(module).__name__} does not come in the order of the layers")
+        self.keys.append(k.transpose(2, 3).contiguous())
+        self.values.append(v.contiguous())
+        return causal_attention(q, k, v, scaling, window).transpose(1, 2)
+
+    def _attend_step(
+        self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: Optional[int], dropout: float
+    ) -> Tensor:
+        """From one token a beam, to the prompt and all beams' text at once; the bias takes out the others'."""
+        index: Any = module.layer_idx
+        stop = self.slots.used
+        keys, values = self.keys[index][..., :stop], self.values[index][:, :, :stop]
+        keys[..., stop - self.beams :] = k.transpose(2, 3)
+        values[:, :, stop - self.beams :] = v
+        groups = k.size(1)
+        queries = (q * scaling).unflatten(1, (groups, -1)).flatten(2, 3)  # (B, G, H/G K, D)
+        scores = torch.matmul(queries, keys).unflatten(2, (-1, self.beams))  # (B, G, H/G, K, slots)
+        scores += self.slots.bias_within(window)[:, :, None]
+        weights = torch.softmax(scores.float() if scores.dtype.itemsize < 4 else scores, dim=-1).to(scores.dtype)
+        found = torch.matmul(weights.flatten(2, 3), values)  # (B, G, H/G K, D)
+        return found.unflatten(2, (-1, self.beams)).flatten(1, 2).transpose(1, 2)

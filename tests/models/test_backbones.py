@@ -1,0 +1,88 @@
+"""Pretrained models of Hugging Face behind `--arch joint_hf`: the same logits as transformers', over text and units."""
+
+import copy
+
+import pytest
+import torch
+from support.backbones import FAMILIES, ROWS, TOKENS, make_base, make_model, vocabulary_of
+from transformers import AutoModelForCausalLM
+
+from sld_user_dir.models.packed_attention import Packing
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    """Directories of one model a family, made as they are asked for."""
+    made = {}
+
+    def get(family):
+        if family not in made:
+            made[family] = make_base(tmp_path_factory.mktemp(family), family)
+        return made[family]
+
+    return get
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_over_text_are_transformers_own(bases, family):
+    base = bases(family)
+    theirs, ours, vocab = AutoModelForCausalLM.from_pretrained(base).eval(), make_model(base), vocabulary_of(base)
+    torch.manual_seed(1)
+    tokens = torch.randint(len(TOKENS), (3, 12))
+    with torch.no_grad():
+        expected = theirs(tokens).logits[..., : len(TOKENS)]
+        logits = ours(tokens + vocab.text_start)[0]
+    assert logits.shape == (3, 12, len(vocab))
+    assert expected.std() > 0.1
+    torch.testing.assert_close(logits[..., vocab.text_start : vocab.text_end], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_units_are_rows_of_a_larger_model(bases, family):
+    """The logits of a model whose tables hold all symbols in transformers' own way."""
+    base = bases(family)
+    ours, vocab = make_model(base), vocabulary_of(base)
+    theirs = AutoModelForCausalLM.from_pretrained(base).eval()
+    new = len(vocab) - len(TOKENS)
+    theirs.resize_token_embeddings(ROWS + new)
+    decoder = ours.decoder
+    with torch.no_grad():
+        theirs.get_input_embeddings().weight[ROWS:] = decoder.embed_tokens.new
+        if decoder.new_head is not None:
+            theirs.get_output_embeddings().weight[ROWS:] = decoder.new_head
+    place = torch.tensor(
+        [*range(ROWS, ROWS + vocab.text_start), *range(len(TOKENS)), *range(ROWS + vocab.text_start, ROWS + new)]
+    )
+    torch.manual_seed(1)
+    tokens = torch.randint(len(vocab), (3, 12))
+    tokens[tokens == vocab.pad] = vocab.eos
+    with torch.no_grad():
+        expected = theirs(place[tokens]).logits[..., place]
+        torch.testing.assert_close(ours(tokens)[0], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_rows_are_rows_apart(bases, family):
+    model, vocab = make_model(bases(family)), vocabulary_of(bases(family))
+    lengths = torch.tensor([9, 3, 12, 1, 8])
+    torch.manual_seed(1)
+    rows = [torch.randint(vocab.text_start, len(vocab), (n,)) for n in lengths]
+    with torch.no_grad():
+        packed = model(torch.cat(rows)[None], src_lengths=lengths)[0][0].split(lengths.tolist())
+        for row, found in zip(rows, packed):
+            torch.testing.assert_close(found, model(row[None])[0][0], atol=1e-5, rtol=1e-5)
+    assert Packing.of(lengths).groups  # several of them: the lengths differ
+    assert len(Packing.of(lengths).groups) > 2
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_half_precision_keeps_what_positions_are_made_of(bases, family):
+    model = make_model(bases(family))
+    exact = {name: b.clone() for name, b in model.decoder.backbone.named_buffers() if b.is_floating_point()}
+    copied = copy.deepcopy(model).bfloat16()
+    assert exact
+    for name, buffer in copied.decoder.backbone.named_buffers():
+        if name in exact:
+            assert torch.equal(buffer, exact[name]), name
+    assert copied.decoder.embed_tokens.new.dtype == torch.bfloat16
+    assert copied(torch.tensor([[5, 6, 20]]))[0].dtype == torch.bfloat16
