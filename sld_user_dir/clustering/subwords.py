@@ -148,15 +148,21 @@ class UnitSubwords:
 
 
 def encode_manifest(manifest: Manifest, subwords: UnitSubwords) -> tuple[Iterator[Utterance], UnitProvenance]:
-    """The manifest's utterances in pieces, and their provenance; durations, in frames, are summed."""
+    """The manifest's utterances in pieces, and their provenance.
+
+    Pieces get durations in frames, the sums of those of their units, so that words can be timed; none where units of
+    collapsed runs have none.
+    """
     provenance = replace(manifest.provenance, num_units=subwords.num_pieces, subword=subwords.sha256)
-    return (_encode(one, subwords) for one in manifest), provenance
+    return (_encode(one, subwords, manifest.provenance.deduplicated) for one in manifest), provenance
 
 
-def _encode(one: Utterance, subwords: UnitSubwords) -> Utterance:
+def _encode(one: Utterance, subwords: UnitSubwords, deduplicated: bool) -> Utterance:
     pieces = subwords.encode(one.units)
+    lengths = subwords.lengths(pieces)
     durations: Optional[npt.NDArray[np.int64]] = None
     if one.durations is not None:
-        starts = np.cumsum(subwords.lengths(pieces)) - subwords.lengths(pieces)
-        durations = np.add.reduceat(one.durations, starts)
+        durations = np.add.reduceat(one.durations, np.cumsum(lengths) - lengths)
+    elif not deduplicated:  # each unit is a frame
+        durations = lengths
     return Utterance(one.id, pieces, one.text, durations, one.fields)

@@ -80,7 +80,7 @@ class PromptGenerator:
         """
         if constraints is not None:
             raise InputError("--constraints", "not supported by this generator", "leave it out")
-        prompts, lengths = self._prompts(sample)
+        prompts, lengths = self.prompts(sample)
         prefix = self._prefix(prefix_tokens)
         search = Search(self.options, self.scorer.emission.end, self._limits(lengths), prefix, self.vocab.pad)
         log_probs = self.scorer.start(prompts, lengths, self.options.beam)  # (B, V)
@@ -98,8 +98,12 @@ class PromptGenerator:
         self.truncated += sum(found[0].truncated for found in results)
         return [[self._result(h, prompts.device) for h in found] for found in results]
 
-    def _prompts(self, sample: Dict[str, Any]) -> Tuple[Tensor, Tensor]:
-        """(B, P) prompts, with padding behind them only, and their lengths (B,)."""
+    def prompts(self, sample: Dict[str, Any]) -> Tuple[Tensor, Tensor]:
+        """(B, P) prompts of a batch, with padding behind them only, and their lengths (B,).
+
+        Raises:
+            PromptError: see `generate`.
+        """
         source = sample["net_input"]["src_tokens"]
         filled = source.ne(self.vocab.pad)
         lengths = sample.get("prompt_lengths")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sld_user_dir.search.ctc_prefix import CtcPrefixScorer
+from sld_user_dir.search.ctc_reading import at_least_float32, read_ctc
 from sld_user_dir.search.decoders import Decoder
 from sld_user_dir.sequences.ctc_classes import CtcClasses
 from sld_user_dir.sequences.sequence_format import Emission
@@ -83,7 +84,8 @@ class Scorer:
         self.sessions = [decoder.start(prompts, lengths, beams, self.outputs, everywhere) for decoder in self.decoders]
         log_probs = self._combine([session.first_logits for session in self.sessions])
         if self.ctc is not None:
-            self.prefixes = self._read_ctc(self.ctc, prompts, lengths, beams)
+            log_probs_of_ctc, n_units = read_ctc(self.sessions, self.ctc.classes, prompts, lengths)
+            self.prefixes = CtcPrefixScorer(log_probs_of_ctc, n_units, beams)
             log_probs = self._with_ctc(log_probs[:, None].expand(-1, beams, -1))[:, 0]
         lm = self.language_model
         if lm is None:
@@ -113,24 +115,10 @@ class Scorer:
     def _combine(self, logits: List[Tensor]) -> Tensor:
         """Normalise over what may be emitted; of several models, log of the mean probability."""
         each = [
-            _at_least_float32(x).div_(self.temperature).index_fill_(-1, self.never_emitted, -math.inf) for x in logits
+            at_least_float32(x).div_(self.temperature).index_fill_(-1, self.never_emitted, -math.inf) for x in logits
         ]
         each = [x.log_softmax(dim=-1) for x in each]
         return each[0] if len(each) == 1 else torch.stack(each).logsumexp(dim=0) - math.log(len(each))
-
-    def _read_ctc(self, ctc: FusedCtc, prompts: Tensor, lengths: Tensor, beams: int) -> CtcPrefixScorer:
-        """The mean of the models' class probabilities at the positions of units."""
-        each = []
-        for session in self.sessions:
-            assert session.prompt_logits is not None
-            each.append(ctc.classes.of_outputs(_at_least_float32(session.prompt_logits)).log_softmax(dim=-1))
-            session.prompt_logits = None  # of no more use, and large
-        log_probs = torch.stack(each).logsumexp(dim=0) - math.log(len(each))  # (B, P, C)
-        unit = (prompts >= ctc.classes.unit_offset) & (
-            torch.arange(prompts.size(1), device=prompts.device) < lengths[:, None]
-        )
-        first = int(unit.any(0).int().argmax())  # <s> may come before
-        return CtcPrefixScorer(log_probs[:, first:], unit[:, first:].sum(1), beams)
 
     def _with_ctc(self, log_probs: Tensor) -> Tensor:
         """(B, K, V) of the decoders, with CTC's share."""
@@ -144,8 +132,4 @@ class Scorer:
 
     def _lm_scores(self, logits: Tensor) -> Tensor:
         assert self.language_model is not None
-        return self.language_model.weight * _at_least_float32(logits).log_softmax(dim=-1)[..., self.lm_ids]
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.float() if x.dtype.itemsize < 4 else x
+        return self.language_model.weight * at_least_float32(logits).log_softmax(dim=-1)[..., self.lm_ids]

@@ -114,6 +114,13 @@ class SpeechUnitLMConfig(FairseqDataclass):
             "decoder's (Watanabe et al. 2017). For checkpoints trained with --ctc-weight; also in --eval-wer"
         },
     )
+    word_times: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "of fairseq-generate: also write when each word of the best hypotheses was said, to this CTM file; "
+            "for checkpoints trained with --ctc-weight and units with durations (docs/word_times.md)"
+        },
+    )
     update_freq: List[int] = II("optimization.update_freq")  # noqa: RUF009
     # where training goes on from: see checkpoint_check
     save_dir: str = II("checkpoint.save_dir")

@@ -1,0 +1,85 @@
+"""`--word-times FILE` of fairseq-generate: the words of the best hypotheses with their times, as a CTM file.
+
+fairseq tells a task of batches, not of the end. So the utterances to come are counted beforehand, and the file is
+written, whole, with the last of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from sld_user_dir.errors import InputError
+from sld_user_dir.manifests.ctm import TimedWord, write_ctm
+from sld_user_dir.sequences.manifest_dataset import AnyManifest
+from sld_user_dir.timing.unit_times import check_frame_rate, unit_edges
+from sld_user_dir.timing.word_aligner import WordAligner
+from sld_user_dir.vocabulary.joint import JointVocabulary
+
+logger = logging.getLogger(__name__)
+OPTION = "--word-times"
+
+
+class WordTimeFile:
+    """Collects the timed words of a test set.
+
+    Args:
+        path: the file to write.
+
+    Raises:
+        InputError: the task that is decoded is not recognition, or its vocabulary is for a mixture, which has no CTC.
+    """
+
+    def __init__(self, path: str, vocab: JointVocabulary, decode_task: str):
+        if decode_task != "asr" or vocab.tasks:
+            remedy = "leave it out, or decode with a model of speech recognition alone"
+            raise InputError(f"{OPTION} {path}", "words are timed by CTC, which other tasks lack", remedy)
+        self.path = Path(path)
+        self._vocab = vocab
+        self._manifest: Optional[AnyManifest] = None
+        self._aligner: Optional[WordAligner] = None
+        self._expected = 0
+        self._words: Dict[int, List[TimedWord]] = {}
+
+    def read_units_of(self, manifest: AnyManifest) -> None:
+        """The test set, whose units must have times.
+
+        Raises:
+            ManifestError: they have none.
+        """
+        check_frame_rate(manifest.provenance, str(manifest.path))
+        if len(manifest):
+            self._edges(manifest, 0)
+        self._manifest = manifest
+
+    def expect(self, batches: Sequence[Sequence[int]]) -> None:
+        """What will be decoded."""
+        self._expected = sum(len(batch) for batch in batches)
+
+    def add(self, generator: Any, sample: Dict[str, Any], hypotheses: Sequence[Sequence[Dict[str, Any]]]) -> None:
+        """Time the best hypotheses of a batch; the file is written after the last one."""
+        assert self._manifest is not None
+        if self._aligner is None:
+            self._aligner = WordAligner(generator.scorer.decoders, self._vocab)
+        rows = sample["id"].tolist()
+        prompts, lengths = generator.prompts(sample)
+        answers = [found[0]["tokens"].tolist() for found in hypotheses]
+        edges = [self._edges(self._manifest, row) for row in rows]
+        self._words.update(zip(rows, self._aligner(prompts, lengths, answers, edges)))
+        if len(self._words) == self._expected:
+            self._write(self._manifest, self._aligner.unaligned)
+
+    def _write(self, manifest: AnyManifest, unaligned: int) -> None:
+        count = write_ctm(self.path, ((manifest[row].id, self._words[row]) for row in sorted(self._words)))
+        logger.info("%s: %d words of %d utterances", self.path, count, len(self._words))
+        if unaligned:
+            logger.warning(
+                "%s: %d hypotheses have more words than CTC can emit in their units; those words are evenly spread",
+                self.path,
+                unaligned,
+            )
+
+    @staticmethod
+    def _edges(manifest: AnyManifest, row: int) -> Any:
+        return unit_edges(manifest[row], manifest.provenance, f"{manifest.path}:{manifest.line(row)}")

@@ -1,0 +1,1 @@
+"""When each word was said: forced alignment by CTC, times of units, and files of word times."""
