@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
-import soundfile
-
 from sld_user_dir.corpora.connected_digits import WORDS
 from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.features.waveform import probe
 from sld_user_dir.files import atomic_path, decode_lines
 from sld_user_dir.manifests.audio_manifest import Recording
 
@@ -149,9 +148,11 @@ def digit_prompts(prompts: Prompts) -> list[Recording]:
             said = repr(texts[name]) if name in texts else "nothing"
             raise CorpusError(prompts.root, f"{name} says {said}, not {word!r}", "remove the folder and fetch again")
         path = prompts.root / f"{name}.wav"
-        about = soundfile.info(path)
+        about = probe(path)
         identity = f"test_asterisk-{digit}"
-        found.append(Recording(identity, path, about.frames, about.samplerate, word, SPEAKER, fields={"digits": name}))
+        found.append(
+            Recording(identity, path, about.n_samples, about.sample_rate_hz, word, SPEAKER, fields={"digits": name})
+        )
     return found
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import soundfile
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.features.waveform import read_audio
 from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -131,7 +132,7 @@ def write_strings(digits: Sequence[Digit], sizes: dict[str, SubsetSize], out: Pa
 
 
 def _read(path: Path) -> np.ndarray:
-    wave, rate = soundfile.read(path, dtype="float32")
-    if rate != SAMPLE_RATE_HZ or wave.ndim != 1:
-        raise InputError(path, f"{rate} Hz, {wave.ndim} channels", f"take FSDD's own, {SAMPLE_RATE_HZ} Hz mono")
+    wave, rate = read_audio(path)
+    if rate != SAMPLE_RATE_HZ:
+        raise InputError(path, f"{rate} Hz", f"take FSDD's own, {SAMPLE_RATE_HZ} Hz")
     return wave

@@ -1,29 +1,36 @@
-"""Reading audio: any format and rate of libsndfile, mixed to mono, resampled by soxr.
+"""Reading audio: the formats of libsndfile that tell their end, any rate, mixed to mono, resampled by soxr.
 
 Waveforms are float32 vectors, shape (n_samples,), nominally within [-1, 1].
 """
 
 from __future__ import annotations
 
-import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
 import numpy as np
 import soundfile
-import soxr
 
 from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.errors import InputError
+from sld_user_dir.features.audio_container import CHECKED, checked_length, source_of
+from sld_user_dir.features.resampling import resample
 from sld_user_dir.files import refuse_lfs_pointer
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph")
-RESAMPLER_QUALITY = "HQ"  # soxr's 20-bit recipe; part of what makes features reproducible
+RESTORE = "copy it again from its source; if it is whole there too, write it anew by sox or ffmpeg"
+BLOCK_VALUES = 1 << 26
 
 
 class AudioError(InputError):
     """A file that cannot be used as speech; the message names it and tells why."""
+
+    @property
+    def reason(self) -> str:
+        """Problem and remedy, for a table that names the file in a column of its own."""
+        return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
 
 
 @dataclass(frozen=True)
@@ -40,72 +47,86 @@ class AudioInfo:
 
 
 def probe(path: PathLike) -> AudioInfo:
-    """Length and rate by the header alone.
+    """Length and rate by the header alone, and the end by the container.
 
     Raises:
-        AudioError: missing, zero bytes, a folder, or no format that libsndfile knows.
+        AudioError: missing, zero bytes, a folder, truncated, or no format that libsndfile knows.
     """
     path = Path(path)
-    _check_regular(path)
-    try:
-        info = soundfile.info(os.fsencode(path))
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        refuse_lfs_pointer(path, AudioError)
-        raise AudioError(path, f"not readable as audio ({_reason(error)})") from error
-    return AudioInfo(int(info.frames), int(info.samplerate))
+    with _opened(path) as (handle, length):
+        return AudioInfo(length, int(handle.samplerate))
 
 
-def read_audio(path: PathLike) -> tuple[FloatArray, int]:
+def read_audio(path: PathLike, n_samples: Optional[int] = None) -> tuple[FloatArray, int]:
     """Decode a whole file; several channels are averaged.
+
+    Args:
+        n_samples: what its manifest says; None where none does.
 
     Returns:
         waveform (n_samples,), and its sample rate in Hz.
 
     Raises:
-        AudioError: undecodable, truncated, without samples, or with NaN or infinite ones.
+        AudioError: undecodable, truncated, without samples, with NaN or infinite ones, or of another length than said.
     """
     path = Path(path)
+    with _opened(path) as (handle, expected):
+        rate = int(handle.samplerate)
+        wave = np.concatenate(list(_blocks(handle)) or [np.zeros(0, np.float32)])
+    if expected == 0:
+        raise AudioError(path, "no samples", "remove it, or record it again")
+    if len(wave) < expected:
+        raise AudioError(path, f"truncated, {len(wave)} of {expected} samples", RESTORE)
+    if n_samples is not None and len(wave) != n_samples:
+        problem = f"holds {len(wave)} samples, but its manifest says {n_samples}: it has changed since"
+        raise AudioError(path, problem, "restore it, or make the manifest again by sld audio")
+    if not np.isfinite(wave).all():
+        raise AudioError(path, "holds NaN or infinite samples", "write it again from its source")
+    return wave, rate
+
+
+def _blocks(handle: soundfile.SoundFile) -> Iterator[FloatArray]:
+    """Waveforms (n,) of consecutive parts, nearly always one: a header may promise more than memory holds."""
+    left = handle.frames
+    while left > 0:
+        wanted = min(left, max(1, BLOCK_VALUES // handle.channels))
+        samples = handle.read(wanted, dtype="float32", always_2d=True)  # (n, channels)
+        wave = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+        yield np.ascontiguousarray(wave, dtype=np.float32)
+        left -= wanted if len(samples) == wanted else left
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
+    """A recording and its length: the one place where the package opens one, and holds its header against the file.
+
+    Raises:
+        AudioError: it cannot be opened or decoded, or its end is missing.
+    """
     _check_regular(path)
+    opened = False
     try:
-        with soundfile.SoundFile(os.fsencode(path)) as handle:
-            expected, rate = handle.frames, int(handle.samplerate)
-            samples = handle.read(dtype="float32", always_2d=True)  # (n_samples, channels)
+        with soundfile.SoundFile(source_of(path)) as handle:
+            if handle.format not in CHECKED:
+                problem = f"a file of the kind {handle.format}, which does not tell whether it is whole"
+                raise AudioError(path, problem, "convert it to FLAC or WAV")
+            length, missing = checked_length(path, int(handle.frames))
+            if missing:
+                raise AudioError(path, missing, RESTORE)
+            opened = True
+            yield handle, length
+    except AudioError:
+        raise
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
         refuse_lfs_pointer(path, AudioError)
-        raise AudioError(path, f"not readable as audio ({_reason(error)})") from error
-    if len(samples) == 0:
-        raise AudioError(path, "no samples")
-    if len(samples) < expected:
-        raise AudioError(path, f"truncated, {len(samples)} of {expected} samples")
-    wave = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    if not np.isfinite(wave).all():
-        raise AudioError(path, "holds NaN or infinite samples")
-    return np.ascontiguousarray(wave, dtype=np.float32), rate
+        what = "truncated or damaged: decoding stops" if opened else "not readable as audio"
+        raise AudioError(path, f"{what} ({_reason(error)})", RESTORE) from error
 
 
-def load_audio(path: PathLike, sample_rate_hz: int, speed: float = 1.0) -> FloatArray:
-    """Decode, play `speed` times as fast, and bring to `sample_rate_hz`; see `resample`."""
-    wave, rate = read_audio(path)
+def load_audio(path: PathLike, sample_rate_hz: int, speed: float = 1.0, n_samples: Optional[int] = None) -> FloatArray:
+    """Decode, play `speed` times as fast, and bring to `sample_rate_hz`; see `read_audio` and `resample`."""
+    wave, rate = read_audio(path, n_samples)
     return resample(wave, rate, sample_rate_hz, speed)
-
-
-def resample(wave: FloatArray, from_hz: int, to_hz: int, speed: float = 1.0) -> FloatArray:
-    """Change rate and speed in one pass of the resampler.
-
-    Speed perturbation moves tempo and pitch together (Ko et al. 2015, "Audio augmentation
-    for speech recognition"): the signal is taken to have been recorded at `speed * from_hz`.
-    """
-    if speed <= 0:
-        raise ValueError(f"speed must be positive, not {speed}")
-    if from_hz * speed == to_hz:
-        return wave
-    out = soxr.resample(wave, from_hz * speed, to_hz, quality=RESAMPLER_QUALITY)
-    return np.ascontiguousarray(out, dtype=np.float32)
-
-
-def perturb_speed(wave: FloatArray, sample_rate_hz: int, speed: float) -> FloatArray:
-    """`wave` played `speed` times as fast at the same rate: about n_samples / speed long."""
-    return resample(wave, sample_rate_hz, sample_rate_hz, speed)
 
 
 def reject_reason(seconds: float, min_seconds: float, max_seconds: Optional[float]) -> Optional[str]:

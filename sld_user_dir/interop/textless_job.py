@@ -58,7 +58,7 @@ class EncodeJob(Job):
             try:
                 yield self._utterance(encoder, one)
             except AudioError as error:
-                rejected.append(Rejected(one.id, one.path, error.problem))
+                rejected.append(Rejected(one.id, one.path, error.reason))
                 logger.warning("%s: left out: %s", one.path, rejected[-1].reason)
             if done % RECORDINGS_PER_PROGRESS_LINE == 0:
                 logger.info("%d recordings have units", done - len(rejected))
@@ -66,7 +66,7 @@ class EncodeJob(Job):
     def _utterance(self, encoder: SpeechEncoderLike, one: Recording) -> Utterance:
         if not one.text.strip():
             raise AudioError(None, "no transcript")
-        wave = load_audio(one.path, encoder.expected_sample_rate, one.speed)
+        wave = load_audio(one.path, encoder.expected_sample_rate, one.speed, one.n_samples)
         reason = reject_reason(len(wave) / encoder.expected_sample_rate, self.min_seconds, self.max_seconds)
         if reason:
             raise AudioError(None, reason)

@@ -13,7 +13,7 @@ import numpy as np
 
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.errors import InputError
-from sld_user_dir.features.waveform import resample
+from sld_user_dir.features.resampling import resample
 from sld_user_dir.longform.energy_detector import Spans
 
 RATES_HZ = (8000, 16000)

@@ -158,9 +158,9 @@ def _load_one(recording: Recording, encoder: WaveEncoder, config: StreamConfig) 
     reason = _reject_reason(recording, recording.seconds, encoder, config)  # before reading it
     if reason is None:
         try:
-            wave = load_audio(recording.path, encoder.sample_rate_hz, recording.speed)
+            wave = load_audio(recording.path, encoder.sample_rate_hz, recording.speed, recording.n_samples)
         except AudioError as error:
-            reason = error.problem
+            reason = error.reason
         else:
             seconds = len(wave) / encoder.sample_rate_hz
             reason = _reject_reason(recording, seconds, encoder, config)

@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from sld_user_dir.features.resampling import perturb_speed, resample
 from sld_user_dir.features.stacking import stack_frames, stacked_length
-from sld_user_dir.features.waveform import (
-    AudioError,
-    load_audio,
-    perturb_speed,
-    probe,
-    read_audio,
-    reject_reason,
-    resample,
-)
+from sld_user_dir.features.waveform import AudioError, load_audio, probe, read_audio, reject_reason
 
 
 def tone(hz, rate, seconds=1.0):

@@ -1,0 +1,71 @@
+"""Where the samples of an audio file should end, as its container tells.
+
+libsndfile reads a file that was cut, by a full disk or a broken download, as a shorter one, and says so in a log at
+most. So the length that each container states is compared with the file here. A stream that was written to a pipe
+states no length; it ends where its file ends.
+"""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Optional, Tuple, Union
+
+from sld_user_dir.features.mpeg_frames import mpeg_length
+from sld_user_dir.features.ogg_pages import ogg_problem
+from sld_user_dir.features.stated_samples import StatedSamples, stated_samples
+
+CHECKED = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "NIST", "CAF", "SVX", "FLAC", "OGG", "MP3", "HTK"}
+"""libsndfile's names of the containers whose end is known. It checks that of FLAC and HTK itself."""
+
+
+def checked_length(path: Path, n_samples: int) -> Tuple[int, Optional[str]]:
+    """How many samples a file should hold, and what shows that it lacks some of them, or None.
+
+    Args:
+        n_samples: how many libsndfile finds, which of an MP3 may be a guess.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        magic = file.read(4)
+        if magic == b"OggS":
+            return n_samples, ogg_problem(file, size)
+        if magic == b"fLaC":
+            return n_samples, _flac_problem(file)
+        stated = stated_samples(file, size)
+        if stated is None:
+            return mpeg_length(file, size, n_samples)
+        if not stated.missing:
+            return n_samples, None
+        held = max(0, stated.end_of_file - stated.start)
+        return n_samples, f"truncated: its header tells of {stated.n_bytes} bytes of samples, {held} are there"
+
+
+def _flac_problem(file: BinaryIO) -> Optional[str]:
+    file.seek(21)
+    n_samples = int.from_bytes(file.read(5), "big") & (1 << 36) - 1
+    return None if n_samples else "a FLAC stream without a length in its header, which libsndfile cannot decode"
+
+
+def source_of(path: Path) -> Union[bytes, BinaryIO]:
+    """What libsndfile is to open: the file, or a copy in memory whose header tells that its length is not known.
+
+    libsndfile takes a WAV or AU that states a length of 0, as one does whose program was stopped, for an empty one.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        stated = stated_samples(file, size)
+        if stated is None or stated.n_bytes or stated.n_bytes_at == 0 or not _samples_follow(file, stated):
+            return os.fsencode(path)
+        file.seek(0)
+        content = bytearray(file.read())
+    content[stated.n_bytes_at : stated.n_bytes_at + 4] = b"\xff" * 4
+    return BytesIO(bytes(content))
+
+
+def _samples_follow(file: BinaryIO, stated: StatedSamples) -> bool:
+    """Whether there is more behind a length of 0, and no further chunk of a WAV, whose name is of letters."""
+    file.seek(stated.start)
+    following = file.read(4)
+    return len(following) == 4 and not (following.isascii() and following.strip().isalpha())

@@ -1,0 +1,48 @@
+"""Recordings in every container that the package reads, and as they are after an accident."""
+
+import io
+from typing import Dict, Tuple
+
+import numpy as np
+import soundfile
+
+RATE_HZ = 16_000
+FORMATS: Dict[str, Tuple[str, str]] = {
+    "wav": ("WAV", "PCM_16"),
+    "wav 24 bit": ("WAV", "PCM_24"),
+    "wav float": ("WAV", "FLOAT"),
+    "wav mu-law": ("WAV", "ULAW"),
+    "wav ADPCM": ("WAV", "IMA_ADPCM"),
+    "wav GSM": ("WAV", "GSM610"),
+    "wavex": ("WAVEX", "PCM_16"),
+    "rf64": ("RF64", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg vorbis": ("OGG", "VORBIS"),
+    "ogg opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "aiff": ("AIFF", "PCM_16"),
+    "aifc": ("AIFF", "ULAW"),
+    "au": ("AU", "PCM_16"),
+    "sph": ("NIST", "PCM_16"),
+    "sph mu-law": ("NIST", "ULAW"),
+    "caf": ("CAF", "PCM_16"),
+    "8svx": ("SVX", "PCM_16"),
+    "htk": ("HTK", "PCM_16"),
+}
+"""Container and coding by name, as libsndfile calls them."""
+
+
+def noisy_tone(seconds: float = 2.0, rate_hz: int = RATE_HZ, seed: int = 0) -> np.ndarray:
+    """A tone in noise: every codec spends bytes on all of it."""
+    n = int(seconds * rate_hz)
+    noise = 0.05 * np.random.default_rng(seed).standard_normal(n)
+    return (0.3 * np.sin(2 * np.pi * 440 * np.arange(n) / rate_hz) + noise).astype(np.float32)
+
+
+def encoded(kind: str, wave: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:
+    """A file of one of FORMATS."""
+    container, coding = FORMATS[kind]
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, rate_hz, format=container, subtype=coding)
+    return buffer.getvalue()
