@@ -6,13 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from support.miniature import NUM_UNITS, WORDS
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
+    LogitsProcessor,
     MistralConfig,
     OPTConfig,
     PreTrainedTokenizerFast,
@@ -24,6 +24,7 @@ from sld_user_dir.models.dictionaries import TextView, UnitView
 from sld_user_dir.models.joint_hf import JointHFConfig, JointHFModel
 from sld_user_dir.vocabulary.hf_tokenizer import HFTokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary
+from support.miniature import NUM_UNITS, WORDS
 
 TOKENS = ["<unk>", "<|endoftext|>", "<s>", "\t", *WORDS]
 ROWS = 16
@@ -91,3 +92,55 @@ def make_model(base: Path, **options: Any) -> JointHFModel:
     vocab = vocabulary_of(base)
     task = SimpleNamespace(vocab=vocab, source_dictionary=UnitView(vocab), target_dictionary=TextView(vocab))
     return JointHFModel.build_model(Namespace(**{**fields, **sizes, "hf_model": str(base), **options}), task).eval()
+
+
+def merged(base: Path, model: JointHFModel) -> Any:
+    """The same model in transformers' own form, its tables in the order of the joint vocabulary."""
+    theirs = AutoModelForCausalLM.from_pretrained(base).eval()
+    decoder = model.decoder
+    theirs.resize_token_embeddings(sum(map(len, decoder.output_matrices())))
+    with torch.no_grad():
+        rows = decoder.rows.matrices(decoder.embed_tokens.text.weight, decoder.embed_tokens.new)
+        theirs.get_input_embeddings().weight.copy_(torch.cat(rows))
+        theirs.get_output_embeddings().weight.copy_(torch.cat(decoder.output_matrices()))
+    return theirs
+
+
+class _TextAlone(LogitsProcessor):
+    """Normalised over what may be emitted, as ours; then the limits."""
+
+    def __init__(self, vocab: JointVocabulary, prompt: int, limit: int, min_len: int):
+        self.emitted = torch.tensor([vocab.eos, *vocab.text_ids])
+        self.eos, self.prompt, self.limit, self.min_len = vocab.eos, prompt, limit, min_len
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        time = input_ids.size(1) - self.prompt
+        allowed = torch.full_like(scores, float("-inf"))
+        allowed[:, self.emitted] = scores[:, self.emitted].log_softmax(-1)
+        if time < self.min_len:
+            allowed[:, self.eos] = float("-inf")
+        if time == self.limit:
+            end = allowed[:, self.eos].clone()
+            allowed.fill_(float("-inf"))
+            allowed[:, self.eos] = end
+        return allowed
+
+
+def generate(
+    theirs: Any, vocab: JointVocabulary, prompts: torch.Tensor, beam: int, limit: int, min_len: int
+) -> list[list[list[int]]]:
+    """Hypotheses of transformers' beam search by our rules, best first, for prompts (B, P) of one length."""
+    answers = theirs.generate(
+        prompts,
+        attention_mask=torch.ones_like(prompts),
+        num_beams=beam,
+        num_return_sequences=beam,
+        max_new_tokens=limit + 1,
+        do_sample=False,
+        early_stopping=True,
+        logits_processor=[_TextAlone(vocab, prompts.size(1), limit, min_len)],
+        eos_token_id=vocab.eos,
+        pad_token_id=vocab.pad,
+    )
+    rows = answers[:, prompts.size(1) :].unflatten(0, (len(prompts), beam)).tolist()
+    return [[[token for token in found if token != vocab.pad] for found in row] for row in rows]
