@@ -1,13 +1,18 @@
-"""What a checkpoint file of fairseq's holds, read without fairseq and without its weights in memory."""
+"""What a checkpoint file of fairseq's holds, read without its weights in memory, and whether the file is whole."""
 
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import refuse_lfs_pointer
+
+READ_ERRORS = (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError)
+"""What torch raises of a file that it does not read."""
+OTHERS_NAMED = 3
 
 
 def read_stored(path: Union[str, Path]) -> dict[str, Any]:
@@ -21,10 +26,66 @@ def read_stored(path: Union[str, Path]) -> dict[str, Any]:
 
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        refuse_lfs_pointer(path)
-        reason = reason_of(error)
-        raise InputError(path, f"no checkpoint that torch reads ({reason})", "give one of fairseq-train's") from None
+    except FileNotFoundError:
+        raise
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from None
     if not isinstance(stored, dict):
         raise InputError(path, f"no checkpoint, but a {type(stored).__name__}", "give one of fairseq-train's")
     return stored
+
+
+def unreadable(path: Union[str, Path], error: BaseException) -> InputError:
+    """The error to raise of a file that torch does not read.
+
+    Raises:
+        InputError: the file is a Git LFS pointer.
+    """
+    refuse_lfs_pointer(path)
+    reason = damage_of(path) or reason_of(error)
+    return InputError(path, f"no checkpoint that torch reads ({reason})", f"give one of fairseq-train's{others(path)}")
+
+
+def refuse_damaged(path: Union[str, Path], remedy: str) -> None:
+    """Say so where a checkpoint is not whole: every byte is read.
+
+    Args:
+        remedy: other checkpoints beside the file are named behind it.
+
+    Raises:
+        InputError: it is damaged, or a Git LFS pointer.
+    """
+    refuse_lfs_pointer(path)
+    damage = damage_of(path)
+    if damage is not None:
+        raise InputError(path, f"a damaged checkpoint: {damage}", remedy + others(path))
+
+
+def damage_of(path: Union[str, Path]) -> Optional[str]:
+    """What is wrong with the bytes of a checkpoint; None where nothing is known to be.
+
+    torch reads its archives without looking at their checksums, so that a flipped bit would be another weight.
+    """
+    path = Path(path)
+    with path.open("rb") as raw:
+        start = raw.read(4)
+    if not start:
+        return "the file is empty"
+    if start[:1] == b"\x80":  # torch's form before 1.6, which has no checksums
+        return None
+    if start != b"PK\x03\x04":
+        return "it does not begin as a file of torch.save does"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except zipfile.BadZipFile:
+        return "its end is missing or overwritten"
+    return None if part is None else f"the checksum of its part {part} is wrong"
+
+
+def others(path: Union[str, Path]) -> str:
+    """The latest other checkpoints in the folder of one, to be named in an error; nothing where there are none."""
+    path = Path(path)
+    beside = sorted(path.parent.glob("checkpoint*.pt"), key=lambda one: (-one.stat().st_mtime, one.name))
+    names = [one.name for one in beside if one.name != path.name][:OTHERS_NAMED]
+    return f" (beside it: {', '.join(names)})" if names else ""

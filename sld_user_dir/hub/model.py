@@ -12,7 +12,15 @@ import torch
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript, Score, Transcript
-from sld_user_dir.hub.prompts import Units, as_batch, check_units, encode_text, speech_beginning, text_beginning
+from sld_user_dir.hub.prompts import (
+    Units,
+    as_batch,
+    check_units,
+    encode_text,
+    refuse_too_long,
+    speech_beginning,
+    text_beginning,
+)
 from sld_user_dir.hub.search_options import speech_options
 from sld_user_dir.losses.stored_options import predicts_units
 from sld_user_dir.manifests.provenance import UnitProvenance
@@ -118,7 +126,13 @@ class Model:
         """
         single = isinstance(audio, (str, Path))
         files = [audio] if isinstance(audio, (str, Path)) else list(audio)
-        texts = self.transcribe_units(self.units_of(files), beam=beam, **generation) if files else []
+        if not files:
+            return []
+        from sld_user_dir.hub.long_recordings import most_units  # audio libraries, where they are needed
+
+        units = self.units_of(files)
+        refuse_too_long(units, files, most_units(self, text_tokens=1))
+        texts = self.transcribe_units(units, beam=beam, **generation)
         return texts[0] if single else texts
 
     @overload
@@ -267,8 +281,11 @@ class Model:
             self._check_units(one)
         tokens = [torch.from_numpy(self.vocab.encode_units(one)) for one in units]
         longest = max((len(t) + 3 for t in tokens), default=0)
+        names = [f"utterance {number}" for number in range(len(tokens))]
+        dataset = self.task.build_dataset_for_inference(tokens, [len(t) for t in tokens], "asr", names)
+        dataset.keeps_all = True
         iterator = self.task.get_batch_iterator(
-            dataset=self.task.build_dataset_for_inference(tokens, [len(t) for t in tokens], decode_task="asr"),
+            dataset=dataset,
             max_tokens=max(BATCH_TOKENS, longest),
             max_positions=min(model.max_positions() for model in self.models),
             disable_iterator_cache=True,

@@ -39,6 +39,22 @@ def check_units(units: Units, deduplicated: bool) -> None:
         )
 
 
+def refuse_too_long(units: Sequence[Units], files: Sequence[Any], most: int) -> None:
+    """Refuse recordings that a model cannot hold whole.
+
+    Args:
+        units: of each recording.
+        most: units that the model holds beside the separator, one token of text and the end.
+
+    Raises:
+        InputError: names the first.
+    """
+    for file, one in zip(files, units):
+        if len(one) > most:
+            problem = f"{len(one)} units, but the model holds {most} beside a transcript"
+            raise InputError(str(file), problem, "transcribe_long, and sld transcribe, cut recordings at pauses")
+
+
 def encode_text(text: str, task: Any, use: str) -> list[int]:
     """Ids of a text.
 

@@ -11,6 +11,8 @@ from fairseq import checkpoint_utils, utils
 from sld_user_dir.errors import InputError
 from sld_user_dir.stored_checkpoint import read_stored
 
+NAME_DATA = "name the data directory, where it lies now, by data= of hub.load or --data"
+
 
 def split_paths(paths: str) -> List[str]:
     """Several paths joined by `:`, as fairseq's `--path` takes them."""
@@ -25,12 +27,16 @@ def load_ensemble(paths: List[str], data: Optional[Union[str, Path]] = None) -> 
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        InputError: no checkpoint, or one of another task or vocabulary.
+        InputError: no checkpoint, or one of another task or vocabulary; no data directory.
     """
     for path in paths:
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path}: no such checkpoint; train one with fairseq-train")
-        read_stored(path)  # refuses what is no checkpoint
+        stored = read_stored(path)  # refuses what is no checkpoint
+        if data is None:
+            _require_data_of_training(path, stored)
+    if data is not None and not Path(data).is_dir():
+        raise InputError(data, "no such folder", NAME_DATA)
     overrides = {} if data is None else {"data": str(Path(data).resolve())}
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(paths, arg_overrides=overrides)
     if not hasattr(task, "vocab"):
@@ -38,6 +44,15 @@ def load_ensemble(paths: List[str], data: Optional[Union[str, Path]] = None) -> 
             paths[0], f"a checkpoint of the task {type(task).__name__}", "give one of the task speech_unit_lm"
         )
     return models, cfg, task
+
+
+def _require_data_of_training(path: str, stored: dict[str, Any]) -> None:
+    """Say so where the data directory of a training has moved."""
+    config = stored.get("cfg") or {}
+    task = config.get("task") if hasattr(config, "get") else None
+    lay = getattr(task, "get", lambda _: None)("data")
+    if lay and not Path(split_paths(str(lay))[0]).is_dir():
+        raise InputError(path, f"the data directory of its training, {lay}, is not there", NAME_DATA)
 
 
 def on_device(sample: Any, device: torch.device) -> Any:

@@ -23,6 +23,7 @@ from sld_user_dir.features.frame_encoder import EncoderError, check_layer, regis
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
 from sld_user_dir.features.waveform_backend import WaveformBackend
 from sld_user_dir.files import refuse_lfs_pointer
+from sld_user_dir.stored_checkpoint import damage_of
 
 WAVE_NORM_EPS = 1e-5  # torch's layer_norm, by which fairseq normalises waveforms
 USED_PARTS = ("feature_extractor", "post_extract_proj", "layer_norm", "encoder")
@@ -100,6 +101,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise EncoderError(path, "no such checkpoint", "check the path") from None
     except Exception as error:  # torch raises several kinds, pickle's among them
         refuse_lfs_pointer(path, EncoderError)
+        damage = damage_of(path)
+        if damage is not None:
+            raise EncoderError(path, f"a damaged checkpoint: {damage}", "fetch it again") from error
         reason = reason_of(error)
         raise EncoderError(
             path,

@@ -17,6 +17,7 @@ from sld_user_dir.sequences.batching import batches_by_size, collate
 from sld_user_dir.sequences.packed_batch import pack_batch
 from sld_user_dir.sequences.sequence_format import SPEECH, format_of
 from sld_user_dir.sequences.task_mix import RECOGNITION, draw_tasks
+from sld_user_dir.sequences.usable_lengths import keep_usable
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
@@ -46,6 +47,8 @@ class SequenceDataset:
     Attributes:
         sizes: int64, tokens that the model reads, by index.
         augment: of a training set's units, or None.
+        max_tokens: of a batch, so that an error can name that limit; None for any number.
+        keeps_all: nothing may be left out because of its length, whatever is asked for.
         epoch: which one is being read.
     """
 
@@ -73,6 +76,8 @@ class SequenceDataset:
         self.add_bos, self.shuffle, self.prompt_fraction = add_bos, shuffle, prompt_fraction
         self.packed, self.mixed_lengths = packed, mixed_lengths
         self.augment: Optional[Augmentation] = None
+        self.max_tokens: Optional[int] = None
+        self.keeps_all = False
         self.epoch = 1
         lengths = lengths_of(units), lengths_of(self.texts)
         self.sizes = np.concatenate([one.lengths(*lengths, vocab, add_bos) for one in self.formats])
@@ -164,14 +169,27 @@ class SequenceDataset:
         Raises:
             InputError: names the first.
         """
-        limit = max_sizes if isinstance(max_sizes, (int, float)) else min(max_sizes)
-        for index in indices[self.sizes[indices] > limit][:1]:
-            raise InputError(
-                self.name(index),
-                f"{self.sizes[index]} tokens, but the model holds {limit}",
-                "shorten or remove the utterance, or raise --max-target-positions",
-            )
-        return indices, []
+        return self.usable_indices(indices, max_sizes, skip=False), []
+
+    def usable_indices(self, indices: np.ndarray, max_sizes: Any, skip: bool) -> np.ndarray:
+        """Those of `indices` that the model holds and a batch takes; see `keep_usable`.
+
+        Args:
+            max_sizes: positions of the model, or several limits.
+            skip: leave the others out, if this data set may (`keeps_all`), instead of an error.
+
+        Raises:
+            InputError: names the first; or nothing is left of labelled data.
+        """
+        limit = int(max_sizes if isinstance(max_sizes, (int, float)) else min(max_sizes))
+        may_skip = not self.keeps_all
+        kept = keep_usable(
+            indices, self.sizes, self.name, limit, self.max_tokens, skip=skip and may_skip, may_skip=may_skip
+        )
+        if len(indices) and not len(kept) and self.labelled:
+            problem = f"as all {len(indices)} utterances, it is longer than {limit} tokens"
+            raise InputError(self.name(int(indices.min())), problem, "give shorter ones, or a model of more positions")
+        return kept
 
     def batch_by_size(
         self,

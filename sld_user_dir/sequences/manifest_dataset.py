@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Sequence, Type, TypeVar, Union
+from typing import Any, Optional, Sequence, Type, TypeVar, Union
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class _LineNames(Sequence[str]):
 def dataset_from_manifest(
     manifest: AnyManifest,
     vocab: JointVocabulary,
-    max_positions: int,
+    max_positions: Optional[int],
     kind: Type[Kind],
     skip_too_long: bool = False,
     add_bos: bool = False,
@@ -46,13 +46,13 @@ def dataset_from_manifest(
 
     Args:
         manifest: of `memory_map.open_manifest`, or in memory.
-        max_positions: longest input that the model holds, as a sequence to be recognised.
+        max_positions: longest input that the model holds, as a sequence to be recognised; None to check it later.
         kind: `SequenceDataset`, or a framework's own form of it.
         skip_too_long: leave longer lines out, counted and named, instead of an error.
         options: of `SequenceDataset`.
 
     Raises:
-        ManifestError: another unit vocabulary, or a line too long for the model.
+        ManifestError: another unit vocabulary, a line too long for the model, or no utterance.
     """
     if manifest.provenance.num_units != vocab.num_units:
         raise ManifestError(
@@ -65,9 +65,13 @@ def dataset_from_manifest(
     if unknown:
         logger.warning("%s: %d text symbols are not in dict.txt and become <unk>", manifest.path, unknown)
     lengths = FORMATS["asr"].lengths(units.lengths, texts.lengths, vocab, add_bos)
-    rows = np.flatnonzero(lengths <= max_positions)
-    if len(rows) < len(lengths):
+    rows = np.arange(len(lengths)) if max_positions is None else np.flatnonzero(lengths <= max_positions)
+    if max_positions is not None and len(rows) < len(lengths):
         _report_too_long(manifest, lengths, max_positions, skip_too_long)
+    if not len(rows):
+        problem = f"all {len(lengths)} utterances are too long for the model" if len(lengths) else "no utterances"
+        remedy = "give a model of more positions" if len(lengths) else "make it again, or name another split"
+        raise ManifestError(manifest.path, problem, remedy)
     return kind(
         units.take(rows),
         texts.take(rows),

@@ -12,7 +12,8 @@ from typing import Any, Dict, Optional, Tuple
 
 import torch
 
-from sld_user_dir.errors import reason_of
+from sld_user_dir.errors import InputError, reason_of
+from sld_user_dir.stored_checkpoint import refuse_damaged
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,22 @@ def stored_task_state(path: Path) -> Dict[str, Any]:
     return dict(stored.get("task_state") or {})
 
 
+def _way_out(path: Path) -> str:
+    scratch = ", or move it away to train from scratch" if path.name.startswith(Path(LAST).stem) else ""
+    return f"restore it from a copy{scratch}, or go on from another by --restore-file"
+
+
 def state_to_go_on_from(cfg: Any) -> Tuple[Optional[Path], Dict[str, Any]]:
-    """The checkpoint that a training starts from, and the state of our task in it (empty for other tasks)."""
-    path = start_of_training(cfg)
+    """The checkpoint that a training starts from, and the state of our task in it (empty for other tasks).
+
+    Raises:
+        InputError: the file is damaged, or `--restore-file` is not there, of which fairseq says nothing.
+    """
+    path, restore = start_of_training(cfg), _stated(cfg, "restore_file")
+    if path is not None:
+        refuse_damaged(path, _way_out(path))
+    elif restore not in (None, LAST) and "://" not in str(restore):
+        remedy = "check the path, or leave the option out to train from scratch"
+        raise InputError(f"--restore-file {restore}", "no such checkpoint", remedy)
     state = {} if path is None else stored_task_state(path)
     return path, state if "vocabulary" in state else {}
