@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+import torch
 import torch.nn.functional as F
 from fairseq.distributed import fsdp_wrap
 from fairseq.models.transformer import TransformerDecoder
@@ -31,6 +32,7 @@ from sld_user_dir.models.dropped_attention import dropped_causal_attention
 from sld_user_dir.models.packed_attention import Packing
 from sld_user_dir.models.prefix_mask import prefix_mask
 from sld_user_dir.models.speech_convolution import SpeechConvolution
+from sld_user_dir.models.stable_mask import StableMask, with_pseudo_key, without_pseudo_key
 
 PARTS_OF_STOCK_LAYERS_ONLY = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""
@@ -44,6 +46,8 @@ class AttentionScope:
     """of a row of several utterances"""
     masks: Tuple[Tensor, ...] = ()
     """of prefix-LM attention: (B, 1, L, L) bool for each group of the packing, or for the batch"""
+    log_mass: Optional[Tensor] = None
+    """of StableMask: (longest,) by the position in an utterance"""
 
 
 CAUSAL = AttentionScope()
@@ -90,6 +94,7 @@ class CausalDecoder(TransformerDecoder):
     Attributes:
         prefix_end: id of the separator whose prompt has prefix-LM attention; None for causal attention
         speech_convolution: over the embeddings of the prompt's units; None for none
+        stable_mask: pseudo-scores in the masked half of attention; None for none
     """
 
     prefix_end: Optional[int] = None
@@ -98,6 +103,7 @@ class CausalDecoder(TransformerDecoder):
         super().__init__(*args, **kwargs)
         # not on the class, where it would hide the module of that name
         self.speech_convolution: Optional[SpeechConvolution] = None
+        self.stable_mask: Optional[StableMask] = None
 
     def build_decoder_layer(self, args: Any, no_encoder_attn: bool = False) -> nn.Module:
         """As fairseq's, with the options for activation checkpoints and sharding."""
@@ -139,9 +145,14 @@ class CausalDecoder(TransformerDecoder):
         ordinary = encoder_out is None and incremental_state is None and not full_context_alignment
         if ordinary and self._fast() and not self._padded_inside(prev_output_tokens):
             return self._extract_causal(prev_output_tokens)
-        if self.prefix_end is not None or self.speech_convolution is not None:
+        switches = (
+            ("--prefix-lm", self.prefix_end),
+            ("--speech-conv-kernel", self.speech_convolution),
+            ("--stable-mask", self.stable_mask),
+        )
+        for option in (option for option, part in switches if part is not None):
             raise InputError(
-                "--prefix-lm" if self.prefix_end is not None else "--speech-conv-kernel",
+                option,
                 "no incremental decoding by fairseq's own generator, no padding on the left or inside, no "
                 "quantisation noise or scaled attention",
                 "decode with --task speech_unit_lm",
@@ -169,7 +180,7 @@ class CausalDecoder(TransformerDecoder):
         return bool((padding[:, :-1] & ~padding[:, 1:]).any())
 
     def _extract_causal(self, tokens: Tensor, packing: Optional[Packing] = None) -> Tuple[Tensor, Dict[str, Any]]:
-        scope = AttentionScope(packing, self._masks(tokens, packing))
+        scope = AttentionScope(packing, self._masks(tokens, packing), self._log_mass(tokens, packing))
         x = _drop(self.dropout_module, self._embed(tokens, packing))  # (B, L, C)
         states = [x.transpose(0, 1)]
         for layer in self.layers:
@@ -186,6 +197,12 @@ class CausalDecoder(TransformerDecoder):
             return ()
         groups = [tokens] if packing is None else packing.spread(tokens)
         return tuple(prefix_mask(group, self.prefix_end) for group in groups)
+
+    def _log_mass(self, tokens: Tensor, packing: Optional[Packing]) -> Optional[Tensor]:
+        if self.stable_mask is None:
+            return None
+        longest = tokens.size(1) if packing is None else packing.groups[0][1]
+        return self.stable_mask.log_mass(torch.arange(longest, device=tokens.device))
 
     def _embed(self, tokens: Tensor, packing: Optional[Packing]) -> Tensor:
         """(B, L) to (B, L, C): embeddings of tokens and of positions, the same ones in each utterance."""
@@ -214,25 +231,41 @@ def causal_self_attention(attention: MultiheadAttention, x: Tensor, scope: Atten
     """What fairseq's `attention` makes of (B, L, C) under a causal mask, or of what `scope` says."""
     q, k, v = (projection(x) for projection in (attention.q_proj, attention.k_proj, attention.v_proj))
     if scope.packing is None:
-        return attention.out_proj(_attend(attention, q, k, v, *scope.masks))
+        return attention.out_proj(_attend(attention, q, k, v, next(iter(scope.masks), None), scope.log_mass))
     spread = (scope.packing.spread(part) for part in (q, k, v))
     masks: Sequence[Optional[Tensor]] = scope.masks or (None,) * len(scope.packing.groups)
-    attended = [_attend(attention, *arguments) for arguments in zip(*spread, masks)]
+    attended = [_attend(attention, *parts, scope.log_mass) for parts in zip(*spread, masks)]
     return attention.out_proj(scope.packing.gather(attended))
 
 
-def _attend(attention: MultiheadAttention, q: Tensor, k: Tensor, v: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+def _attend(
+    attention: MultiheadAttention,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Optional[Tensor] = None,
+    log_mass: Optional[Tensor] = None,
+) -> Tensor:
     """(B, L, C) thrice to (B, L, C), for every head; causal, or as a mask (B, 1, L, L) says."""
     shape = (attention.num_heads, attention.head_dim)
     q, k, v = (part.unflatten(-1, shape).transpose(1, 2) for part in (q, k, v))  # each (B, H, L, D)
     p = attention.dropout_module.p if _drops(attention.dropout_module) else 0.0
-    if mask is not None:
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
-    elif p and q.device.type == "cpu":
-        y = dropped_causal_attention(q, k, v, p)
+    if log_mass is None:
+        y = _attend_heads(q, k, v, p, mask)
     else:
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)
+        keyed = with_pseudo_key(q * attention.scaling, k, v, log_mass[: q.size(2)])
+        y = without_pseudo_key(_attend_heads(*keyed, p, scale=1.0))
     return y.transpose(1, 2).flatten(2)
+
+
+def _attend_heads(
+    q: Tensor, k: Tensor, v: Tensor, p: float, mask: Optional[Tensor] = None, scale: Optional[float] = None
+) -> Tensor:
+    if mask is not None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p, scale=scale)
+    if p and q.device.type == "cpu":
+        return dropped_causal_attention(q, k, v, p, scale)
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True, scale=scale)
 
 
 def _drops(module: FairseqDropout) -> bool:

@@ -7,7 +7,7 @@ with P the probabilities, Z the dropout and O the output, dS = P * (dO V^T * Z -
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -18,18 +18,22 @@ from sld_user_dir.models.dropout import Noise, draw_noise
 BLOCK_QUERIES = 64
 
 
-def dropped_causal_attention(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-    """(B, H, L, D) thrice to (B, H, L, D); each probability is dropped with probability `p`."""
+def dropped_causal_attention(q: Tensor, k: Tensor, v: Tensor, p: float, scale: Optional[float] = None) -> Tensor:
+    """(B, H, L, D) thrice to (B, H, L, D); each probability is dropped with probability `p`.
+
+    Args:
+        scale: of the scores; by default 1 / sqrt(D).
+    """
     flat = (x.reshape(-1, *x.shape[2:]) for x in (q, k, v))
-    return _Attention.apply(*flat, p).view(v.shape)
+    return _Attention.apply(*flat, p, q.size(3) ** -0.5 if scale is None else scale).view(v.shape)
 
 
 class _Attention(torch.autograd.Function):
     """(N, L, D) thrice to (N, L, D)."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-        q = q * q.size(2) ** -0.5
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, p: float, scale: float) -> Tensor:
+        q = q * scale
         out, keys = torch.empty_like(v), k.transpose(1, 2)
         blocks: List[Tuple[int, int, Tensor, Noise]] = []
         for start, stop in _spans(q.size(1)):
@@ -40,13 +44,13 @@ class _Attention(torch.autograd.Function):
             noise = draw_noise(probabilities, p)
             out[:, start:stop] = torch.bmm(noise.times(probabilities), v[:, :stop])
             blocks.append((start, stop, probabilities, noise))
-        ctx.blocks = blocks
+        ctx.blocks, ctx.scale = blocks, scale
         ctx.save_for_backward(q, k, v, out)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, Tensor, Tensor, None, None]:
         q, k, v, out = ctx.saved_tensors
         dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         row_sums = (grad * out).sum(2, keepdim=True)
@@ -58,7 +62,7 @@ class _Attention(torch.autograd.Function):
             scores.sub_(row_sums[:, start:stop]).mul_(probabilities)
             torch.bmm(scores, k[:, :stop], out=dq[:, start:stop])
             dk[:, :stop].baddbmm_(scores.transpose(1, 2), q[:, start:stop])
-        return dq.mul_(q.size(2) ** -0.5), dk, dv, None
+        return dq.mul_(ctx.scale), dk, dv, None, None
 
 
 def _spans(length: int) -> List[Tuple[int, int]]:

@@ -217,6 +217,7 @@ def _check_exportable(model: Any) -> None:
     for fine, what in (
         (decoder.prefix_end is None, "its prompts have prefix-LM attention (--prefix-lm)"),
         (decoder.speech_convolution is None, "it has a convolution over units (--speech-conv-kernel)"),
+        (decoder.stable_mask is None, "its attention has pseudo-scores (--stable-mask)"),
         (positions is not None, "its positions are not learned (--decoder-learned-pos)"),
         (decoder.share_input_output_embed, "input and output embeddings are not shared"),
         (decoder.embed_scale == 1, "embeddings are scaled (--no-scale-embedding)"),

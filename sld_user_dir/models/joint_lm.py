@@ -14,11 +14,12 @@ from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerL
 from sld_user_dir.errors import InputError
 from sld_user_dir.models.causal_decoder import CausalDecoder
 from sld_user_dir.models.speech_convolution import SpeechConvolution
+from sld_user_dir.models.stable_mask import StableMask
 
 
 @dataclass
 class JointLMConfig(TransformerLanguageModelConfig):
-    """The fields of `transformer_lm` and three more; the architectures below set GPT-2's choices."""
+    """The fields of `transformer_lm` and five more; the architectures below set GPT-2's choices."""
 
     sinusoidal_positions: bool = field(
         default=False,
@@ -41,6 +42,20 @@ class JointLMConfig(TransformerLanguageModelConfig):
             "stays causal. For --criterion masked_ce: with a loss on speech it would see what it predicts"
         },
     )
+    stable_mask: bool = field(
+        default=False,
+        metadata={
+            "help": "StableMask (arXiv 2402.04779): pseudo-scores behind the causal mask take part in the softmax of "
+            "attention and are dropped after it, so that a position may attend to little (docs/training.md)"
+        },
+    )
+    stable_mask_decay: float = field(
+        default=0.01,
+        metadata={
+            "help": "gamma of --stable-mask: the pseudo-score of position c, counted from 0, is -gamma c; they reach "
+            "over some 1/gamma positions"
+        },
+    )
 
 
 @register_model("joint_lm", dataclass=JointLMConfig)
@@ -53,7 +68,9 @@ class JointLanguageModel(TransformerLanguageModel):
         if getattr(args, "sinusoidal_positions", False):
             args.decoder_learned_pos = False
         prefix_lm, kernel = getattr(args, "prefix_lm", False), getattr(args, "speech_conv_kernel", 0)
-        ours = [option for option, on in (("--prefix-lm", prefix_lm), ("--speech-conv-kernel", kernel)) if on]
+        stable = getattr(args, "stable_mask", False)
+        switches = (("--prefix-lm", prefix_lm), ("--speech-conv-kernel", kernel), ("--stable-mask", stable))
+        ours = [option for option, on in switches if on]
         if args.character_embeddings or args.adaptive_input or args.tie_adaptive_weights:
             if ours:
                 raise InputError(ours[0], "not with adaptive input or character embeddings", "leave one out")
@@ -71,6 +88,8 @@ class JointLanguageModel(TransformerLanguageModel):
             decoder.speech_convolution = SpeechConvolution(
                 args.decoder_embed_dim, kernel, vocab.unit_offset, vocab.mask
             )
+        if stable:
+            decoder.stable_mask = StableMask(args.stable_mask_decay)
         if ours and not decoder.packs():
             raise InputError(ours[0], "not with quantisation noise or scaled attention", "leave one out")
         if prefix_lm:

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from sld_user_dir.models.causal_decoder import PARTS_OF_STOCK_LAYERS_ONLY, activate
 from sld_user_dir.models.fixed_linear import FixedLinear
 from sld_user_dir.models.prefix_mask import prefix_mask
+from sld_user_dir.models.stable_mask import softmax_with_mass, with_pseudo_key, without_pseudo_key
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
@@ -78,6 +79,7 @@ class PromptCache:
         self.values: List[Tensor] = []  # (B, H, slots, D)
         self.padding = torch.arange(self.prompt_width, device=prompts.device) >= lengths[:, None]  # (B, P)
         separator = getattr(self.decoder, "prefix_end", None)
+        self.stable_mask = getattr(self.decoder, "stable_mask", None)
         self.mask = None if separator is None else prefix_mask(prompts, separator)  # (B, 1, P, P)
         self.prompt_logits: Optional[Tensor] = None
         self.first_logits = self._prefill(prompts, every_position)
@@ -129,6 +131,10 @@ class PromptCache:
     def _attend_prompt(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Padding stands on the right: causal attention, or a prefix, keeps it out of the real positions."""
         self._remember_prompt(k, v)
+        if self.stable_mask is not None:
+            log_mass = self.stable_mask.log_mass(torch.arange(q.size(2), device=q.device))
+            keyed = with_pseudo_key(q, k, v, log_mass)
+            return without_pseudo_key(F.scaled_dot_product_attention(*keyed, is_causal=True, scale=1.0))
         return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, is_causal=self.mask is None, scale=1.0)
 
     def _attend_last(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -136,7 +142,7 @@ class PromptCache:
         self._remember_prompt(k, v)
         q = q.transpose(1, 2)[torch.arange(q.size(0), device=q.device), self.lengths - 1].unsqueeze(2)
         scores = torch.matmul(q, k.transpose(2, 3)).masked_fill_(self.padding[:, None, None], float("-inf"))
-        return torch.matmul(_softmax(scores), v)
+        return torch.matmul(self._weights(scores, self.lengths - 1), v)
 
     def _attend_step(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """From one token a beam, to the prompt and all beams' text at once; the bias takes out the others'."""
@@ -144,7 +150,14 @@ class PromptCache:
         keys[..., stop - self.beams : stop] = k.transpose(2, 3)
         values[:, :, stop - self.beams : stop] = v
         scores = torch.matmul(q, keys[..., :stop]).add_(self.bias[..., :stop])  # (B, H, K, slots)
-        return torch.matmul(_softmax(scores), values[:, :, :stop])
+        return torch.matmul(self._weights(scores, self.lengths + self.steps), values[:, :, :stop])
+
+    def _weights(self, scores: Tensor, positions: Tensor) -> Tensor:
+        """Softmax in float32 at least, as fairseq does, of scores (B, H, T, slots) of queries at positions (B,)."""
+        precise = scores.float() if scores.dtype.itemsize < 4 else scores
+        if self.stable_mask is None:
+            return torch.softmax(precise, dim=-1).to(scores.dtype)
+        return softmax_with_mass(precise, self.stable_mask.log_mass(positions)[:, None, None, None]).to(scores.dtype)
 
     # -- the decoder, as TransformerDecoderBase and its layers do it, without dropout -----------------
 
@@ -275,8 +288,3 @@ class _Products:
 def _heads(x: Tensor, attention: MultiheadAttention) -> Tensor:
     """(B, T, C) to (B, H, T, D)."""
     return x.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    """In float32 at least, as fairseq does."""
-    return torch.softmax(scores.float() if scores.dtype.itemsize < 4 else scores, dim=-1).to(scores.dtype)

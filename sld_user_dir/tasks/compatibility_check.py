@@ -8,7 +8,7 @@ from typing import Any, Iterable, Set
 from torch import nn
 
 from sld_user_dir.compatibility import Conflict, refuse_conflicts
-from sld_user_dir.models import prefix_mask, speech_convolution
+from sld_user_dir.models import prefix_mask, speech_convolution, stable_mask
 from sld_user_dir.sequences import input_masking, packed_batch
 from sld_user_dir.sequences.feature_names import (
     HIDDEN_SEPARATORS,
@@ -17,6 +17,7 @@ from sld_user_dir.sequences.feature_names import (
     PACKED_ROWS,
     PREFIX_LM,
     SPEECH_CONVOLUTION,
+    STABLE_MASK,
     TASK_TOKENS,
 )
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -32,6 +33,7 @@ class CompatibilityCheck:
             *input_masking.CONFLICTS,
             *prefix_mask.CONFLICTS,
             *speech_convolution.CONFLICTS,
+            *stable_mask.CONFLICTS,
         ]
         hides_all = cfg.input_mask_prob > 0 and str(cfg.input_mask_tokens) == "all"
         switches = (
@@ -56,7 +58,13 @@ class CompatibilityCheck:
         packs = hasattr(decoder, "packs") and decoder.packs()
         prefix = getattr(decoder, "prefix_end", None) is not None
         convolution = getattr(decoder, "speech_convolution", None) is not None
-        switches = ((NO_PACKED_ATTENTION, not packs), (PREFIX_LM, prefix), (SPEECH_CONVOLUTION, convolution))
+        stable = getattr(decoder, "stable_mask", None) is not None
+        switches = (
+            (NO_PACKED_ATTENTION, not packs),
+            (PREFIX_LM, prefix),
+            (SPEECH_CONVOLUTION, convolution),
+            (STABLE_MASK, stable),
+        )
         self._add(feature for feature, on in switches if on)
 
     def add_objective(self, criterion: Any) -> None:
