@@ -94,8 +94,7 @@ class JointHFModel(FairseqLanguageModel):
         new_head = None if base.head is None else _new(args, base, base.head, rows)
         _choose_trained(args, base)
         if args.checkpoint_activations:
-            backbone: Any = base.backbone
-            backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            _checkpoint_activations(base.backbone)
         return cls(HFDecoder(base, task.target_dictionary, rows, new, new_head, positions))
 
 
@@ -107,6 +106,12 @@ def _new(args: Any, base: HFBase, table: Tensor, rows: JointRows) -> Tensor:
         std = getattr(base.config, "initializer_range", 0.02)
     seed = int(torch.randint(2**31, ()))  # as --seed has it
     return new_rows(text, rows.new, std, str(args.new_symbols), seed)
+
+
+def _checkpoint_activations(backbone: Any) -> None:
+    # transformers 5 has renamed it on its way
+    enable = getattr(backbone, "activation_checkpointing_enable", None) or backbone.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def _choose_trained(args: Any, base: HFBase) -> None:

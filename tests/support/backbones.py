@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -84,12 +84,12 @@ def vocabulary_of(base: Path) -> JointVocabulary:
     return JointVocabulary.build([], NUM_UNITS, tokenizer, tokenizer.vocabulary())
 
 
-def make_model(base: Path, **options: Any) -> JointHFModel:
+def make_model(base: Path, vocab: Optional[JointVocabulary] = None, **options: Any) -> JointHFModel:
     """A `joint_hf` over a base, in evaluation mode."""
     config = JointHFConfig()
     fields = {name: getattr(config, name) for name in JointHFConfig.__dataclass_fields__}
     sizes = {"tokens_per_sample": 64, "max_target_positions": None}
-    vocab = vocabulary_of(base)
+    vocab = vocab or vocabulary_of(base)
     task = SimpleNamespace(vocab=vocab, source_dictionary=UnitView(vocab), target_dictionary=TextView(vocab))
     return JointHFModel.build_model(Namespace(**{**fields, **sizes, "hf_model": str(base), **options}), task).eval()
 
