@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Iterator
 
-import soundfile
-
 from sld_user_dir.corpora.connected_digits import SAMPLE_RATE_HZ, WORDS, find_digits
 from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.features.waveform import probe
 from sld_user_dir.manifests.ctm import TimedWord
 from sld_user_dir.manifests.unit_manifest import UtteranceTable
 
@@ -23,7 +22,7 @@ def true_word_times(manifest: UtteranceTable, folder: Path) -> Iterator[tuple[st
     Raises:
         InputError: a recording that is not in the folder, or of another length than was joined.
     """
-    samples = {one.path.stem: soundfile.info(one.path).frames for one in find_digits(folder)}
+    samples = {one.path.stem: probe(one.path).n_samples for one in find_digits(folder)}
     for row, utterance in enumerate(manifest):
         where = line_of(manifest.path, manifest.line(row))
         names = utterance.fields.get("digits", "").split()
