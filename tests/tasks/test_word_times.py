@@ -1,0 +1,75 @@
+"""fairseq-generate --word-times: every utterance's words, on the clock of its units, or a reason why not."""
+
+from itertools import pairwise
+
+import pytest
+from support.miniature import TRAIN_OPTIONS, fairseq_command, make_data, train
+
+from sld_user_dir.manifests.ctm import read_ctm
+from sld_user_dir.manifests.unit_manifest import read_manifest
+from sld_user_dir.scoring.hypotheses import read_generate
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"), train=30, valid=5, test=11)
+
+
+@pytest.fixture(scope="module")
+def with_ctc(data, tmp_path_factory):
+    save_dir = tmp_path_factory.mktemp("ctc")
+    train(data, save_dir, "--ctc-weight", "1")
+    return save_dir / "checkpoint_last.pt"
+
+
+def generate(data, checkpoint, out, *options, check=True):
+    fixed = ["--path", checkpoint, "--gen-subset", "test", "--results-path", out, "--beam", 2, "--max-len-b", 6]
+    return fairseq_command(
+        "generate", data, *fixed, "--max-len-a", 0, "--word-times", out / "test.ctm", *options, check=check
+    )
+
+
+def test_words_and_lines_agree_and_times_are_those_of_the_units(data, with_ctc, tmp_path):
+    generate(data, with_ctc, tmp_path, "--batch-size", 3, "--nbest", 2)
+    manifest = read_manifest(data / "test.tsv")
+    records = read_generate(tmp_path / "generate-test.txt", manifest)
+    found = read_ctm(tmp_path / "test.ctm")
+    assert list(found) == [one.id for one in records if one.best.text]
+    for record in records:
+        words = found.get(record.id, [])
+        assert " ".join(one.word for one in words) == record.best.text
+        seconds = len(manifest.units_of(record.row)) / manifest.provenance.frame_rate_hz
+        bounds = [0, *(t for one in words for t in (one.start_seconds, one.end_seconds)), seconds]
+        assert all(before <= after + 1e-9 for before, after in pairwise(bounds))
+
+
+def test_the_lines_are_the_same_with_and_without_times(data, with_ctc, tmp_path):
+    generate(data, with_ctc, tmp_path)
+    lines = (tmp_path / "generate-test.txt").read_text().splitlines()
+    fixed = ["--path", with_ctc, "--gen-subset", "test", "--beam", 2, "--max-len-a", 0, "--max-len-b", 6]
+    fairseq_command("generate", data, *fixed, "--results-path", tmp_path / "plain")
+    plain = (tmp_path / "plain" / "generate-test.txt").read_text().splitlines()
+    facts = [line for line in lines if line[:2] in ("S-", "T-", "H-", "D-", "P-")]
+    assert facts and facts == [line for line in plain if line[:2] in ("S-", "T-", "H-", "D-", "P-")]
+
+
+def said(done) -> str:
+    assert done.returncode != 0
+    return done.stdout + done.stderr
+
+
+def test_a_model_without_ctc_is_refused(mini, checkpoint, tmp_path):
+    done = generate(mini, checkpoint, tmp_path, check=False)
+    assert "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC" in said(done)
+    assert not (tmp_path / "test.ctm").exists()
+
+
+def test_other_uses_are_refused(data, with_ctc, tmp_path):
+    options = ["--word-times", tmp_path / "x.ctm"]
+    fixed = [*TRAIN_OPTIONS, "--criterion", "sld", "--save-dir", tmp_path / "save", "--max-update", 1]
+    done = fairseq_command("train", data, *fixed, *options, check=False)
+    assert "--word-times: it is an option of fairseq-generate; leave it out" in said(done)
+    generation = ["--path", with_ctc, "--input", tmp_path / "units.txt"]
+    (tmp_path / "units.txt").write_text("1 2 3\n")
+    done = fairseq_command("interactive", data, *generation, *options, check=False)
+    assert "--word-times: units that are typed have no durations; decode a manifest of theirs" in said(done)
