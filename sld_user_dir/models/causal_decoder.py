@@ -234,7 +234,9 @@ def causal_self_attention(attention: MultiheadAttention, x: Tensor, scope: Atten
         return attention.out_proj(_attend(attention, q, k, v, next(iter(scope.masks), None), scope.log_mass))
     spread = (scope.packing.spread(part) for part in (q, k, v))
     masks: Sequence[Optional[Tensor]] = scope.masks or (None,) * len(scope.packing.groups)
-    attended = [_attend(attention, *parts, scope.log_mass) for parts in zip(*spread, masks)]
+    attended = [
+        _attend(attention, query, key, value, mask, scope.log_mass) for query, key, value, mask in zip(*spread, masks)
+    ]
     return attention.out_proj(scope.packing.gather(attended))
 
 
