@@ -16,6 +16,7 @@ from sld_user_dir.arrays import FloatArray
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.cmvn import CmvnStats
 from sld_user_dir.features.front_end import FrontEnd
+from sld_user_dir.features.signal_faults import FaultCounts
 from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.rejected import Rejected
@@ -88,13 +89,15 @@ def stream_frames(
     encoder: WaveEncoder,
     config: StreamConfig,
     stats: Optional[dict[str, CmvnStats]] = None,
+    faults: Optional[FaultCounts] = None,
 ) -> Iterator[Union[Framed, Rejected]]:
     """Frames of each recording, or why there are none; in the order of the recordings.
 
     Args:
         stats: by speaker, see `speaker_stats`; wanted where the front end normalises by speaker.
+        faults: counts recordings whose signal has one.
     """
-    return frames_of_waves(load_waves(recordings, encoder, config), encoder, config, stats)
+    return frames_of_waves(load_waves(recordings, encoder, config, faults), encoder, config, stats)
 
 
 def frames_of_waves(
@@ -138,7 +141,7 @@ def stream_bytes(recordings: list[Recording], front_end: FrontEnd, config: Strea
 
 
 def load_waves(
-    recordings: Iterable[Recording], encoder: WaveEncoder, config: StreamConfig
+    recordings: Iterable[Recording], encoder: WaveEncoder, config: StreamConfig, faults: Optional[FaultCounts] = None
 ) -> Iterator[Union[LoadedWave, Rejected]]:
     """Waveform of each recording, or why it cannot be used, in their order.
 
@@ -147,18 +150,21 @@ def load_waves(
     pending: deque[Future[Union[LoadedWave, Rejected]]] = deque()
     with ThreadPoolExecutor(config.readers) as pool:
         for recording in recordings:
-            pending.append(pool.submit(_load_one, recording, encoder, config))
+            pending.append(pool.submit(_load_one, recording, encoder, config, faults))
             if len(pending) >= 2 * config.readers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-def _load_one(recording: Recording, encoder: WaveEncoder, config: StreamConfig) -> Union[LoadedWave, Rejected]:
+def _load_one(
+    recording: Recording, encoder: WaveEncoder, config: StreamConfig, faults: Optional[FaultCounts]
+) -> Union[LoadedWave, Rejected]:
     reason = _reject_reason(recording, recording.seconds, encoder, config)  # before reading it
     if reason is None:
         try:
-            wave = load_audio(recording.path, encoder.sample_rate_hz, recording.speed, recording.n_samples)
+            rate_hz = encoder.sample_rate_hz
+            wave = load_audio(recording.path, rate_hz, recording.speed, recording.n_samples, faults)
         except AudioError as error:
             reason = error.reason
         else:

@@ -1,4 +1,4 @@
-"""Audio is read in one place, `sld_user_dir/features/waveform.py`: whether a recording is whole is decided there."""
+"""Audio is opened in one place, `sld_user_dir/features/audio_file.py`, which decides whether a recording is whole."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from support.imports import PACKAGE
 from support.miniature import ROOT
 
-OWNER = PACKAGE / "features" / "waveform.py"
+OWNER = PACKAGE / "features" / "audio_file.py"
 LIBRARIES = {"soundfile", "torchaudio", "librosa", "wave", "aifc", "audioread", "pydub", "av", "soundcard"}
 OTHERS = {
     PACKAGE / "clustering" / "stability.py": "codes and decodes in memory what was read",

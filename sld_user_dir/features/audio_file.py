@@ -1,0 +1,78 @@
+"""Opening a recording, in one place: what its header says of its length is held against the file."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+import soundfile
+
+from sld_user_dir.arrays import FloatArray
+from sld_user_dir.errors import InputError
+from sld_user_dir.features.audio_container import CHECKED, checked_length, source_of
+from sld_user_dir.files import refuse_lfs_pointer
+
+RESTORE = "copy it again from its source; if it is whole there too, write it anew by sox or ffmpeg"
+BLOCK_VALUES = 1 << 26
+
+
+class AudioError(InputError):
+    """A file that cannot be used as speech; the message names it and tells why."""
+
+    @property
+    def reason(self) -> str:
+        """Problem and remedy, for a table that names the file in a column of its own."""
+        return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
+
+
+@contextmanager
+def opened_audio(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
+    """A recording and its length in samples.
+
+    Raises:
+        AudioError: it cannot be opened or decoded, or its end is missing.
+    """
+    _check_regular(path)
+    opened = False
+    try:
+        with soundfile.SoundFile(source_of(path)) as handle:
+            if handle.format not in CHECKED:
+                problem = f"a file of the kind {handle.format}, which does not tell whether it is whole"
+                raise AudioError(path, problem, "convert it to FLAC or WAV")
+            length, missing = checked_length(path, int(handle.frames))
+            if missing:
+                raise AudioError(path, missing, RESTORE)
+            opened = True
+            yield handle, length
+    except AudioError:
+        raise
+    except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
+        refuse_lfs_pointer(path, AudioError)
+        what = "truncated or damaged: decoding stops" if opened else "not readable as audio"
+        raise AudioError(path, f"{what} ({_reason(error)})", RESTORE) from error
+
+
+def sample_blocks(handle: soundfile.SoundFile) -> Iterator[FloatArray]:
+    """Samples (n, channels) of consecutive parts, nearly always one: a header may promise more than memory holds."""
+    left = handle.frames
+    while left > 0:
+        wanted = min(left, max(1, BLOCK_VALUES // handle.channels))
+        samples = handle.read(wanted, dtype="float32", always_2d=True)
+        yield samples
+        left -= wanted if len(samples) == wanted else left
+
+
+def _check_regular(path: Path) -> None:
+    """libsndfile's own words for these cases ("System error") tell a user nothing."""
+    try:
+        if path.is_dir():
+            raise AudioError(path, "is a folder")
+        if path.stat().st_size == 0:
+            raise AudioError(path, "zero bytes")
+    except OSError as error:
+        raise AudioError(path, f"{error.strerror or error}") from error
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).split(": ", 1)[-1].strip() or type(error).__name__
