@@ -2,6 +2,7 @@
 
     sld transcribe --checkpoint checkpoint_best.pt --data manifests/digits a.wav b.flac
     sld transcribe --checkpoint checkpoint_best.pt --data data recordings --json transcripts.json --srt --vtt
+    sld transcribe --checkpoint checkpoint_best.pt --data data a.wav --vtt --word-times
 
 Prints `path<TAB>transcript`. A folder stands for the recordings below it, links followed. What the model does not hold
 is cut at pauses, decoded in segments and joined again. The k-means or tokenizer must be the one whose units the
@@ -27,6 +28,7 @@ from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript
 from sld_user_dir.hub.long_recordings import LongFormTranscriber
 from sld_user_dir.longform.cutting import CutOptions
 from sld_user_dir.longform.subtitles import WRITERS
+from sld_user_dir.longform.word_subtitles import WORD_WRITERS
 from sld_user_dir.pipeline.recording_list import FoundRecordings, NamedRecording, find_all
 
 
@@ -66,6 +68,9 @@ class OutputConfig:
     """SubRip subtitles, X.srt beside X.wav"""
     vtt: bool = False
     """WebVTT subtitles, X.vtt beside X.wav"""
+    word_times: bool = False
+    """also tell when each word was said: in the JSON, in SubRip by a cue for each word, in WebVTT by time stamps
+    between words; for models that were trained with --ctc-weight"""
     subtitle_folder: Optional[Path] = None
     """write subtitles there instead, in folders as the recordings are"""
 
@@ -100,7 +105,9 @@ def run(options: Namespace) -> int:
         device=config.device,
         ctc_weight=config.ctc_weight,
     )
-    transcriber = LongFormTranscriber(model, options.cut, config.batch_seconds, config.beam, max_len_b=config.max_len_b)
+    transcriber = LongFormTranscriber(
+        model, options.cut, config.batch_seconds, config.beam, output.word_times, max_len_b=config.max_len_b
+    )
     paths = [one.path for one in found.recordings]
     seconds = [_seconds(path) if sys.stderr.isatty() else 0.0 for path in paths]
     answers: List[Dict[str, Any]] = []
@@ -137,7 +144,9 @@ def _say_found(found: FoundRecordings) -> None:
 
 
 def _check_subtitles(recordings: List[NamedRecording], output: OutputConfig) -> None:
-    """Refuse recordings whose subtitles would be one file."""
+    """Refuse recordings whose subtitles would be one file, and options that nothing is written for."""
+    if output.word_times and output.json is None and not output.subtitles:
+        raise InputError("--word-times", "no file is wanted that holds them", "add --json FILE, --srt or --vtt")
     if output.subtitle_folder is not None and not output.subtitles:
         raise InputError("--subtitle-folder", "no subtitles are wanted", "add --srt or --vtt")
     for ending in output.subtitles:
@@ -151,7 +160,8 @@ def _check_subtitles(recordings: List[NamedRecording], output: OutputConfig) -> 
 def _write_subtitles(recording: NamedRecording, answer: RecordingTranscript, output: OutputConfig) -> None:
     for ending in output.subtitles:
         with atomic_path(output.subtitle_path(recording, ending)) as aside:
-            aside.write_text(WRITERS[ending](answer.segments), encoding="utf-8")
+            text = WORD_WRITERS[ending](answer.segments) if output.word_times else WRITERS[ending](answer.segments)
+            aside.write_text(text, encoding="utf-8")
 
 
 def _seconds(path: Path) -> float:

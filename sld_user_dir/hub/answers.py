@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional, Sequence
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.manifests.ctm import TimedWord
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Transcript:
     """natural logarithm of its probability among all texts, the end included; with CTC, the weighted sum of both"""
     truncated: bool = False
     """the limit of tokens ended it"""
+    tokens: Sequence[str] = ()
+    """with the end symbol"""
+    token_log_probs: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,27 @@ class SegmentTranscript:
     log_prob: float
     truncated: bool = False
     """the limit of tokens ended it"""
+    words: Optional[Sequence[TimedWord]] = None
+    """when each word was said, in seconds of the recording, where that was asked for"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `sld transcribe --json` writes it."""
+        known = {
+            "start": round(self.start_seconds, 3),
+            "end": round(self.end_seconds, 3),
+            "text": self.text,
+            "score": round(self.score, 4),
+            "log_prob": round(self.log_prob, 4),
+            "truncated": self.truncated,
+        }
+        if self.words is None:
+            return known
+        return {**known, "words": [_word_to_dict(one) for one in self.words]}
+
+
+def _word_to_dict(one: TimedWord) -> dict[str, Any]:
+    times = {"word": one.word, "start": round(one.start_seconds, 3), "end": round(one.end_seconds, 3)}
+    return times if one.confidence is None else {**times, "confidence": round(one.confidence, 4)}
 
 
 @dataclass(frozen=True)
@@ -67,17 +92,7 @@ class RecordingTranscript:
 
     def to_dict(self) -> dict[str, Any]:
         """As `sld transcribe --json` writes it: times in seconds, scores as natural logarithms."""
-        segments = [
-            {
-                "start": round(one.start_seconds, 3),
-                "end": round(one.end_seconds, 3),
-                "text": one.text,
-                "score": round(one.score, 4),
-                "log_prob": round(one.log_prob, 4),
-                "truncated": one.truncated,
-            }
-            for one in self.segments
-        ]
+        segments = [one.to_dict() for one in self.segments]
         return {"path": str(self.path), "seconds": round(self.seconds, 3), "text": self.text, "segments": segments}
 
 

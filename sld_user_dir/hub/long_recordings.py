@@ -10,9 +10,10 @@ from sld_user_dir.arrays import FloatArray
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
 from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript, SegmentTranscript, Transcript
-from sld_user_dir.hub.unit_extractor import UnitExtractor
+from sld_user_dir.hub.unit_extractor import TimedUnits, UnitExtractor
 from sld_user_dir.longform.cutting import CutOptions, Stretch, cut_recording
 from sld_user_dir.manifests.audio_manifest import Recording
+from sld_user_dir.manifests.ctm import TimedWord
 from sld_user_dir.pipeline.stream import LoadedWave, StreamConfig
 from sld_user_dir.sequences.sequence_format import format_of
 
@@ -35,6 +36,11 @@ class UnitDecoder(Protocol):
     def hypotheses(self, units: Sequence[Sequence[int]], *, beam: int, **generation: Any) -> list[list[Transcript]]:
         """Of each utterance its transcripts, best first."""
 
+    def timed_words(
+        self, units: Sequence[Sequence[int]], tokens: Sequence[Sequence[str]], edges: Sequence[Any]
+    ) -> list[list[TimedWord]]:
+        """When each word of each transcript was said."""
+
 
 @dataclass(frozen=True)
 class _Prepared:
@@ -44,7 +50,7 @@ class _Prepared:
     seconds: float
     stretches: list[Stretch]
     waves: list[LoadedWave] = field(default_factory=list)
-    units: Optional[list[list[int]]] = None
+    units: Optional[list[TimedUnits]] = None
     """where they had to be made to see that the recording fits"""
 
 
@@ -55,15 +61,26 @@ class LongFormTranscriber:
         options: how recordings are cut. One that the model holds is left whole, if no shorter maximum is given.
         batch_seconds: audio that is encoded and decoded together; a recording is never divided between batches.
         beam: size of the beam.
+        word_times: also tell when each word was said.
         generation: fairseq's other generation options, such as max_len_b.
 
     Raises:
-        InputError: no k-means or tokenizer, or not the model's; the model holds too little.
+        InputError: no k-means or tokenizer, or not the model's; the model holds too little, or has no CTC for
+            word times.
     """
 
     def __init__(
-        self, model: UnitDecoder, options: CutOptions, batch_seconds: float = 120.0, beam: int = 5, **generation: Any
+        self,
+        model: UnitDecoder,
+        options: CutOptions,
+        batch_seconds: float = 120.0,
+        beam: int = 5,
+        word_times: bool = False,
+        **generation: Any,
     ) -> None:
+        if word_times:
+            model.task.require_ctc("word times")
+        self._word_times = word_times
         self._model, self._options, self._batch_seconds = model, options, batch_seconds
         self._generation = {"beam": beam, **generation}
         self._extractor: UnitExtractor = model.unit_extractor
@@ -112,14 +129,14 @@ class LongFormTranscriber:
         stretches = [one for one in found if self._extractor.n_frames(one.end - one.start)]
         return _Prepared(path, seconds, stretches, self._waves(path, speaker, wave, stretches))
 
-    def _units_if_it_fits(self, path: Path, speaker: str, wave: FloatArray) -> Optional[list[list[int]]]:
+    def _units_if_it_fits(self, path: Path, speaker: str, wave: FloatArray) -> Optional[list[TimedUnits]]:
         """Units of a whole recording that the model holds because runs are collapsed."""
         if not self._extractor.deduplicated or self._options.max_segment_seconds is not None:
             return None
         if self._extractor.n_frames(len(wave)) > RUNS_AT_MOST * self._max_units:
             return None
-        units = self._extractor.of_waves(self._waves(path, speaker, wave, [Stretch(0, len(wave))]))
-        return units if len(units[0]) <= self._max_units else None
+        units = self._extractor.timed_of_waves(self._waves(path, speaker, wave, [Stretch(0, len(wave))]))
+        return units if len(units[0].units) <= self._max_units else None
 
     def _waves(self, path: Path, speaker: str, wave: FloatArray, stretches: list[Stretch]) -> list[LoadedWave]:
         return [
@@ -132,19 +149,30 @@ class LongFormTranscriber:
     ) -> Iterator[Union[RecordingTranscript, FailedRecording]]:
         """Encode and decode all segments of a batch."""
         prepared = [one for one in batch if isinstance(one, _Prepared)]
-        made = iter(self._extractor.of_waves([wave for one in prepared for wave in one.waves]))
-        units = [of_one for one in prepared for of_one in (one.units or [next(made) for _ in one.waves])]
-        best = iter([found[0] for found in self._model.hypotheses(units, **self._generation)] if units else [])
+        made = iter(self._extractor.timed_of_waves([wave for one in prepared for wave in one.waves]))
+        timed = [of_one for one in prepared for of_one in (one.units or [next(made) for _ in one.waves])]
+        found = iter(self._transcribe(timed) if timed else [])
         for one in batch:
             if isinstance(one, FailedRecording):
                 yield one
             else:
-                segments = [self._segment(stretch, next(best)) for stretch in one.stretches]
+                segments = [self._segment(stretch, *next(found)) for stretch in one.stretches]
                 yield RecordingTranscript(one.path, one.seconds, segments)
 
-    def _segment(self, stretch: Stretch, found: Transcript) -> SegmentTranscript:
+    def _transcribe(self, timed: list[TimedUnits]) -> list[tuple[Transcript, Optional[list[TimedWord]]]]:
+        """The best transcript of each segment, and its words with times from the segment's start."""
+        units = [one.units for one in timed]
+        best = [found[0] for found in self._model.hypotheses(units, **self._generation)]
+        if not self._word_times:
+            return [(one, None) for one in best]
+        words = self._model.timed_words(units, [one.tokens for one in best], [one.edges for one in timed])
+        return list(zip(best, words))
+
+    def _segment(self, stretch: Stretch, best: Transcript, words: Optional[list[TimedWord]]) -> SegmentTranscript:
         start, end = stretch.start / self._rate, stretch.end / self._rate
-        return SegmentTranscript(start, end, found.text, found.score, found.log_prob, found.truncated)
+        if words is not None:
+            words = [one.shifted(start).ended_by(end) for one in words]
+        return SegmentTranscript(start, end, best.text, best.score, best.log_prob, best.truncated, words)
 
 
 def most_units(model: UnitDecoder, text_tokens: int) -> int:

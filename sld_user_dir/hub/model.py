@@ -23,10 +23,13 @@ from sld_user_dir.hub.prompts import (
 )
 from sld_user_dir.hub.search_options import speech_options
 from sld_user_dir.losses.stored_options import predicts_units
+from sld_user_dir.manifests.ctm import TimedWord
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.models import checkpoints
+from sld_user_dir.models.fairseq_decoder import FairseqDecoder
 from sld_user_dir.models.generation import generation_config
 from sld_user_dir.sequences.sequence_format import format_of
+from sld_user_dir.timing.word_aligner import WordAligner
 
 PathLike = Union[str, Path]
 BATCH_TOKENS = 16_000
@@ -89,6 +92,32 @@ class Model:
                 found[i] = [self._transcript(h) for h in nbest]
         return found
 
+    def timed_words(
+        self, units: Sequence[Units], tokens: Sequence[Sequence[str]], edges: Sequence[Any]
+    ) -> list[list[TimedWord]]:
+        """When each word of each transcript was said, by a forced alignment of its tokens with the model's CTC.
+
+        Args:
+            units: raw units (N,) of each utterance.
+            tokens: of the transcripts, such as `Transcript.tokens`; symbols that are no text are passed over.
+            edges: (N + 1,) seconds at which the units of each utterance begin and end.
+
+        Raises:
+            InputError: the model was trained without a CTC.
+        """
+        self._require("asr")
+        self.task.require_ctc("word times")
+        aligner = WordAligner([FairseqDecoder(model) for model in self.models], self.vocab)
+        found: list[list[TimedWord]] = [[] for _ in units]
+        for sample in self._batches(units):
+            rows = sample["id"].tolist()
+            answers = [[self.vocab.table.id_of(one) for one in tokens[i]] for i in rows]
+            prompts, lengths = sample["net_input"]["src_tokens"], sample["prompt_lengths"]
+            timed = aligner(prompts, lengths, answers, [edges[i] for i in rows])
+            for i, words in zip(rows, timed):
+                found[i] = words
+        return found
+
     def score(self, units: Units, text: str) -> Score:
         """How likely the transcript `text` of these units is: the decoder, forced to write it; no CTC.
 
@@ -149,6 +178,7 @@ class Model:
         min_pause_seconds: float = 0.5,
         margin_seconds: float = 0.1,
         max_segment_seconds: Optional[float] = None,
+        word_times: bool = False,
         **generation: Any,
     ) -> Union[RecordingTranscript, list[RecordingTranscript]]:
         """Transcript of a recording of any length with its segments, or a list of such.
@@ -157,8 +187,11 @@ class Model:
         `sld transcribe` does, with the options of `sld_user_dir.longform.cutting.CutOptions`. Each recording counts as
         one speaker.
 
+        Args:
+            word_times: tell of each segment when its words were said.
+
         Raises:
-            InputError: as of `transcribe`, or an option out of range.
+            InputError: as of `transcribe`, an option out of range, or word times of a model without CTC.
             AudioError: a recording that cannot be read, or is too short.
         """
         from sld_user_dir.hub.long_recordings import LongFormTranscriber
@@ -168,7 +201,7 @@ class Model:
         files = [Path(audio)] if isinstance(audio, (str, Path)) else [Path(one) for one in audio]
         options = CutOptions(pauses, min_pause_seconds, margin_seconds, max_segment_seconds)
         found = []
-        for one in LongFormTranscriber(self, options, beam=beam, **generation)(files):
+        for one in LongFormTranscriber(self, options, beam=beam, word_times=word_times, **generation)(files):
             if isinstance(one, FailedRecording):
                 raise one.error
             found.append(one)
@@ -299,4 +332,6 @@ class Model:
     def _transcript(self, found: dict[str, Any]) -> Transcript:
         text = self.vocab.decode_text(found["tokens"].tolist())
         log_prob = float(found["positional_scores"].sum())
-        return Transcript(text, float(found["score"]), log_prob, bool(found["truncated"]))
+        tokens = [self.vocab.table[i] for i in found["tokens"].tolist()]
+        of_tokens = found["positional_scores"].tolist()
+        return Transcript(text, float(found["score"]), log_prob, bool(found["truncated"]), tokens, of_tokens)

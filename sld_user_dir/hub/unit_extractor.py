@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import NamedTuple, Optional, Sequence, Union
+
+import numpy as np
 
 from sld_user_dir.arrays import UnitArray
 from sld_user_dir.clustering.unit_sequences import deduplicate
@@ -20,6 +22,7 @@ from sld_user_dir.manifests.unit_manifest import ManifestError
 from sld_user_dir.pipeline.stream import LoadedWave, StreamConfig
 from sld_user_dir.pipeline.unit_makers import KMeansUnits, TokenizerUnits, UnitMaker
 from sld_user_dir.speech_tokenizers.tokenizer_lookup import is_of_a_kind
+from sld_user_dir.timing.unit_times import Seconds, edges_of
 
 logger = logging.getLogger(__name__)
 KMEANS_FILE = "kmeans.npz"
@@ -57,7 +60,7 @@ class UnitSource:
         else:
             where, remedy = self.kmeans or self.data / KMEANS_FILE, "name its k-means file by hub.load(…, kmeans=…)"
             if not where.is_file():
-                named = "name it by hub.load(…, kmeans=…)"
+                named = "name it by hub.load(…, kmeans=…), or --kmeans"
                 raise InputError(where, "no k-means file, which units of audio need", named)
             maker = KMeansUnits.of_file(where, self.features, device)
         collapsed = trained_on is not None and trained_on.deduplicated
@@ -94,6 +97,14 @@ def _tokenizer_in_headers(data: Path) -> Optional[str]:
     return None
 
 
+class TimedUnits(NamedTuple):
+    """Units of a waveform, and when they begin and end."""
+
+    units: list[int]
+    edges: Seconds
+    """(N + 1,)"""
+
+
 @dataclass(frozen=True)
 class UnitExtractor:
     """Recordings to raw units."""
@@ -121,12 +132,16 @@ class UnitExtractor:
         units = [one.units for one in self.maker.stream(recordings, StreamConfig(), rejected, recordings)]
         for one in rejected:
             raise AudioError(one.path, one.reason)
-        return [self._finish(one) for one in units]
+        return [self._finish(one).units for one in units]
 
     def of_waves(self, waves: Sequence[LoadedWave]) -> list[list[int]]:
         """Units of each waveform; those whose recordings name one speaker are of one speaker."""
+        return [one.units for one in self.timed_of_waves(waves)]
+
+    def timed_of_waves(self, waves: Sequence[LoadedWave]) -> list[TimedUnits]:
+        """What `of_waves` gives, with times in seconds from the start of each waveform."""
         return [self._finish(one) for one in self.maker.of_waves(waves, StreamConfig())]
 
-    def _finish(self, units: UnitArray) -> list[int]:
-        raw: list[int] = (deduplicate(units)[0] if self.deduplicated else units).tolist()
-        return raw
+    def _finish(self, units: UnitArray) -> TimedUnits:
+        units, durations = deduplicate(units) if self.deduplicated else (units, np.ones(len(units), dtype=np.int64))
+        return TimedUnits(units.tolist(), edges_of(durations, self.maker.provenance().frame_rate_hz))

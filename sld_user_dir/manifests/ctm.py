@@ -11,7 +11,7 @@ Times are in seconds. Lines that begin with `;;` are remarks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterable, Iterator, Optional
 
@@ -36,6 +36,14 @@ class TimedWord:
     end_seconds: float
     confidence: Optional[float] = None
     """probability that the word is right, where it is known"""
+
+    def shifted(self, seconds: float) -> TimedWord:
+        """The same word so much later."""
+        return replace(self, start_seconds=self.start_seconds + seconds, end_seconds=self.end_seconds + seconds)
+
+    def ended_by(self, seconds: float) -> TimedWord:
+        """The same word, none of it later: frames of an encoder may reach a little beyond the last sample."""
+        return replace(self, start_seconds=min(self.start_seconds, seconds), end_seconds=min(self.end_seconds, seconds))
 
 
 Utterances = dict[str, list[TimedWord]]

@@ -37,7 +37,6 @@ from sld_user_dir.vocabulary.joint import JointVocabulary
 logger = logging.getLogger(__name__)
 
 Sample = Dict[str, Any]
-NO_CTC = "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC"
 
 
 class TextDecoder:
@@ -222,8 +221,8 @@ class SpeechUnitLMTask(FairseqTask):
         state = self.guard.load_state(state_dict)
         self._trained_with_ctc = state.pop("trained_with_ctc", None)
         self.decode_with_ctc(self.cfg.decode_ctc_weight)
-        if self.word_times is not None and self._trained_with_ctc is False:
-            raise InputError(f"--word-times {self.cfg.word_times}", NO_CTC, "leave it out, or train with --ctc-weight")
+        if self.word_times is not None:
+            self.require_ctc(f"--word-times {self.cfg.word_times}")
         super().load_state_dict(state)
 
     def decode_with_ctc(self, weight: float) -> None:
@@ -232,8 +231,8 @@ class SpeechUnitLMTask(FairseqTask):
         Raises:
             InputError: the checkpoint was trained without.
         """
-        if weight and self._trained_with_ctc is False:
-            raise InputError(f"--decode-ctc-weight {weight}", NO_CTC, "leave it out, or train with --ctc-weight")
+        if weight:
+            self.require_ctc(f"--decode-ctc-weight {weight}")
         self.cfg.decode_ctc_weight = weight
 
     # -- inference -----------------------------------------------------------
@@ -249,6 +248,16 @@ class SpeechUnitLMTask(FairseqTask):
         src_tokens: List[Tensor],
         src_lengths: List[int],
         decode_task: Optional[str] = None,
+    def require_ctc(self, option: str) -> None:
+        """Refuse what needs a CTC of a checkpoint that is known to have none.
+
+        Raises:
+            InputError: the checkpoint was trained without.
+        """
+        if self._trained_with_ctc is False:
+            problem = "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC"
+            raise InputError(option, problem, "leave it out, or train with --ctc-weight")
+
         names: Optional[List[str]] = None,
         **kwargs: Any,
     ) -> FairseqSequenceDataset:
