@@ -20,7 +20,14 @@ from sld_user_dir.manifests.audio_manifest import (
     write_audio_manifest,
     write_fairseq_tsv,
 )
-from sld_user_dir.manifests.rejected import Rejected, read_rejected, rejected_path, write_rejected
+from sld_user_dir.manifests.rejected import (
+    NothingLeftError,
+    Rejected,
+    nothing_left,
+    read_rejected,
+    rejected_path,
+    write_rejected,
+)
 from sld_user_dir.pipeline.audio_scan import UsableAudio, list_recordings, split_off_unlistable
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.table_jobs import CheckJob
@@ -79,17 +86,28 @@ def run(options: Namespace) -> None:
             root, config.table, config.pattern, config.folders, config.share, config.lowercase, rejected
         )
     listable, unlistable = split_off_unlistable(recordings)
+    left_out = rejected_path(config.out)
+    if not listable:
+        write_rejected(left_out, [*rejected, *unlistable])
+        raise nothing_left(root, left_out)
     write_audio_manifest(draft_path, with_speeds(listable, config.speeds), root)
     write_rejected(rejected_path(draft_path), [*rejected, *unlistable])
     limits = UsableAudio(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
     job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
-    if not run_job(job, executor):
-        return
-    draft_path.unlink()
-    rejected_path(draft_path).unlink()
+    try:
+        if not run_job(job, executor):
+            return
+    except NothingLeftError:
+        _remove_draft(draft_path)
+        raise
+    _remove_draft(draft_path)
     good = read_audio_manifest(config.out)
     if config.write_fairseq:
         write_fairseq_tsv(config.out.with_suffix(".fairseq.tsv"), good, root)
-    left_out = len(read_rejected(rejected_path(config.out)))
     hours = sum(one.seconds or 0.0 for one in good) / 3600
-    print(f"{config.out}: {len(good)} recordings, {hours:.2f} h; {left_out} left out ({rejected_path(config.out)})")
+    print(f"{config.out}: {len(good)} recordings, {hours:.2f} h; {len(read_rejected(left_out))} left out ({left_out})")
+
+
+def _remove_draft(path: Path) -> None:
+    path.unlink()
+    rejected_path(path).unlink()

@@ -38,8 +38,6 @@ def run(options: Namespace) -> None:
         raise InputError(None, f"--out {config.out} would overwrite what is read", "take another name")
     vocab, target = (JointVocabulary.load(config.data), config.data / f"{config.out}.tsv")
     written, too_long = limit_manifest(config.data / f"{config.split}.tsv", target, vocab, limits)
-    if not written:
-        raise InputError(target, f"no utterance is within {limits.max_tokens} tokens", "raise --max-tokens")
     done = "cut" if limits.too_long == "truncate" else "left out"
     print(
         f"{target}: {written} utterances; {len(too_long)} too long and {done} ({target.with_suffix('.too-long.tsv')})"

@@ -15,7 +15,7 @@ from typing import List, Optional
 from sld_user_dir.clustering.subwords import UnitSubwords, encode_manifest
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import draw_share
-from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
+from sld_user_dir.manifests.unit_manifest import read_manifest, refuse_empty, write_manifest
 
 
 @dataclass
@@ -48,6 +48,7 @@ def run(options: Namespace) -> None:
         raise InputError("--encode", "no folder to write to", "give one by --out-dir")
     if config.train:
         manifest = read_manifest(config.train)
+        refuse_empty(manifest)
         units = (manifest.units_of(row) for row in draw_share(range(len(manifest)), config.share))
         subwords = UnitSubwords.train(units, manifest.provenance.num_units, config.num_pieces)
         subwords.save(config.model)
@@ -55,6 +56,7 @@ def run(options: Namespace) -> None:
         subwords = UnitSubwords.load(config.model)
     for path in config.encode:
         manifest = read_manifest(path)
+        refuse_empty(manifest)
         utterances, provenance = encode_manifest(manifest, subwords)
         written = write_manifest(config.out_dir / path.name, utterances, provenance, manifest.header)
         print(f"{config.out_dir / path.name}: {written} utterances in {subwords.num_pieces} pieces")

@@ -60,6 +60,9 @@ def import_units(
         records = done.records
         without_units += done.without_units
         without_row += done.without_row
+    if not records:
+        remedy = "give the transcripts, or the audio manifest, of these units"
+        raise InteropError(paths[0], f"no utterance has both units and a row of {text or audio}", remedy)
     _check(records, text or audio)
     provenance = stated_provenance(statement, read, records)
     check_units(records, provenance)

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 
+from sld_user_dir.features.signal_faults import FaultCounts
 from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
 from sld_user_dir.files import atomic_path
 from sld_user_dir.interop.textless import EncoderSpec, SpeechEncoderLike, encode
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
-from sld_user_dir.manifests.rejected import Rejected, rejected_path, write_rejected
+from sld_user_dir.manifests.rejected import Rejected, nothing_left, rejected_path, write_rejected
 from sld_user_dir.manifests.unit_manifest import Utterance, write_manifest
 from sld_user_dir.pipeline.shards import Job, file_sha256, join_tables, shard_of
 
@@ -48,25 +49,28 @@ class EncodeJob(Job):
             write_rejected(rejected_path(path), rejected)
 
     def merge(self, paths: list[Path]) -> None:
-        join_tables([rejected_path(path) for path in paths], rejected_path(self.out))
-        join_tables(paths, self.out)
+        left_out = rejected_path(self.out)
+        join_tables([rejected_path(path) for path in paths], left_out)
+        join_tables(paths, self.out, lambda: nothing_left(self.audio, left_out))
 
     def _utterances(
         self, encoder: SpeechEncoderLike, recordings: Iterable[Recording], rejected: list[Rejected]
     ) -> Iterator[Utterance]:
+        faults = FaultCounts()
         for done, one in enumerate(recordings, 1):
             try:
-                yield self._utterance(encoder, one)
+                yield self._utterance(encoder, one, faults)
             except AudioError as error:
                 rejected.append(Rejected(one.id, one.path, error.reason))
                 logger.warning("%s: left out: %s", one.path, rejected[-1].reason)
             if done % RECORDINGS_PER_PROGRESS_LINE == 0:
                 logger.info("%d recordings have units", done - len(rejected))
+        faults.warn()
 
-    def _utterance(self, encoder: SpeechEncoderLike, one: Recording) -> Utterance:
+    def _utterance(self, encoder: SpeechEncoderLike, one: Recording, faults: FaultCounts) -> Utterance:
         if not one.text.strip():
             raise AudioError(None, "no transcript")
-        wave = load_audio(one.path, encoder.expected_sample_rate, one.speed, one.n_samples)
+        wave = load_audio(one.path, encoder.expected_sample_rate, one.speed, one.n_samples, faults)
         reason = reject_reason(len(wave) / encoder.expected_sample_rate, self.min_seconds, self.max_seconds)
         if reason:
             raise AudioError(None, reason)

@@ -96,7 +96,7 @@ def read_audio_manifest(path: PathLike, sample_rate: Optional[int] = None) -> li
         sample_rate: of the files that a fairseq manifest lists, which does not tell it.
 
     Raises:
-        AudioManifestError: names file, line and remedy.
+        AudioManifestError: names file, line and remedy; or it lists no recording.
     """
     return [recording for _, recording in numbered_recordings(path, sample_rate)]
 
@@ -113,6 +113,8 @@ def numbered_recordings(path: PathLike, sample_rate: Optional[int] = None) -> li
         raise AudioManifestError(path, "empty", "make one with sld audio")
     own = lines[0].startswith("#") or "\t" in lines[0]
     recordings = _read_table(path, lines) if own else _read_fairseq(path, lines, sample_rate)
+    if not recordings:
+        raise AudioManifestError(path, "no recordings", "make it again with sld audio")
     _check_ids(path, recordings)
     return recordings
 

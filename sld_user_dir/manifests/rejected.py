@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable
@@ -11,6 +12,11 @@ from sld_user_dir.files import atomic_path, printable, read_lines
 from sld_user_dir.manifests.named_columns import table_rows
 
 COLUMNS = ("id", "path", "reason")
+REASONS_SHOWN = 3
+
+
+class NothingLeftError(InputError):
+    """No recording of a stage's input can be used."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +53,14 @@ def read_rejected(path: Path) -> list[Rejected]:
     """
     rows = table_rows(path, read_lines(path), COLUMNS, InputError)
     return [Rejected(row["id"], Path(row["path"]), row["reason"]) for _, row in rows]
+
+
+def nothing_left(source: Path, table: Path) -> NothingLeftError:
+    """The error to raise where all recordings of `source` were left out, as a table of `write_rejected` says."""
+    reasons = Counter(one.reason for one in read_rejected(table))
+    if not reasons:
+        return NothingLeftError(source, "no recordings", "make it again with sld audio")
+    most = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(REASONS_SHOWN))
+    more = ", …" * (len(reasons) > REASONS_SHOWN)
+    problem = f"no recording can be used; {sum(reasons.values())} are left out: {most}{more}"
+    return NothingLeftError(source, problem, f"{table} tells why of each")

@@ -179,6 +179,16 @@ def read_manifest(path: PathLike) -> Manifest:
     return Manifest(path, provenance, header, columns, rows, flat, offsets, first_line)
 
 
+def refuse_empty(manifest: UtteranceTable) -> None:
+    """Refuse a manifest without utterances, of which nothing can be made.
+
+    Raises:
+        ManifestError: there are none.
+    """
+    if not len(manifest):
+        raise ManifestError(manifest.path, "no utterances", "make it again, or name another split")
+
+
 def _row(utterance: Utterance, columns: list[str]) -> str:
     values = {"id": utterance.id, "units": format_numbers(utterance.units), "text": utterance.text}
     if utterance.durations is not None:

@@ -20,13 +20,15 @@ from sld_user_dir.clustering.sample import (
     save_sample,
     stable_random,
 )
+from sld_user_dir.clustering.unit_coverage import few_frames
 from sld_user_dir.devices import check_device
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.front_end import FrontEnd, build_front_end
+from sld_user_dir.features.signal_faults import FaultCounts
 from sld_user_dir.files import read_lines
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
-from sld_user_dir.manifests.rejected import Rejected, read_rejected, rejected_path, write_rejected
+from sld_user_dir.manifests.rejected import Rejected, nothing_left, read_rejected, rejected_path, write_rejected
 from sld_user_dir.pipeline.shards import Job, file_sha256, shard_of
 from sld_user_dir.pipeline.stream import (
     RECORDINGS_PER_LOG_LINE,
@@ -107,11 +109,13 @@ class TrainJob(Job):
         held_out, train = choose_recordings(recordings, front_end, self.train)
         samples = self._empty_samples(front_end, recordings)
         rejected: list[Rejected] = []
+        faults = FaultCounts()
         for name, chosen in (("held_out", held_out), ("train", train)):
             mine = list(shard_of(chosen, index, self.n_shards))
-            rejected += sample_frames(mine, recordings, front_end, samples[name], self.stream)
+            rejected += sample_frames(mine, recordings, front_end, samples[name], self.stream, faults)
+        faults.warn()
         write_rejected(rejected_path(path), rejected)  # before the shard appears
-        save_sample(path.with_suffix(".npz"), **samples)
+        save_sample(path, **samples)
 
     def merge(self, paths: list[Path]) -> None:
         front_end = build_front_end(self.features, self.train.device, self.stream.batch_seconds)
@@ -120,8 +124,13 @@ class TrainJob(Job):
         for path in paths:
             merge_file(path, **samples)
         self._write_rejected(paths, recordings)
+        if not (samples["train"].seen and samples["held_out"].seen):
+            raise nothing_left(self.audio, rejected_path(self.out))
         frames, held_out = samples["train"].finish()[1], samples["held_out"].finish()[1]
         config = self.train
+        too_few = few_frames(len(frames), config.num_units)
+        if too_few:
+            logger.warning("%s", too_few)
         kmeans = KMeans.fit(
             frames,
             config.num_units,
@@ -181,8 +190,8 @@ def choose_recordings(
     paths = sorted(draw, key=lambda path: (draw[path], str(path)))
     if len(paths) < 2:
         raise InputError(
-            None,
-            f"{len(paths)} recordings, but at least two are needed: one is held out for the quality report",
+            "--audio",
+            f"{len(paths)} recordings, but at least two files are needed: one is held out for the quality report",
             "give an audio manifest of more",
         )
     held = set(paths[: max(1, round(HELD_OUT_SHARE * len(paths)))])
@@ -205,19 +214,25 @@ def _draw_frames(
 
 
 def sample_frames(
-    recordings: list[Recording], corpus: list[Recording], front_end: FrontEnd, sample: FrameSample, stream: StreamConfig
+    recordings: list[Recording],
+    corpus: list[Recording],
+    front_end: FrontEnd,
+    sample: FrameSample,
+    stream: StreamConfig,
+    faults: Optional[FaultCounts] = None,
 ) -> list[Rejected]:
     """Offer the frames of `recordings` to `sample`; what could not be used.
 
     Args:
         corpus: whose recordings give the statistics of speakers.
+        faults: counts recordings whose signal has one.
     """
     stats = None
     if front_end.wants_speakers:
         speakers = {one.speaker for one in recordings}
         stats = speaker_stats((o for o in corpus if o.speaker in speakers), front_end, stream)
     rejected = []
-    for done, one in enumerate(stream_frames(recordings, front_end, stream, stats), 1):
+    for done, one in enumerate(stream_frames(recordings, front_end, stream, stats, faults), 1):
         if isinstance(one, Rejected):
             rejected.append(one)
         else:

@@ -8,7 +8,14 @@ from typing import Iterator, Optional
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
-from sld_user_dir.manifests.unit_manifest import Manifest, Utterance, encode_rows, read_manifest, write_manifest
+from sld_user_dir.manifests.unit_manifest import (
+    Manifest,
+    Utterance,
+    encode_rows,
+    read_manifest,
+    refuse_empty,
+    write_manifest,
+)
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 TOO_LONG_CHOICES = ("skip", "truncate")
@@ -76,12 +83,27 @@ def limit_manifest(
 
     Returns:
         utterances written; those that were too long.
+
+    Raises:
+        InputError: no utterance is left; nothing is written.
     """
     manifest, too_long = read_manifest(source), list[TooLong]()
-    written = write_manifest(
-        target, apply_limits(manifest, vocab, limits, too_long), manifest.provenance, manifest.header
-    )
+    refuse_empty(manifest)
+    with atomic_path(target) as whole:
+        written = write_manifest(
+            whole, apply_limits(manifest, vocab, limits, too_long), manifest.provenance, manifest.header
+        )
+        if not written:
+            raise _none_fits(source, too_long, limits)
     with atomic_path(target.with_suffix(".too-long.tsv")) as aside:
         rows = [f"{one.id}\t{one.units}\t{one.text_tokens}\n" for one in too_long]
         aside.write_text("id\tunits\ttext_tokens\n" + "".join(rows), encoding="utf-8")
     return written, too_long
+
+
+def _none_fits(source: Path, too_long: list[TooLong], limits: LengthLimits) -> InputError:
+    shortest = min(one.units + 1 + one.text_tokens for one in too_long)
+    least_text = min(one.text_tokens for one in too_long)
+    problem = f"none of {len(too_long)} utterances is within the limits (the shortest has {shortest} tokens, "
+    options = f"--max-tokens {limits.max_tokens} or --max-text-tokens {limits.max_text_tokens}"
+    return InputError(source, f"{problem}the least text {least_text})", f"raise {options}")

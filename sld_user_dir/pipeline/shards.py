@@ -15,11 +15,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Iterable, Sequence, TypeVar
+from typing import Any, BinaryIO, Callable, Iterable, Optional, Sequence, TypeVar
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path, read_text
+from sld_user_dir.manifests.rejected import NothingLeftError
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -107,6 +108,7 @@ class Job(ABC):
 
         Raises:
             ShardError: some are missing.
+            NothingLeftError: no shard has anything. They are removed, since recordings may be mended in their places.
         """
         if self.is_done():
             logger.info("%s is there, of the same inputs", self.out)
@@ -117,9 +119,16 @@ class Job(ABC):
                 self.out, f"shards {missing} of {self.n_shards} are missing", "run again, it makes these only"
             )
         self._mark().unlink(missing_ok=True)
-        self.merge([self.shard_path(i) for i in range(self.n_shards)])
+        try:
+            self.merge([self.shard_path(i) for i in range(self.n_shards)])
+        except NothingLeftError:
+            self._remove_shards()
+            raise
         with atomic_path(self._mark()) as aside:
             aside.write_text(self.key + "\n")
+        self._remove_shards()
+
+    def _remove_shards(self) -> None:
         shutil.rmtree(self.folder)
         if not any(self.folder.parent.iterdir()):
             self.folder.parent.rmdir()
@@ -128,8 +137,11 @@ class Job(ABC):
         return self.out.with_name(self.out.name + ".job")
 
 
-def join_tables(paths: Iterable[Path], out: PathLike) -> None:
+def join_tables(paths: Iterable[Path], out: PathLike, if_empty: Optional[Callable[[], Exception]] = None) -> None:
     """Concatenate TSV files whose header lines agree (`#` lines, then the column names).
+
+    Args:
+        if_empty: makes the error to raise where there is no row; then nothing is written.
 
     Raises:
         ShardError: names the file whose header differs.
@@ -152,6 +164,8 @@ def join_tables(paths: Iterable[Path], out: PathLike) -> None:
                     )
                 target.write(first)
                 shutil.copyfileobj(source, target)
+        if not columns and if_empty is not None:
+            raise if_empty()
         if not columns:
             target.write(empty)
 

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
-from sld_user_dir.manifests.rejected import rejected_path, write_rejected
+from sld_user_dir.manifests.rejected import nothing_left, rejected_path, write_rejected
 from sld_user_dir.pipeline.audio_scan import UsableAudio, check
 from sld_user_dir.pipeline.extraction import write_units
 from sld_user_dir.pipeline.shards import Job, file_sha256, join_tables, shard_of
@@ -24,8 +24,14 @@ class _TableJob(Job):
     """Shards and output are tables, each with a table of what was left out."""
 
     def merge(self, paths: list[Path]) -> None:
-        join_tables([*self._left_out_before(), *map(rejected_path, paths)], rejected_path(self.out))
-        join_tables(paths, self.out)
+        left_out = rejected_path(self.out)
+        join_tables([*self._left_out_before(), *map(rejected_path, paths)], left_out)
+        join_tables(paths, self.out, lambda: nothing_left(self.source, left_out))
+
+    @property
+    def source(self) -> Path:
+        """What the recordings come from, for errors."""
+        raise NotImplementedError
 
     def _left_out_before(self) -> list[Path]:
         """Tables of what was left out before this stage."""
@@ -41,6 +47,10 @@ class CheckJob(_TableJob):
     root: Path
     limits: UsableAudio = field(default_factory=UsableAudio)
     workers: int = 4
+
+    @property
+    def source(self) -> Path:
+        return self.root
 
     def inputs(self) -> dict[str, Any]:
         return {
@@ -84,6 +94,10 @@ class ExtractJob(_TableJob):
             raise InputError(None, problem, "give either --kmeans or --tokenizer")
         if self.tokenizer is not None and self.features is not None:
             raise InputError(f"--features {self.features}", "a tokenizer needs no features", "leave --features out")
+
+    @property
+    def source(self) -> Path:
+        return self.audio
 
     def inputs(self) -> dict[str, Any]:
         """With a tokenizer's fingerprint, for which it is loaded, on the CPU."""

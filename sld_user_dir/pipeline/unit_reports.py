@@ -14,7 +14,7 @@ from sld_user_dir.clustering.unit_sequences import expand, feature_config_of
 from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.features.waveform import load_audio
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
-from sld_user_dir.manifests.unit_manifest import read_manifest
+from sld_user_dir.manifests.unit_manifest import read_manifest, refuse_empty
 from sld_user_dir.pipeline.stream import StreamConfig, speaker_stats
 
 
@@ -31,6 +31,7 @@ def report_of_manifest(units: Path, alignment: Optional[Path] = None) -> dict[st
         InputError: a file that is missing or malformed, or no labelled frame.
     """
     manifest = read_manifest(units)
+    refuse_empty(manifest)
     rate = manifest.provenance.frame_rate_hz
     counts = np.bincount(manifest.units, minlength=manifest.provenance.num_units)
     frames = [one.units if one.durations is None else expand(one.units, one.durations) for one in manifest]

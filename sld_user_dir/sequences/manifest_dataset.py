@@ -9,7 +9,7 @@ import numpy as np
 
 from sld_user_dir.manifests.memory_map import MappedManifest
 from sld_user_dir.manifests.ragged import Ragged, ragged
-from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, encode_rows
+from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, encode_rows, refuse_empty
 from sld_user_dir.sequences.dataset import SequenceDataset
 from sld_user_dir.sequences.sequence_format import FORMATS
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -54,6 +54,7 @@ def dataset_from_manifest(
     Raises:
         ManifestError: another unit vocabulary, a line too long for the model, or no utterance.
     """
+    refuse_empty(manifest)
     if manifest.provenance.num_units != vocab.num_units:
         raise ManifestError(
             manifest.path,
@@ -69,9 +70,8 @@ def dataset_from_manifest(
     if max_positions is not None and len(rows) < len(lengths):
         _report_too_long(manifest, lengths, max_positions, skip_too_long)
     if not len(rows):
-        problem = f"all {len(lengths)} utterances are too long for the model" if len(lengths) else "no utterances"
-        remedy = "give a model of more positions" if len(lengths) else "make it again, or name another split"
-        raise ManifestError(manifest.path, problem, remedy)
+        problem = f"all {len(lengths)} utterances are too long for the model"
+        raise ManifestError(manifest.path, problem, "give shorter ones, or a model of more positions")
     return kind(
         units.take(rows),
         texts.take(rows),

@@ -8,7 +8,7 @@ from typing import Optional, Sequence
 
 from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import atomic_path, refuse_lfs_pointer
-from sld_user_dir.manifests.unit_manifest import Manifest, encode_rows, read_manifest
+from sld_user_dir.manifests.unit_manifest import encode_rows, read_manifest, refuse_empty
 from sld_user_dir.vocabulary.hf_tokenizer import HF_DIR, load_tokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
 from sld_user_dir.vocabulary.tokenizers import GPT2_DIR, KINDS, SENTENCEPIECE_FILE, build_text_tokenizer
@@ -40,7 +40,8 @@ def build_vocabulary(
     if text_vocab_size is not None and kind != "sentencepiece":
         raise InputError(None, "--text-vocab-size belongs to sentencepiece", f"{kind} has no size to choose")
     manifest = read_manifest(directory / f"{split}.tsv")
-    texts = _transcripts(manifest)
+    refuse_empty(manifest)
+    texts = manifest.column("text")
     if text_vocab_size is not None:
         train_sentencepiece(texts, text_vocab_size, directory / SENTENCEPIECE_FILE)
     tokenizer = build_text_tokenizer(kind, directory)
@@ -124,13 +125,6 @@ def train_sentencepiece(texts: Sequence[str], size: int, path: Path) -> None:
         ) from error
     with atomic_path(path) as aside:
         aside.write_bytes(model.getvalue())
-
-
-def _transcripts(manifest: Manifest) -> list[str]:
-    texts = manifest.column("text")
-    if not texts:
-        raise InputError(manifest.path, "no utterances", "a vocabulary needs transcripts")
-    return texts
 
 
 def describe(vocab: JointVocabulary) -> str:

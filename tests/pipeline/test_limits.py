@@ -60,7 +60,10 @@ def test_no_limit_on_text(data):
     [
         (["--too-long", "ignore"], "--too-long ignore: nothing that can be done; choose skip or truncate"),
         (["--max-tokens", "2"], "--max-tokens 2 --max-text-tokens 150: these leave no room"),
-        (["--max-tokens", "3"], "no utterance is within 3 tokens"),
+        (
+            ["--max-tokens", "3"],
+            "none of 5 utterances is within the limits (the shortest has 6 tokens, the least text 2)",
+        ),
         (["--out", "train_all"], "would overwrite"),
         (["--split", "nothing"], "nothing.tsv"),
     ],

@@ -231,5 +231,5 @@ def test_further_header_lines_are_key_and_value():
 
 def test_one_recording_is_too_few_to_learn_from():
     front = build_front_end(FEATURES)
-    with pytest.raises(InputError, match="1 recordings, but at least two are needed: one is held out"):
+    with pytest.raises(InputError, match="1 recordings, but at least two files are needed: one is held out"):
         choose_recordings([Recording("a", Path("a.wav"))], front, TrainConfig())
