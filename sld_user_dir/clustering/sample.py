@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sld_user_dir.arrays import FloatArray, PathLike
+from sld_user_dir.clustering.unit_coverage import FEWEST_FRAMES_PER_UNIT
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
 
@@ -144,14 +145,14 @@ def plan_memory(bound_bytes: int, dim: int, num_units: int, other_bytes: int, ma
         max_frames: more are not wanted.
 
     Raises:
-        InputError: not even 10 frames a unit fit.
+        InputError: not even FEWEST_FRAMES_PER_UNIT frames a unit fit.
     """
     bytes_per_frame = dim * 4 + BYTES_PER_FRAME
     with_buffer = bytes_per_frame * (BUFFERS_PER_CAPACITY + 1) / BUFFERS_PER_CAPACITY
     search = SEARCH_BYTES + COARSE_START_FRAMES_PER_UNIT * num_units * dim * 4  # faiss's distances; the coarse start
     other = other_bytes + search
     capacity = min(int((bound_bytes - other) / with_buffer), max_frames)
-    if capacity < min(10 * num_units, max_frames):
+    if capacity < min(FEWEST_FRAMES_PER_UNIT * num_units, max_frames):
         raise InputError(
             None,
             f"{bound_bytes / 2**30:.2f} GiB hold {max(capacity, 0)} frames of {dim} values for {num_units} units, "

@@ -8,6 +8,7 @@ from typing import Any, Iterator, Optional, Protocol, Sequence, Union
 
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.errors import InputError
+from sld_user_dir.features.signal_faults import FaultCounts
 from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
 from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript, SegmentTranscript, Transcript
 from sld_user_dir.hub.unit_extractor import TimedUnits, UnitExtractor
@@ -85,6 +86,7 @@ class LongFormTranscriber:
         self._generation = {"beam": beam, **generation}
         self._extractor: UnitExtractor = model.unit_extractor
         self._rate = self._extractor.sample_rate_hz
+        self._faults = FaultCounts()
         self._max_units = most_units(model, int(generation.get("max_len_b", USUAL_MAX_LEN_B)))
         self._max_samples = most_samples(self._extractor, self._max_units)
         if options.max_segment_seconds is not None:
@@ -94,17 +96,21 @@ class LongFormTranscriber:
         """What became of each recording, in their order."""
         waiting: list[Union[_Prepared, FailedRecording]] = []
         held = 0.0
-        for i, path in enumerate(paths):
-            try:
-                one: Union[_Prepared, FailedRecording] = self._prepare(path, str(i))
-            except AudioError as error:
-                one = FailedRecording(path, error)
-            waiting.append(one)
-            held += 0.0 if isinstance(one, FailedRecording) else one.seconds
-            if held >= self._batch_seconds:
-                yield from self._finish(waiting)
-                waiting, held = [], 0.0
-        yield from self._finish(waiting)
+        self._faults = FaultCounts()
+        try:
+            for i, path in enumerate(paths):
+                try:
+                    one: Union[_Prepared, FailedRecording] = self._prepare(path, str(i))
+                except AudioError as error:
+                    one = FailedRecording(path, error)
+                waiting.append(one)
+                held += 0.0 if isinstance(one, FailedRecording) else one.seconds
+                if held >= self._batch_seconds:
+                    yield from self._finish(waiting)
+                    waiting, held = [], 0.0
+            yield from self._finish(waiting)
+        finally:  # whoever asked for no more than there are recordings does not come back
+            self._faults.warn()
 
     def _prepare(self, path: Path, speaker: str) -> _Prepared:
         """Load and cut a recording, each of which counts as one speaker.
@@ -112,7 +118,7 @@ class LongFormTranscriber:
         Raises:
             AudioError: it cannot be read, or is too short.
         """
-        wave = load_audio(path, self._rate)
+        wave = load_audio(path, self._rate, faults=self._faults)
         seconds = len(wave) / self._rate
         reason = reject_reason(seconds, StreamConfig().min_seconds, None)
         if reason is None and self._extractor.n_frames(len(wave)) == 0:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Iterable, Iterator, Optional, Sequence, Union
 
 from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.features.signal_faults import FaultCounts
 from sld_user_dir.features.waveform import AudioError, AudioInfo, probe, read_audio, reject_reason
 from sld_user_dir.files import read_lines
 from sld_user_dir.manifests.audio_manifest import AudioManifestError, Recording, draw_share, id_of_path, refuse_same_ids
@@ -194,8 +195,9 @@ def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) ->
         raise InputError(f"--workers {workers}", "no threads to decode with", "take 1 or more")
     good: list[Recording] = []
     bad: list[Rejected] = []
+    faults = FaultCounts()
     with ThreadPoolExecutor(workers) as pool:
-        results = pool.map(lambda one: _check_one(one, limits), recordings)
+        results = pool.map(lambda one: _check_one(one, limits, faults), recordings)
         for done, result in enumerate(results, 1):
             if isinstance(result, Rejected):
                 bad.append(result)
@@ -203,13 +205,14 @@ def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) ->
                 good.append(result)
             if done % 10_000 == 0:
                 logger.info("checked %d of %d recordings, %d unusable", done, len(recordings), len(bad))
+    faults.warn()
     return good, bad
 
 
-def _check_one(recording: Recording, limits: UsableAudio) -> Union[Recording, Rejected]:
+def _check_one(recording: Recording, limits: UsableAudio, faults: FaultCounts) -> Union[Recording, Rejected]:
     try:
         if limits.decode:
-            wave, rate = read_audio(recording.path)
+            wave, rate = read_audio(recording.path, faults=faults)
             info = AudioInfo(len(wave), rate)
         else:
             info = probe(recording.path)

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, Optional
 
+import numpy as np
+import numpy.typing as npt
+
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.clustering.unit_coverage import unused_units
 from sld_user_dir.clustering.unit_sequences import deduplicate
 from sld_user_dir.features.front_end import FrontEnd
 from sld_user_dir.files import atomic_path
@@ -81,12 +85,17 @@ def write_units(
     rejected: list[Rejected] = []
     transcribed = _with_text(recordings, rejected)
     made = maker.stream(transcribed, stream, rejected, (r for r in corpus if r.speaker in speakers))
-    utterances = (_utterance(one, deduplicated) for one in made)
+    made_by = maker.provenance(deduplicated)
+    counts = np.zeros(made_by.num_units, np.int64)
+    utterances = (_utterance(one, deduplicated) for one in _counted(made, counts))
     with atomic_path(out) as aside:
-        written = write_manifest(aside, _progress(utterances, len(recordings)), maker.provenance(deduplicated), header)
+        written = write_manifest(aside, _progress(utterances, len(recordings)), made_by, header)
         place = {one.id: i for i, one in enumerate(recordings)}
         rejected.sort(key=lambda one: place[one.id])
         write_rejected(rejected_path(out), rejected)  # before the manifest appears
+    unused = unused_units(counts)
+    if unused:
+        logger.warning("%s: %s", out, unused)
     if rejected:
         logger.warning("%d of %d recordings left out, named in %s", len(rejected), len(recordings), rejected_path(out))
     return ExtractionCounts(written, len(rejected))
@@ -99,6 +108,13 @@ def _with_text(recordings: Iterable[Recording], rejected: list[Rejected]) -> Ite
             yield one
         else:
             rejected.append(Rejected(one.id, one.path, "no transcript"))
+
+
+def _counted(made: Iterator[UnitsOfRecording], counts: npt.NDArray[np.int64]) -> Iterator[UnitsOfRecording]:
+    """As they come; `counts` gets how often each unit occurs."""
+    for one in made:
+        counts += np.bincount(one.units, minlength=len(counts))
+        yield one
 
 
 def _utterance(made: UnitsOfRecording, deduplicated: bool) -> Utterance:

@@ -14,6 +14,7 @@ from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined, feature_config_of, provenance
 from sld_user_dir.features.cmvn import CmvnStats
 from sld_user_dir.features.front_end import FrontEnd, build_front_end
+from sld_user_dir.features.signal_faults import FaultCounts
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.rejected import Rejected
@@ -72,8 +73,10 @@ class UnitMaker(ABC):
         Args:
             corpus: whose recordings give the statistics of speakers, where the features need them.
         """
-        waves = load_waves(recordings, self.encoder, config)
+        faults = FaultCounts()
+        waves = load_waves(recordings, self.encoder, config, faults)
         yield from self._of_frames(waves, config, rejected, self._stats(corpus, config))
+        faults.warn()
 
     def of_waves(self, waves: Sequence[LoadedWave], config: StreamConfig) -> List[UnitArray]:
         """Units of each waveform; those of one speaker give the speaker's statistics."""
