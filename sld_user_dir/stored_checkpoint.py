@@ -46,19 +46,20 @@ def unreadable(path: Union[str, Path], error: BaseException) -> InputError:
     return InputError(path, f"no checkpoint that torch reads ({reason})", f"give one of fairseq-train's{others(path)}")
 
 
-def refuse_damaged(path: Union[str, Path], remedy: str) -> None:
+def refuse_damaged(path: Union[str, Path], remedy: str, error: type[InputError] = InputError) -> None:
     """Say so where a checkpoint is not whole: every byte is read.
 
     Args:
         remedy: other checkpoints beside the file are named behind it.
+        error: the kind of error to raise.
 
     Raises:
-        InputError: it is damaged, or a Git LFS pointer.
+        InputError: of the kind `error`: it is damaged, or a Git LFS pointer.
     """
-    refuse_lfs_pointer(path)
+    refuse_lfs_pointer(path, error)
     damage = damage_of(path)
     if damage is not None:
-        raise InputError(path, f"a damaged checkpoint: {damage}", remedy + others(path))
+        raise error(path, f"a damaged checkpoint: {damage}", remedy + others(path))
 
 
 def damage_of(path: Union[str, Path]) -> Optional[str]:

@@ -22,8 +22,7 @@ from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
 from sld_user_dir.features.waveform_backend import WaveformBackend
-from sld_user_dir.files import refuse_lfs_pointer
-from sld_user_dir.stored_checkpoint import damage_of
+from sld_user_dir.stored_checkpoint import refuse_damaged
 
 WAVE_NORM_EPS = 1e-5  # torch's layer_norm, by which fairseq normalises waveforms
 USED_PARTS = ("feature_extractor", "post_extract_proj", "layer_norm", "encoder")
@@ -81,7 +80,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """A fairseq checkpoint as plain values.
 
     Raises:
-        EncoderError: missing, not a checkpoint, or holding objects that are not allowed.
+        EncoderError: missing, damaged, not a checkpoint, or holding objects that are not allowed.
     """
     from fairseq.data.dictionary import Dictionary
 
@@ -94,16 +93,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         type(np.dtype(np.int64)),
         _numpy_scalar(),
     ]
+    if path.is_file():
+        refuse_damaged(path, "fetch it again", EncoderError)
     try:
         with torch.serialization.safe_globals(allowed):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise EncoderError(path, "no such checkpoint", "check the path") from None
     except Exception as error:  # torch raises several kinds, pickle's among them
-        refuse_lfs_pointer(path, EncoderError)
-        damage = damage_of(path)
-        if damage is not None:
-            raise EncoderError(path, f"a damaged checkpoint: {damage}", "fetch it again") from error
         reason = reason_of(error)
         raise EncoderError(
             path,
