@@ -55,6 +55,7 @@ STAGES = {
     "after decoding": (
         Command("score", "word and character error rates, and comparisons"),
         Command("sweep", "objectives by seeds by data from one plan, and one report with error bars"),
+        Command("confidence", "learn how sure a checkpoint's words are, from a decoded set such as valid"),
         Command("word-times", "how far word times are from true ones"),
         Command("transcribe", "recordings to text by a trained model"),
         Command("model-card", "a model card beside a checkpoint"),

@@ -3,6 +3,7 @@
     sld score results/generate-test.txt --manifest data/test.tsv --by speaker
     sld score --references ref.txt --hypotheses hyp.txt --json report.json
     sld score --generate a/generate-test.txt --against b/generate-test.txt
+    sld score results/generate-test.txt --manifest data/test.tsv --confidence checkpoint_best.confidence.json
 
 Prints a table; `--json` also writes the report, with the comparison under "comparison".
 """
@@ -10,15 +11,20 @@ Prints a table; `--json` also writes the report, with the comparison under "comp
 import json
 from argparse import Namespace
 from dataclasses import dataclass, field
-from typing import List, Optional, Sequence
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
 
 from simple_parsing import field as option
 
+from sld_user_dir.confidence.confidence_map import ConfidenceMap
+from sld_user_dir.confidence.confidence_report import confidence_report, draw_reliability, format_confidence
+from sld_user_dir.confidence.labelled import label
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
 from sld_user_dir.scoring.edits import TextNormalization
 from sld_user_dir.scoring.hypotheses import DecodedUtterance, read_pair, read_test_sets
 from sld_user_dir.scoring.rates import compare, format_comparison, format_report, score
+from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
 @dataclass
@@ -55,6 +61,11 @@ class ScoreConfig:
     """remove punctuation, from both sides"""
     unicode_form: Optional[str] = "NFC"
     """Unicode normal form, of both sides"""
+    confidence: Optional[str] = None
+    """also tell how good the confidences of this map are, which sld confidence writes: normalised cross-entropy,
+    expected calibration error and area under the ROC curve, of words and of utterances"""
+    confidence_plot: Optional[str] = None
+    """picture file to draw the reliability diagram to"""
     json: Optional[str] = None
     """file to write the report to"""
 
@@ -72,6 +83,12 @@ class ScoreConfig:
         if self.against and len(self.against) != len(self.generate or [self.hypotheses]):
             problem = f"{len(self.against)} files, other than of the system that it is compared with"
             raise InputError("--against", problem, "give as many files, in the same order")
+
+        if self.confidence and len(self.manifest) != len(self.generate or [""]):
+            remedy = "give --generate's outputs, and the manifest of each"
+            raise InputError("--confidence", "the data directory of a manifest tells how tokens make words", remedy)
+        if self.confidence_plot and not self.confidence:
+            raise InputError("--confidence-plot", "no confidences are scored", "add --confidence MAP")
 
     def read(self, paths: Sequence[str]) -> List[DecodedUtterance]:
         """Records of one of the two systems."""
@@ -92,6 +109,8 @@ def run(options: Namespace) -> None:
     records = config.read(config.generate or [config.hypotheses])
     report = score(records, normalization, config.by, config.worst, config.max_len)
     print(format_report(report))
+    if config.confidence:
+        report["confidence"] = score_confidence(config, records, normalization)
     if config.against:
         other = config.read(config.against)
         report["comparison"] = compare(records, other, normalization, config.block)
@@ -99,3 +118,21 @@ def run(options: Namespace) -> None:
     if config.json:
         with atomic_path(config.json) as path:
             path.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def score_confidence(
+    config: ScoreConfig, records: Sequence[DecodedUtterance], normalization: TextNormalization
+) -> Dict[str, Any]:
+    """Print and return how good the confidences are; draw them where that is wanted."""
+    found = ConfidenceMap.load(config.confidence or "")
+    vocabularies = [JointVocabulary.load(Path(manifest).parent) for manifest in config.manifest]
+    for vocab in vocabularies:
+        found.check_vocabulary(vocab.fingerprint, config.confidence or "")
+    outputs = ", ".join(config.generate)
+    utterances = label(records, vocabularies[0].tokenizer, outputs, normalization)
+    found.check_count(max(len(one.candidates) for one in utterances), outputs)
+    report = confidence_report(utterances, found)
+    print("\n" + format_confidence(report))
+    if config.confidence_plot:
+        draw_reliability(report, config.confidence_plot)
+    return report
