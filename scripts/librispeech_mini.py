@@ -54,7 +54,8 @@ BASE: Dict[str, Any] = {
 PRESETS: Dict[str, Dict[str, Any]] = {
     "trial": {"max_update": 500},
     "standard": {"max_update": 2000},
-    "long": {"max_update": 16000},
+    # enough for the decoder to hear for itself, so that CTC may count for less
+    "long": {"max_update": 5000, "max_tokens": 8000, "dropout": 0.2, "decode_ctc_weight": 0.5},
 }
 
 
@@ -85,21 +86,22 @@ class LibriSpeechMiniConfig:
 def build_plan(config: LibriSpeechMiniConfig) -> Plan:
     """Options of all systems."""
     data = config.data / config.units
-    updates = config.max_update or PRESETS[config.preset]["max_update"]
+    options = {**BASE, **PRESETS[config.preset]}
+    updates = config.max_update or options["max_update"]
     return Plan(
         data=data,
         out=config.out / f"{config.units}-{config.preset}",
         test_sets=["test"],
         train_options={
-            **BASE,
-            **PRESETS[config.preset],
+            **options,
             "init_unit_embeddings": data / "kmeans.npz",
             "max_update": updates,
             "total_num_update": updates,
             "seed": config.seed,
         },
         generate_options={
-            "beam": 5, "decode_ctc_weight": 0.8, "max_len_a": 0.8, "max_len_b": 20, "max_tokens": 12000,
+            "beam": 5, "decode_ctc_weight": options["decode_ctc_weight"], "max_len_a": 0.8, "max_len_b": 20,
+            "max_tokens": 12000,
         },
         threads=config.threads,
         extra={"preset": config.preset},

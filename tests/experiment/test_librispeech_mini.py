@@ -38,6 +38,12 @@ def arguments(tmp_path, monkeypatch):
     return ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--max-update", "3"]
 
 
+@pytest.mark.parametrize(("preset", "weight"), [("standard", 0.8), ("long", 0.5)])
+def test_the_search_weighs_ctc_as_validation_did(preset, weight):
+    plan = librispeech_mini.build_plan(librispeech_mini.LibriSpeechMiniConfig(preset=preset))
+    assert plan.generate_options["decode_ctc_weight"] == plan.train_options["decode_ctc_weight"] == weight
+
+
 def test_on_a_miniature_and_again(tmp_path, arguments, capsys):
     arguments += ["--criteria", "sld,masked_ce"]
     assert librispeech_mini.main(arguments) == 0
