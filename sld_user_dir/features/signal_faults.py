@@ -24,8 +24,8 @@ CLIPPED_SHARE = 1e-3  # of the samples, in runs of three: a lone click at full s
 SILENT_SHARE = 0.5  # samples that repeat the one before; noise of a single bit repeats as many, and is as empty
 NARROW_BAND_HZ = 4400.0  # what was sampled at 8 kHz ends at 4000, its resampler's slope included
 NARROW_POWER = 1e-5
-"""Above that frequency, of the whole. Nine voices at 16 kHz had 3e-4 and more; 294 prompts of 8 kHz, brought to 16 kHz
-in 16 bits, at most 4e-7 where they peak at a tenth of full scale (docs/units.md)."""
+"""Above that frequency, of the whole. Nine voices at 16 kHz had 2.8e-4 and more; 294 prompts of 8 kHz, brought to 16
+kHz in 16 bits, at most 4e-7 where they peak at a tenth of full scale (docs/units.md)."""
 BLOCKS, BLOCK_SAMPLES = 64, 512  # of a recording that its spectrum is taken from
 
 FAULTS = {
