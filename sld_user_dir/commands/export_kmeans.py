@@ -4,8 +4,11 @@
     sld export-kmeans --import-sklearn km.bin --trust-pickle --out km.npz \\
         --features facebook/hubert-base-ls960 --layer 9
 
+    sld export-kmeans --checkpoint runs/learned/checkpoint_best.pt --out learned.npz --plain-checkpoint plain.pt
+
 The export gives the same units (`--check` assigns random frames with both and counts). An imported
-file stores the features that you name, as a file that was trained here does.
+file stores the features that you name, as a file that was trained here does. Of a checkpoint that has learnt its
+units (--learn-units, docs/learned_units.md) it writes our form, and the checkpoint that decodes such units.
 """
 
 from argparse import Namespace
@@ -29,6 +32,10 @@ class ConvertConfig:
     """our k-means file, to export"""
     import_sklearn: Optional[Path] = None
     """joblib or pickle file with cluster_centers_, to import"""
+    checkpoint: Optional[Path] = None
+    """checkpoint of --learn-units, whose units to write as our k-means file"""
+    plain_checkpoint: Optional[Path] = None
+    """with --checkpoint: where to write the model without its quantiser, for manifests of these units"""
     trust_pickle: bool = False
     """load --import-sklearn: that runs whatever code the file holds"""
     check: int = 5000
@@ -37,8 +44,14 @@ class ConvertConfig:
 
 def convert(config: ConvertConfig, features: FeatureConfig) -> str:
     """Write the file; returns what was done."""
-    if (config.kmeans is None) == (config.import_sklearn is None):
-        raise InputError(None, "one file to convert", "give either --kmeans, to export, or --import-sklearn, to import")
+    if sum(one is not None for one in (config.kmeans, config.import_sklearn, config.checkpoint)) != 1:
+        raise InputError(
+            None,
+            "one file to convert",
+            "give either --kmeans or --checkpoint, to export, or --import-sklearn, to import",
+        )
+    if config.checkpoint is not None:
+        return _export_learned(config.checkpoint, config)
     if config.import_sklearn is not None:
         found = import_sklearn(config.import_sklearn, config.trust_pickle)
         KMeans(found.centroids, {**found.metadata, "features": features.to_dict()}).save(config.out)
@@ -48,6 +61,15 @@ def convert(config: ConvertConfig, features: FeatureConfig) -> str:
     export_sklearn(kmeans, config.out)
     text = f"{config.out}: {kmeans.num_units} units of {kmeans.dim} dimensions, {kmeans.sha256}"
     return text + (f"; {config.check - different} of {config.check} frames get the same unit" if config.check else "")
+
+
+def _export_learned(checkpoint: Path, config: ConvertConfig) -> str:
+    from sld_user_dir.quantisation.learned_centroids import export_centroids  # brings torch
+
+    learned = export_centroids(checkpoint, config.out, config.plain_checkpoint)
+    text = f"{config.out}: {learned.num_units} units of {learned.dim} dimensions, {learned.moved} of them moved"
+    plain = "" if config.plain_checkpoint is None else f"; {config.plain_checkpoint} decodes them"
+    return f"{text}, {learned.sha256}{plain}"
 
 
 CONFIGS = {"config": ConvertConfig, "features_config": FeatureConfig}

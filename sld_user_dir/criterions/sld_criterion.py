@@ -86,6 +86,8 @@ class SldCriterion(FairseqCriterion):
         if self.loss_form == "plain":
             return None
         weight, obstacle = find_projection(model, self.layout.size)
+        if self.objective.differentiates_targets:
+            weight, obstacle = None, "--kl-target-gradient asks for the gradient of a target"
         if obstacle and self.loss_form == "fused":
             raise InputError(None, f"--loss-form fused can't be used with this model: {obstacle}", "use auto or plain")
         if obstacle and not self._told:

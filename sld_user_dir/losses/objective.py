@@ -55,6 +55,11 @@ class Objective:
     def conflicts(self) -> Tuple[Conflict, ...]:
         return tuple(conflict for term in self.terms for conflict in term.conflicts)
 
+    @property
+    def differentiates_targets(self) -> bool:
+        """Whether a term's gradient goes through its target: then the plain form computes it."""
+        return any(term.differentiates_target for term in self.terms)
+
     def select(self, at: Positions) -> Positions:
         """The positions that take part in some term, with what the terms look up for each."""
         covered = torch.stack([term.positions(at) for term in self.position_terms])

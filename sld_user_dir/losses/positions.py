@@ -6,7 +6,7 @@ Position t reads token t and predicts token t + 1, its target. Shapes: B rows, L
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -34,6 +34,13 @@ class Layout:
         return self.unit_offset + self.num_units
 
 
+class FramePosteriors(NamedTuple):
+    """What units the frames of a batch may be, where units are learnt with the model."""
+
+    log_probabilities: Tensor  # (frames, K)
+    frame: Tensor  # (B, L), the frame that the target of each position is of; -1 where it is no unit
+
+
 @dataclass(frozen=True)
 class Positions:
     """n positions of a batch; every tensor is (n,) unless stated, and all but the ids are bool."""
@@ -53,6 +60,8 @@ class Positions:
     has_speech_answer: Tensor  # of its sequence
     sparse_ids: Optional[Tensor] = None  # (n, m) ids that a term's sparse target lies on
     sparse_masses: Optional[Tensor] = None  # (n, m) what it puts on them
+    frame: Optional[Tensor] = None  # of the target in `posteriors`, -1 where it is no unit
+    posteriors: Optional[FramePosteriors] = None  # where units are learnt with the model
 
     def __len__(self) -> int:
         return len(self.index)
@@ -78,13 +87,14 @@ def positions_of(sample: Mapping[str, Any], layout: Layout) -> Positions:
 
     Args:
         sample: `net_input.src_tokens`, `target` and `segments`, each (B, L); `net_input.src_lengths` (U,) with U > B
-            where the rows are packed.
+            where the rows are packed; `frame_posteriors` where units are learnt with the model.
     """
     tokens, target = sample["net_input"]["src_tokens"], sample["target"]
     fed = (tokens != layout.pad) & (target != layout.pad).any(1, keepdim=True)
     index = ((target != layout.pad) | fed).reshape(-1).nonzero().squeeze(1)
     ids, flags = target.reshape(-1)[index], sample["segments"].reshape(-1)[index]
     sentence = _sentences(sample["net_input"], target)
+    posteriors: Optional[FramePosteriors] = sample.get("frame_posteriors")
     unit, separator, padding = ids >= layout.unit_offset, ids == layout.separator, ids == layout.pad
     return Positions(
         layout=layout,
@@ -100,6 +110,8 @@ def positions_of(sample: Mapping[str, Any], layout: Layout) -> Positions:
         is_answer=(flags & ANSWER).bool(),
         has_speech_prompt=(flags & SPEECH_PROMPT).bool(),
         has_speech_answer=(flags & SPEECH_ANSWER).bool(),
+        frame=None if posteriors is None else posteriors.frame.reshape(-1)[index],
+        posteriors=posteriors,
     )
 
 

@@ -64,6 +64,8 @@ class Term(ABC):
     features: ClassVar[FrozenSet[str]] = frozenset()
     """What it is that other options may exclude."""
     conflicts: ClassVar[Tuple[Conflict, ...]] = ()
+    differentiates_target: bool = False
+    """Whether its gradient goes through its target, too, which the fused form takes for a constant."""
 
     weight: float
 

@@ -33,6 +33,7 @@ from sld_user_dir.models.packed_attention import Packing
 from sld_user_dir.models.prefix_mask import prefix_mask
 from sld_user_dir.models.speech_convolution import SpeechConvolution
 from sld_user_dir.models.stable_mask import StableMask, with_pseudo_key, without_pseudo_key
+from sld_user_dir.models.unit_mixture import UnitMixture
 
 PARTS_OF_STOCK_LAYERS_ONLY = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""
@@ -115,21 +116,38 @@ class CausalDecoder(TransformerDecoder):
         return fsdp_wrap(layer, min_num_params=smallest)
 
     def forward(
-        self, prev_output_tokens: Tensor, *args: Any, src_lengths: Optional[Tensor] = None, **kwargs: Any
+        self,
+        prev_output_tokens: Tensor,
+        *args: Any,
+        src_lengths: Optional[Tensor] = None,
+        unit_mixture: Optional[UnitMixture] = None,
+        **kwargs: Any,
     ) -> Tuple[Tensor, Dict[str, Any]]:
-        """fairseq's; or with more lengths than rows, (1, T) tokens of a packed row to (1, T, V) logits."""
-        if src_lengths is None or len(src_lengths) <= len(prev_output_tokens):
+        """fairseq's; or with more lengths than rows, (1, T) tokens of a packed row to (1, T, V) logits.
+
+        Args:
+            unit_mixture: what stands in place of the units; rows are padded on the right then.
+        """
+        packed = src_lengths is not None and len(src_lengths) > len(prev_output_tokens)
+        if not packed and unit_mixture is None:
             return super().forward(prev_output_tokens, *args, src_lengths=src_lengths, **kwargs)
-        return self._forward_packed(prev_output_tokens, src_lengths, *args, **kwargs)
+        packing = Packing.of(src_lengths) if packed and src_lengths is not None else None
+        return self._forward_fast(prev_output_tokens, packing, unit_mixture, *args, **kwargs)
 
     forward.computes_as_stock = True  # type: ignore[attr-defined]
 
-    def _forward_packed(
-        self, tokens: Tensor, lengths: Tensor, *, features_only: bool = False, return_all_hiddens: bool = False
+    def _forward_fast(
+        self,
+        tokens: Tensor,
+        packing: Optional[Packing],
+        unit_mixture: Optional[UnitMixture],
+        *,
+        features_only: bool = False,
+        return_all_hiddens: bool = False,
     ) -> Tuple[Tensor, Dict[str, Any]]:
         if not self.packs():
             raise ValueError("this model can't take packed utterances: it has more than plain attention layers")
-        x, extra = self._extract_causal(tokens, Packing.of(lengths))
+        x, extra = self._extract_causal(tokens, packing, unit_mixture)
         return (x if features_only else self.output_layer(x)), extra
 
     def extract_features(
@@ -179,9 +197,11 @@ class CausalDecoder(TransformerDecoder):
         padding = tokens.eq(self.padding_idx)
         return bool((padding[:, :-1] & ~padding[:, 1:]).any())
 
-    def _extract_causal(self, tokens: Tensor, packing: Optional[Packing] = None) -> Tuple[Tensor, Dict[str, Any]]:
+    def _extract_causal(
+        self, tokens: Tensor, packing: Optional[Packing] = None, unit_mixture: Optional[UnitMixture] = None
+    ) -> Tuple[Tensor, Dict[str, Any]]:
         scope = AttentionScope(packing, self._masks(tokens, packing), self._log_mass(tokens, packing))
-        x = _drop(self.dropout_module, self._embed(tokens, packing))  # (B, L, C)
+        x = _drop(self.dropout_module, self._embed(tokens, packing, unit_mixture))  # (B, L, C)
         states = [x.transpose(0, 1)]
         for layer in self.layers:
             x = layer(x, batch_first=True, scope=scope)
@@ -204,9 +224,11 @@ class CausalDecoder(TransformerDecoder):
         longest = tokens.size(1) if packing is None else packing.groups[0][1]
         return self.stable_mask.log_mass(torch.arange(longest, device=tokens.device))
 
-    def _embed(self, tokens: Tensor, packing: Optional[Packing]) -> Tensor:
+    def _embed(self, tokens: Tensor, packing: Optional[Packing], unit_mixture: Optional[UnitMixture]) -> Tensor:
         """(B, L) to (B, L, C): embeddings of tokens and of positions, the same ones in each utterance."""
         x = self.embed_tokens(tokens)
+        if unit_mixture is not None:
+            x = unit_mixture.embed(x, tokens, self.embed_tokens.weight)
         if self.embed_scale != 1:
             x = self.embed_scale * x
         if self.project_in_dim is not None:

@@ -8,8 +8,8 @@ form is known here from its abstract, from a public summary of it and from the d
     y_k = softmax over k of  (log p_k + g_k) / T,  g_k ~ Gumbel    a sample, sharper the lower T is
 
 The hard form uses the one-hot vector of the largest y_k, with the gradient of y (Jang et al. 2017, arXiv 1611.01144);
-the soft form uses y itself. T falls over training (`temperature_schedule`). Outside training both use the nearest centroid, as k-means does: there is no noise, and
-the limit of large s and small T is the same.
+the soft form uses y itself. T falls over training (`temperature_schedule`). Outside training both use the nearest
+centroid, as k-means does: there is no noise, and the limit of large s and small T is the same.
 
 Choices made here: s is counted in units of 1 / d^2, d^2 being the mean squared distance from a centroid of the start
 to its nearest other one, so that one value suits all features. And the trained numbers are not the centroids but their

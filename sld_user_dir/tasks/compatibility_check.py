@@ -8,10 +8,12 @@ from typing import Any, Iterable, Set
 from torch import nn
 
 from sld_user_dir.compatibility import Conflict, refuse_conflicts
-from sld_user_dir.models import prefix_mask, speech_convolution, stable_mask
+from sld_user_dir.models import prefix_mask, speech_convolution, stable_mask, unit_mixture
 from sld_user_dir.sequences import input_masking, packed_batch
 from sld_user_dir.sequences.feature_names import (
+    CHANGED_UNITS,
     HIDDEN_SEPARATORS,
+    LEARNED_UNITS,
     MIXED_LENGTHS,
     NO_PACKED_ATTENTION,
     PACKED_ROWS,
@@ -34,6 +36,7 @@ class CompatibilityCheck:
             *prefix_mask.CONFLICTS,
             *speech_convolution.CONFLICTS,
             *stable_mask.CONFLICTS,
+            *unit_mixture.CONFLICTS,
         ]
         hides_all = cfg.input_mask_prob > 0 and str(cfg.input_mask_tokens) == "all"
         switches = (
@@ -41,6 +44,8 @@ class CompatibilityCheck:
             (MIXED_LENGTHS, cfg.mixed_lengths),
             (HIDDEN_SEPARATORS, hides_all),
             (TASK_TOKENS, bool(vocab.tasks)),
+            (LEARNED_UNITS, bool(cfg.learn_units)),
+            (CHANGED_UNITS, cfg.dedup_prob > 0 or cfg.unit_substitution_prob > 0),
         )
         self._add(feature for feature, on in switches if on)
 

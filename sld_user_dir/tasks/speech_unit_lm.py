@@ -19,7 +19,7 @@ from sld_user_dir.models.centroid_embeddings import centroid_embeddings
 from sld_user_dir.models.dictionaries import TextView, UnitString, UnitView
 from sld_user_dir.models.generation import build_generator
 from sld_user_dir.sequences.augmentation import build_augmentation
-from sld_user_dir.sequences.feature_names import CTC_LOSS
+from sld_user_dir.sequences.feature_names import CTC_LOSS, LEARNED_UNITS
 from sld_user_dir.sequences.input_masking import hide_inputs
 from sld_user_dir.sequences.manifest_dataset import dataset_from_manifest
 from sld_user_dir.sequences.sequence_format import FORMATS, SPEECH, format_of
@@ -27,6 +27,7 @@ from sld_user_dir.sequences.task_mix import parse_mix
 from sld_user_dir.sequences.typed_lines import TypedLines
 from sld_user_dir.tasks.compatibility_check import CompatibilityCheck
 from sld_user_dir.tasks.fairseq_dataset import FairseqSequenceDataset
+from sld_user_dir.tasks.learned_units import FramedDataset, LearnedUnits
 from sld_user_dir.tasks.provenance_guard import ProvenanceGuard
 from sld_user_dir.tasks.task_config import SpeechUnitLMConfig
 from sld_user_dir.tasks.update_iterator import UpdateBatchIterator
@@ -72,6 +73,7 @@ class SpeechUnitLMTask(FairseqTask):
         self.mix = parse_mix(cfg.task_mix, vocab) if cfg.task_mix else {self.decode_task: 1.0}
         self.validation = Validation(cfg, vocab, self.mix)
         self.compatibility = CompatibilityCheck(cfg, vocab)
+        self.learned_units = LearnedUnits(cfg, vocab) if cfg.learn_units else None
         self._divisors: Optional[Callable[[Sample], Tensor]] = None  # of the criterion, once there is one
         self._initial_centroids: Optional[Centroids] = None  # that the embeddings of units start from
         self._typed = TypedLines()
@@ -166,7 +168,7 @@ class SpeechUnitLMTask(FairseqTask):
             manifest,
             self.vocab,
             None if checked_later else model.max_target_positions or model.tokens_per_sample,
-            FairseqSequenceDataset,
+            FairseqSequenceDataset if self.learned_units is None else FramedDataset,
             skip_too_long=self.cfg.skip_too_long,
             mix=self.mix,
             add_bos=model.add_bos_token,
@@ -176,6 +178,8 @@ class SpeechUnitLMTask(FairseqTask):
             prompt_fraction=self.cfg.prompt_fraction if prompts_alone else None,
         )
         self.datasets[split].keeps_all = training
+        if self.learned_units is not None:
+            self.learned_units.add_frames(self.datasets[split], manifest, path)
         if training:
             if self._initial_centroids is not None:
                 self._initial_centroids.check(manifest.provenance, str(path))
@@ -194,6 +198,8 @@ class SpeechUnitLMTask(FairseqTask):
             self.word_times.expect(iterator.frozen_batches[iterator.shard_id :: iterator.num_shards])
         if not dataset.shuffle or isinstance(iterator, UpdateBatchIterator):
             return iterator
+        if self.learned_units is not None:
+            self.learned_units.check_batches(dataset, len(iterator.frozen_batches))
         iterator = UpdateBatchIterator.wrap(iterator, self._count_divisors, self.cfg.update_freq, self.vocab.pad)
         if dataset in self.dataset_to_epoch_iter:
             self.dataset_to_epoch_iter[dataset] = iterator
@@ -214,11 +220,18 @@ class SpeechUnitLMTask(FairseqTask):
 
     def state_dict(self) -> Dict[str, Any]:
         """What a checkpoint remembers of vocabulary and units."""
-        return {**super().state_dict(), **self.guard.state(), "trained_with_ctc": self._trained_with_ctc}
+        state = {**super().state_dict(), **self.guard.state(), "trained_with_ctc": self._trained_with_ctc}
+        return state if self.learned_units is None else {**state, LEARNED_UNITS: self.learned_units.state()}
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another vocabulary or of other units, and joint decoding without a CTC."""
         state = self.guard.load_state(state_dict)
+        if state.pop(LEARNED_UNITS, None) is not None and self.learned_units is None:
+            raise InputError(
+                None,
+                "the checkpoint holds units that were learnt with it, which no manifest has",
+                "export it by sld export-kmeans --checkpoint, and decode what that writes",
+            )
         self._trained_with_ctc = state.pop("trained_with_ctc", None)
         self.decode_with_ctc(self.cfg.decode_ctc_weight)
         if self.word_times is not None:
@@ -235,6 +248,16 @@ class SpeechUnitLMTask(FairseqTask):
             self.require_ctc(f"--decode-ctc-weight {weight}")
         self.cfg.decode_ctc_weight = weight
 
+    def require_ctc(self, option: str) -> None:
+        """Refuse what needs a CTC of a checkpoint that is known to have none.
+
+        Raises:
+            InputError: the checkpoint was trained without.
+        """
+        if self._trained_with_ctc is False:
+            problem = "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC"
+            raise InputError(option, problem, "leave it out, or train with --ctc-weight")
+
     # -- inference -----------------------------------------------------------
     def get_interactive_tokens_and_lengths(self, lines: List[str], encode_fn: Any) -> Tuple[List[Tensor], List[int]]:
         """Units typed on lines, for fairseq-interactive; text where `--decode-task` reads text."""
@@ -248,16 +271,6 @@ class SpeechUnitLMTask(FairseqTask):
         src_tokens: List[Tensor],
         src_lengths: List[int],
         decode_task: Optional[str] = None,
-    def require_ctc(self, option: str) -> None:
-        """Refuse what needs a CTC of a checkpoint that is known to have none.
-
-        Raises:
-            InputError: the checkpoint was trained without.
-        """
-        if self._trained_with_ctc is False:
-            problem = "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC"
-            raise InputError(option, problem, "leave it out, or train with --ctc-weight")
-
         names: Optional[List[str]] = None,
         **kwargs: Any,
     ) -> FairseqSequenceDataset:
@@ -317,6 +330,8 @@ class SpeechUnitLMTask(FairseqTask):
     ) -> List[List[Dict[str, Tensor]]]:
         """Decode the prompts of a batch; `prefix_tokens` (B, P) force the transcript's start."""
         with torch.no_grad():
+            if self.learned_units is not None:
+                sample = self.learned_units.quantise(sample, models[0])
             found = generator.generate(models, sample, prefix_tokens=prefix_tokens, constraints=constraints)
         if self.word_times is not None:
             self.word_times.add(generator, sample, found)
@@ -327,6 +342,8 @@ class SpeechUnitLMTask(FairseqTask):
         """fairseq's; refuses a model that can't do what the run asks of it."""
         model = super().build_model(cfg, from_checkpoint)
         self.compatibility.add_model(model)
+        if self.learned_units is not None:
+            self.learned_units.add_to(model)
         if self.cfg.init_unit_embeddings and not from_checkpoint:
             self._init_unit_embeddings(model, Centroids.load(self.cfg.init_unit_embeddings))
         return model
@@ -367,6 +384,10 @@ class SpeechUnitLMTask(FairseqTask):
         update_num: int,
         ignore_grad: bool = False,
     ) -> Tuple[Tensor, float, Dict[str, Any]]:
+        if self.learned_units is not None:
+            model.train()
+            sample = self.learned_units.quantise(sample, model, update_num)
+            criterion = self.learned_units.with_collapse_loss(criterion, model, sample, update_num)
         return super().train_step(self.mask_inputs(sample), model, criterion, optimizer, update_num, ignore_grad)
 
     def mask_inputs(self, sample: Sample) -> Sample:
@@ -377,6 +398,9 @@ class SpeechUnitLMTask(FairseqTask):
     def valid_step(
         self, sample: Sample, model: nn.Module, criterion: nn.Module
     ) -> Tuple[Tensor, float, Dict[str, Any]]:
+        if self.learned_units is not None:
+            with torch.no_grad():
+                sample = self.learned_units.quantise(sample, model.eval())
         loss, sample_size, log = super().valid_step(sample, model, criterion)
         return loss, sample_size, {**log, **self.validation.measure(self, sample, model, log)}
 

@@ -99,6 +99,47 @@ class SpeechUnitLMConfig(FairseqDataclass):
             "instead of at random. For the start of a training only"
         },
     )
+    learn_units: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "learn the units with the model (differentiable k-means, docs/learned_units.md), from this "
+            "k-means .npz, that of the manifests' units; frames are made of the recordings"
+        },
+    )
+    unit_audio: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "of --learn-units: folder with an audio manifest a split, train.audio.tsv, … (default: DATA)"
+        },
+    )
+    unit_form: ChoiceEnum(["hard", "soft"]) = field(  # type: ignore[valid-type]
+        default="hard",
+        metadata={
+            "help": "of --learn-units: the model reads one sampled unit a frame, with a straight-through gradient, or "
+            "a mixture of units"
+        },
+    )
+    unit_sharpness: float = field(
+        default=1.0,
+        metadata={
+            "help": "of --learn-units: s of the probabilities, softmax(-s distance^2 / d^2), where d is the distance "
+            "between neighbouring centroids of the start"
+        },
+    )
+    unit_temperature: str = field(
+        default="2.0,0.1,0.9995",
+        metadata={"help": "of --learn-units: FIRST,LAST,DECAY of the temperature of samples, first * decay^update"},
+    )
+    unit_collapse_weight: float = field(
+        default=0.1,
+        metadata={
+            "help": "of --learn-units: weight of the loss against units that are never used, from 0 to 1 in size"
+        },
+    )
+    unit_cache_mib: float = field(
+        default=1024.0,
+        metadata={"help": "of --learn-units: frames that each data-loading process keeps in memory, in MiB; 0: none"},
+    )
     eval_wer: bool = field(
         default=False,
         metadata={

@@ -33,7 +33,7 @@ FORBIDDEN = {
     "manifests": {"features", "clustering", "pipeline", "sequences", "losses", "search"},
     "features": {"clustering", "pipeline", "sequences", "losses", "search"},
     "clustering": {"pipeline", "interop", "sequences", "losses", "search"},
-    "quantisation": {"features", "pipeline", "interop", "sequences", "losses", "search"},
+    "quantisation": {"features", "pipeline", "interop", "losses", "search"},
     "speech_tokenizers": {"features", "clustering", "pipeline", "interop", "sequences", "losses", "search"},
     "longform": {"clustering", "pipeline", "interop", "sequences", "losses", "search"},
     "sequences": {"losses", "search", "pipeline", "experiment"},

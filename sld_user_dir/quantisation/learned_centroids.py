@@ -1,0 +1,68 @@
+"""The units that a checkpoint has learnt, as an ordinary k-means file, and the checkpoint without its quantiser.
+
+From then on the units are like any others: `sld units` extracts them, manifests state them, and the plain checkpoint
+decodes them, and nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, NamedTuple, Optional
+
+import torch
+
+from sld_user_dir.clustering.kmeans_file import Centroids, centroids_sha256, checked_centroids
+from sld_user_dir.errors import InputError
+from sld_user_dir.files import atomic_path
+from sld_user_dir.sequences.feature_names import LEARNED_UNITS
+from sld_user_dir.stored_checkpoint import read_stored
+
+LEARNED_PARTS = ("quantiser.", "unit_usage.")
+"""Of a model's state: what the plain checkpoint does without."""
+
+
+class LearnedCentroids(NamedTuple):
+    """What was exported."""
+
+    num_units: int
+    dim: int
+    sha256: str
+    moved: int
+    """units whose centroid is not that of the start"""
+
+
+def export_centroids(checkpoint: Path, out: Path, plain_checkpoint: Optional[Path] = None) -> LearnedCentroids:
+    """Write the k-means file of a checkpoint.
+
+    Args:
+        plain_checkpoint: where to write the model without its quantiser; None for nowhere.
+
+    Raises:
+        InputError: no checkpoint, or one whose units were not learnt with it.
+    """
+    stored = read_stored(checkpoint)
+    about = (stored.get("task_state") or {}).get(LEARNED_UNITS)
+    state = stored.get("model") or {}
+    if about is None or "quantiser.shift" not in state:
+        raise InputError(checkpoint, "its units were not learnt with it", "give a checkpoint of --learn-units")
+    start, length, shift = (state[f"quantiser.{name}"].double() for name in ("start", "unit_of_length", "shift"))
+    values = checked_centroids((start.float() + length.float() * shift.float()).numpy(), checkpoint)
+    metadata = {**about["metadata"], "learned_from": about["kmeans"]}
+    metadata.pop("training", None)
+    Centroids.save(out, values, metadata)
+    sha256 = centroids_sha256(values)
+    if plain_checkpoint is not None:
+        with atomic_path(plain_checkpoint) as aside:
+            torch.save(_without_quantiser(stored, sha256), aside)
+    num_units, dim = values.shape
+    return LearnedCentroids(num_units, dim, sha256, int((shift != 0).any(1).sum()))
+
+
+def _without_quantiser(stored: Dict[str, Any], sha256: str) -> Dict[str, Any]:
+    state = {name: value for name, value in stored["model"].items() if not name.startswith(LEARNED_PARTS)}
+    task_state = {name: value for name, value in stored["task_state"].items() if name != LEARNED_UNITS}
+    if task_state.get("unit_provenance"):
+        task_state["unit_provenance"] = {**task_state["unit_provenance"], "kmeans": sha256}
+    cfg = {**stored["cfg"], "task": {**stored["cfg"]["task"], "learn_units": None}}
+    # the optimizer's state counts the quantiser's parameters, too
+    return {**stored, "model": state, "task_state": task_state, "cfg": cfg, "last_optimizer_state": None}

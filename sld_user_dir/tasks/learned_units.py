@@ -1,0 +1,191 @@
+"""Units that are learnt with the model (`--learn-units`): frames in batches, units made of them before the model runs.
+
+A manifest's units say how many frames an utterance has, and are replaced, as inputs and as targets. So the quantiser
+runs before the criterion, which must know the targets; the model gets shares of unit embeddings through which the
+gradient comes back.
+"""
+
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from sld_user_dir.clustering.kmeans_file import Centroids
+from sld_user_dir.errors import InputError
+from sld_user_dir.losses.positions import FramePosteriors
+from sld_user_dir.manifests.audio_manifest import read_audio_manifest
+from sld_user_dir.models.unit_mixture import UnitMixture
+from sld_user_dir.quantisation.differentiable_kmeans import DifferentiableKMeans
+from sld_user_dir.quantisation.temperature_schedule import TemperatureSchedule
+from sld_user_dir.quantisation.unit_usage import UnitUsage, collapse_loss
+from sld_user_dir.tasks.fairseq_dataset import FairseqSequenceDataset
+from sld_user_dir.vocabulary.joint import JointVocabulary
+
+Sample = Dict[str, Any]
+
+
+class FramedDataset(FairseqSequenceDataset):
+    """A dataset whose batches hold the frames of their utterances, `frames` (n, D), in the order of their units.
+
+    Attributes:
+        frames: of each row of the manifest.
+    """
+
+    frames: Any
+
+    def __getitem__(self, index: int) -> Dict[str, Any]:
+        item = super().__getitem__(index)
+        frames, units = self.frames[item["id"]], len(self.units[int(index) % self.rows])
+        if len(frames) != units:
+            raise InputError(
+                self.name(index),
+                f"{units} units, but its recording {self.frames.recordings[item['id']].path} has {len(frames)} frames",
+                "extract the units again from the same recordings, not de-duplicated",
+            )
+        return {**item, "frames": torch.from_numpy(frames)}
+
+    def collater(self, samples: List[Dict[str, Any]]) -> Sample:
+        batch = super().collater(samples)
+        if batch:
+            batch["frames"] = torch.cat([one["frames"] for one in samples])
+        return batch
+
+
+class LearnedUnits:
+    """The quantiser's side of a training.
+
+    Args:
+        cfg: the task's options.
+
+    Raises:
+        InputError: a k-means of another number of units, or options that make no quantiser.
+    """
+
+    def __init__(self, cfg: Any, vocab: JointVocabulary):
+        self._cfg, self._vocab = cfg, vocab
+        self.start = Centroids.load(cfg.learn_units)
+        self.schedule = TemperatureSchedule.parse(cfg.unit_temperature)
+        if self.start.num_units != vocab.num_units:
+            raise InputError(
+                f"--learn-units {cfg.learn_units}",
+                f"{self.start.num_units} centroids for {vocab.num_units} units",
+                "give the k-means file of the units",
+            )
+        if not cfg.unit_sharpness > 0 or cfg.unit_collapse_weight < 0:
+            raise InputError(
+                f"--unit-sharpness {cfg.unit_sharpness:g} --unit-collapse-weight {cfg.unit_collapse_weight:g}",
+                "no quantiser",
+                "choose a sharpness above 0, and a weight of 0 or more",
+            )
+
+    def state(self) -> Dict[str, Any]:
+        """What a checkpoint remembers: where the units started, and what is known of their features."""
+        return {"kmeans": self.start.sha256, "metadata": dict(self.start.metadata)}
+
+    def add_to(self, model: nn.Module) -> None:
+        """Give a model its quantiser.
+
+        Raises:
+            InputError: a model that takes no shares of units.
+        """
+        decoder: Any = getattr(model, "decoder", None)
+        if not (hasattr(decoder, "packs") and decoder.packs()):
+            raise InputError("--learn-units", "this model takes no shares of units", "choose a joint_lm architecture")
+        hard = str(self._cfg.unit_form) == "hard"
+        model.quantiser = DifferentiableKMeans(self.start, self._cfg.unit_sharpness, hard)
+        model.unit_usage = UnitUsage(self._vocab.num_units)
+
+    def add_frames(self, dataset: FramedDataset, manifest: Any, path: Path) -> None:
+        """Give a dataset the frames of its recordings.
+
+        Raises:
+            InputError: no recording for a row, or units of other features, or of another k-means.
+        """
+        # here, since they bring audio and clustering libraries, which other trainings do without
+        from sld_user_dir.clustering.kmeans import KMeans
+        from sld_user_dir.clustering.unit_sequences import feature_config_of, provenance
+        from sld_user_dir.features.front_end import build_front_end
+        from sld_user_dir.pipeline.recording_frames import RecordingFrames
+
+        kmeans = KMeans.load(self._cfg.learn_units)
+        front_end = build_front_end(feature_config_of(kmeans), "cpu")
+        made, stated = provenance(front_end, kmeans), manifest.provenance
+        if made.fingerprint != stated.fingerprint:
+            raise InputError(
+                path,
+                f"its units are {stated.describe()}, but --learn-units starts from {made.describe()}",
+                "extract them by the k-means file of --learn-units, not de-duplicated",
+            )
+        audio = Path(self._cfg.unit_audio or path.parent) / f"{path.stem}.audio.tsv"
+        by_id = {one.id: one for one in read_audio_manifest(audio)}
+        missing = [name for name in manifest.column("id") if name not in by_id]
+        if missing:
+            raise InputError(audio, f"no recording for {missing[0]} of {path}", "make it again by sld audio")
+        recordings = [by_id[name] for name in manifest.column("id")]
+        dataset.frames = RecordingFrames(recordings, front_end, self._cfg.unit_cache_mib)
+
+    def check_batches(self, dataset: FramedDataset, batches: int) -> None:
+        """Refuse batches with fewer frames than units, on average: most units would never be tried.
+
+        Raises:
+            InputError: they have, in the hard form.
+        """
+        frames = sum(len(units) for units in dataset.units)
+        if str(self._cfg.unit_form) == "hard" and frames < batches * self._vocab.num_units:
+            raise InputError(
+                "--unit-form hard",
+                f"{self._vocab.num_units} units, but a batch has {frames / max(batches, 1):.0f} frames on average",
+                "raise --max-tokens, take fewer units, or choose --unit-form soft",
+            )
+
+    def quantise(self, sample: Sample, model: nn.Module, update: int = 0) -> Sample:
+        """A new batch, in which the units are those of the frames; as it is where it holds no frames.
+
+        The model decides by its mode, training or not, whether units are sampled.
+        """
+        if "frames" not in sample:
+            return sample
+        module: Any = getattr(model, "module", model)
+        found = module.quantiser(sample["frames"], self.schedule.at(update))
+        if module.training:
+            module.unit_usage.add(found.units)
+        net_input, offset = dict(sample["net_input"]), self._vocab.unit_offset
+        frame = frame_numbers(net_input["src_tokens"], offset)
+        net_input["src_tokens"] = _replaced(net_input["src_tokens"], frame, found.units + offset)
+        if found.weights is not None:
+            net_input["unit_mixture"] = UnitMixture(found.weights, frame)
+        result = {key: value for key, value in sample.items() if key != "frames"}
+        result["net_input"] = net_input
+        if sample.get("target") is not None:
+            following = torch.cat([frame[:, 1:], frame.new_full((len(frame), 1), -1)], dim=1)
+            following = following.masked_fill(sample["target"] < offset, -1)
+            result["target"] = _replaced(sample["target"], following, found.units + offset)
+            result["frame_posteriors"] = FramePosteriors(found.log_probabilities, following)
+        return result
+
+    def with_collapse_loss(self, criterion: Any, model: nn.Module, sample: Sample, update: int) -> Any:
+        """The criterion, with the loss against collapse and the quantiser's figures for the log."""
+        module: Any = getattr(model, "module", model)
+        loss_of_units = collapse_loss(sample["frame_posteriors"].log_probabilities)
+
+        def both(model: nn.Module, sample: Sample) -> Tuple[Tensor, float, Dict[str, Any]]:
+            loss, sample_size, log = criterion(model, sample)
+            loss = loss + self._cfg.unit_collapse_weight * sample_size * loss_of_units
+            figures = module.unit_usage.figures(module.quantiser)
+            figures |= {"unit_collapse": float(loss_of_units.detach()), "unit_temperature": self.schedule.at(update)}
+            for name, value in figures.items():
+                log[f"share:{name}:total"], log[f"share:{name}:count"] = value, 1
+            return loss, sample_size, log
+
+        return both
+
+
+def frame_numbers(tokens: Tensor, unit_offset: int) -> Tensor:
+    """(B, L), the number of each unit among all units of the batch, row by row; -1 where no unit stands."""
+    unit = tokens >= unit_offset
+    return torch.where(unit, unit.flatten().cumsum(0).view_as(tokens) - 1, -1)
+
+
+def _replaced(ids: Tensor, frame: Tensor, units: Tensor) -> Tensor:
+    return torch.where(frame >= 0, units[frame.clamp(min=0)], ids) if len(units) else ids

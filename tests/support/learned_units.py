@@ -1,0 +1,51 @@
+"""A corpus of noises whose manifests hold the units of a k-means over their MFCC, for units that are learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from sld_user_dir.clustering.kmeans import KMeans
+from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.front_end import build_front_end
+from sld_user_dir.features.waveform import load_audio
+from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
+from sld_user_dir.pipeline.extraction import extract_units
+from sld_user_dir.vocabulary.joint import JointVocabulary
+from sld_user_dir.vocabulary.tokenizers import WordTokenizer
+
+RATE = 8000
+LEARNED_K = 8
+SPLITS = {"train": 9, "valid": 3, "test": 2}
+FEATURES = FeatureConfig("mfcc", RATE, normalise="utterance", stack=4)
+
+
+def noise_corpus(root: Path, num_units: int = LEARNED_K) -> Path:
+    """A data directory: manifests, audio manifests, vocabulary, recordings, and the `kmeans.npz` of the units."""
+    rng, front_end = np.random.default_rng(0), build_front_end(FEATURES, "cpu")
+    recordings = {split: [_record(root, split, i, rng) for i in range(n)] for split, n in SPLITS.items()}
+    frames = [front_end(load_audio(one.path, RATE)) for one in recordings["train"]]
+    about = {"features": FEATURES.to_dict(), "encoder": front_end.encoder}
+    kmeans = KMeans.fit(np.concatenate(frames), num_units, metadata=about, device="cpu")
+    kmeans.save(root / "kmeans.npz")
+    for split, some in recordings.items():
+        write_audio_manifest(root / f"{split}.audio.tsv", some, root)
+        extract_units(some, front_end, kmeans, root / f"{split}.tsv")
+    JointVocabulary.build(["low high"], num_units, WordTokenizer()).save(root)
+    return root
+
+
+def _record(root: Path, split: str, number: int, rng: np.random.Generator) -> Recording:
+    """Two words of noise, each coloured its way."""
+    words = rng.integers(0, 2, size=2)
+    waves = []
+    for word in words:
+        noise = rng.normal(size=int(rng.integers(2000, 4000)))
+        waves.append(np.diff(noise, prepend=0) if word else np.convolve(noise, np.ones(8) / 8, "same"))
+    path = root / "wavs" / f"{split}{number}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.1 * np.concatenate(waves), RATE)
+    text = " ".join(("low", "high")[word] for word in words)
+    return Recording(f"{split}{number}", path, sum(map(len, waves)), RATE, text, "s0")
