@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sld_user_dir.clustering.kmeans_file import Centroids
 from sld_user_dir.errors import InputError
+from sld_user_dir.fairseq_patches import interactive_input
 from sld_user_dir.manifests.memory_map import open_manifest
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.models.centroid_embeddings import centroid_embeddings
@@ -32,7 +33,7 @@ from sld_user_dir.tasks.provenance_guard import ProvenanceGuard
 from sld_user_dir.tasks.task_config import SpeechUnitLMConfig
 from sld_user_dir.tasks.update_iterator import UpdateBatchIterator
 from sld_user_dir.tasks.validation import Validation
-from sld_user_dir.tasks.word_time_file import WordTimeFile
+from sld_user_dir.tasks.word_time_file import build_word_time_file
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class SpeechUnitLMTask(FairseqTask):
         self._initial_centroids: Optional[Centroids] = None  # that the embeddings of units start from
         self._typed = TypedLines()
         self._trained_with_ctc: Optional[bool] = None  # None: not known, as of a checkpoint that does not say
-        self.word_times = WordTimeFile(cfg.word_times, vocab, self.decode_task) if cfg.word_times else None
+        self.word_times = build_word_time_file(cfg, vocab, self.decode_task)
         if not 0 <= cfg.prompt_fraction <= 1:
             raise InputError(
                 f"--prompt-fraction {cfg.prompt_fraction}", "a fraction of an utterance", "choose it in [0, 1]"
@@ -89,6 +90,7 @@ class SpeechUnitLMTask(FairseqTask):
         """Load the vocabulary of the data directory `cfg.data`."""
         if not cfg.data:
             raise InputError(None, "speech_unit_lm needs a data directory", "give it as the positional argument")
+        interactive_input.install()  # here, since fairseq-interactive is loaded by now, whatever was imported first
         vocab = JointVocabulary.load(Path(utils.split_paths(cfg.data)[0]))
         logger.info(
             "vocabulary of %s: %d text symbols (%s), %d units",
