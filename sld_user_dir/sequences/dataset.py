@@ -187,7 +187,7 @@ class SequenceDataset:
             indices, self.sizes, self.name, limit, self.max_tokens, skip=skip and may_skip, may_skip=may_skip
         )
         if len(indices) and not len(kept) and self.labelled:
-            problem = f"as all {len(indices)} utterances, it is longer than {limit} tokens"
+            problem = f"like all {len(indices)} utterances, it is longer than {limit} tokens"
             raise InputError(self.name(int(indices.min())), problem, "give shorter ones, or a model of more positions")
         return kept
 

@@ -46,6 +46,15 @@ def own_wavlm(folder):
     return read_checkpoint(folder / "wavlm.pt")
 
 
+def tokenizer(kind, name):
+    def load(folder):
+        from sld_user_dir.speech_tokenizers.tokenizer_lookup import load_tokenizer
+
+        return load_tokenizer(f"{kind}:{folder / name}", "cpu")
+
+    return load
+
+
 LOADERS = {
     "k-means": ("k.npz", lambda folder: KMeans.load(folder / "k.npz")),
     "scikit-learn's k-means": ("k.bin", lambda folder: import_sklearn(folder / "k.bin", trust_pickle=True)),
@@ -58,6 +67,8 @@ LOADERS = {
     "checkpoint": ("c.pt", lambda folder: read_stored(folder / "c.pt")),
     "tokenizer of GPT-2": ("gpt2/tokenizer.json", lambda folder: copy_gpt2_tokenizer(str(folder / "gpt2"), folder)),
     "GPT-2": ("gpt2/model.safetensors", gpt2_model),
+    "codec": ("codec/model.safetensors", tokenizer("codec", "codec")),
+    "S3 tokenizer": ("speech_tokenizer_v1.onnx", tokenizer("s3", "speech_tokenizer_v1.onnx")),
     "directory of an encoder": ("model/model.safetensors", encoder),
     "checkpoint of an encoder": ("wavlm.pt", own_wavlm),
 }

@@ -13,6 +13,7 @@ import numpy as np
 
 from sld_user_dir.arrays import FloatArray, UnitArray
 from sld_user_dir.errors import reason_of
+from sld_user_dir.files import refuse_lfs_pointer
 from sld_user_dir.speech_tokenizers.speech_tokenizer import SpeechTokenizer, TokenizerError
 from sld_user_dir.speech_tokenizers.tokenizer_fingerprint import fingerprint_of
 from sld_user_dir.speech_tokenizers.tokenizer_lookup import register_tokenizer
@@ -83,6 +84,7 @@ def load(argument: str, device: str) -> SpeechTokenizer:
     where = f"--tokenizer codec:{argument}"
     if not argument:
         raise TokenizerError(where, "no codec is named", "write codec:DIRECTORY, or codec:NAME of the hub")
+    refuse_lfs_pointer(argument, TokenizerError)
     try:
         from transformers import AutoConfig, AutoModel
     except ImportError as error:
@@ -95,7 +97,7 @@ def load(argument: str, device: str) -> SpeechTokenizer:
         model = AutoModel.from_pretrained(argument)
     except TokenizerError:
         raise
-    except (OSError, KeyError, ValueError) as error:
+    except Exception as error:  # transformers, its hub and safetensors raise many kinds
         reason = reason_of(error)
         raise TokenizerError(
             where,

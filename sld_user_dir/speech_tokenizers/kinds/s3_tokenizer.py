@@ -15,6 +15,7 @@ from typing import Any, Iterator, List, Tuple
 import numpy as np
 
 from sld_user_dir.arrays import FloatArray, UnitArray
+from sld_user_dir.files import refuse_lfs_pointer
 from sld_user_dir.speech_tokenizers.speech_tokenizer import SpeechTokenizer, TokenizerError
 from sld_user_dir.speech_tokenizers.tokenizer_fingerprint import fingerprint_of
 from sld_user_dir.speech_tokenizers.tokenizer_lookup import register_tokenizer
@@ -79,6 +80,7 @@ def load(argument: str, device: str) -> SpeechTokenizer:
     from sld_user_dir.devices import torch_device
 
     where = f"--tokenizer s3:{argument}"
+    refuse_lfs_pointer(argument, TokenizerError)
     try:
         import s3tokenizer
     except ImportError as error:
