@@ -56,10 +56,12 @@ class SegmentTranscript:
     """the limit of tokens ended it"""
     words: Optional[Sequence[TimedWord]] = None
     """when each word was said, in seconds of the recording, where that was asked for"""
+    confidence: Optional[float] = None
+    """probability that the whole text is right, where the checkpoint has a confidence map"""
 
     def to_dict(self) -> dict[str, Any]:
         """As `sld transcribe --json` writes it."""
-        known = {
+        known: dict[str, Any] = {
             "start": round(self.start_seconds, 3),
             "end": round(self.end_seconds, 3),
             "text": self.text,
@@ -67,9 +69,11 @@ class SegmentTranscript:
             "log_prob": round(self.log_prob, 4),
             "truncated": self.truncated,
         }
-        if self.words is None:
-            return known
-        return {**known, "words": [_word_to_dict(one) for one in self.words]}
+        if self.confidence is not None:
+            known["confidence"] = round(self.confidence, 4)
+        if self.words is not None:
+            known["words"] = [_word_to_dict(one) for one in self.words]
+        return known
 
 
 def _word_to_dict(one: TimedWord) -> dict[str, Any]:

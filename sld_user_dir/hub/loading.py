@@ -47,10 +47,13 @@ def load(
         raise InputError(None, f"both the k-means {kmeans} and the tokenizer {tokenizer} are named", "name one of them")
     where = torch_device(device)
     register()  # fairseq, and our task with it
+    from sld_user_dir.hub.confidences import find_confidence_map
     from sld_user_dir.hub.model import Model
     from sld_user_dir.models import checkpoints
 
-    models, cfg, task = checkpoints.load_ensemble(checkpoints.split_paths(str(checkpoint)), data)
+    paths = checkpoints.split_paths(str(checkpoint))
+    models, cfg, task = checkpoints.load_ensemble(paths, data)
     if ctc_weight is not None:
         task.decode_with_ctc(ctc_weight)
-    return Model(models, cfg, task, where, None if kmeans is None else Path(kmeans), tokenizer)
+    confidence_map = find_confidence_map(paths, task.vocab)
+    return Model(models, cfg, task, where, None if kmeans is None else Path(kmeans), tokenizer, confidence_map)

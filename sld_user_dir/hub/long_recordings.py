@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Iterator, Optional, Protocol, Sequence, Union
+from typing import Any, Iterator, NamedTuple, Optional, Protocol, Sequence, Union
 
 from sld_user_dir.arrays import FloatArray
+from sld_user_dir.confidence.confidence_map import ConfidenceMap
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.signal_faults import FaultCounts
 from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
 from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript, SegmentTranscript, Transcript
+from sld_user_dir.hub.confidences import TranscriptConfidence, has_confidence
 from sld_user_dir.hub.unit_extractor import TimedUnits, UnitExtractor
 from sld_user_dir.longform.cutting import CutOptions, Stretch, cut_recording
 from sld_user_dir.manifests.audio_manifest import Recording
@@ -29,6 +31,7 @@ class UnitDecoder(Protocol):
     models: list[Any]
     vocab: Any
     task: Any
+    confidence_map: Optional[ConfidenceMap]
 
     @property
     def unit_extractor(self) -> Any:
@@ -36,6 +39,9 @@ class UnitDecoder(Protocol):
 
     def hypotheses(self, units: Sequence[Sequence[int]], *, beam: int, **generation: Any) -> list[list[Transcript]]:
         """Of each utterance its transcripts, best first."""
+
+    def confidence(self, nbest: Sequence[Transcript]) -> Optional[TranscriptConfidence]:
+        """How sure the best transcript of an utterance is; None where that is not known."""
 
     def timed_words(
         self, units: Sequence[Sequence[int]], tokens: Sequence[Sequence[str]], edges: Sequence[Any]
@@ -53,6 +59,14 @@ class _Prepared:
     waves: list[LoadedWave] = field(default_factory=list)
     units: Optional[list[TimedUnits]] = None
     """where they had to be made to see that the recording fits"""
+
+
+class _Heard(NamedTuple):
+    """The best transcript of a segment, its words with times from the segment's start, and how sure it is."""
+
+    best: Transcript
+    words: Optional[list[TimedWord]]
+    sure: Optional[TranscriptConfidence]
 
 
 class LongFormTranscriber:
@@ -82,6 +96,7 @@ class LongFormTranscriber:
         if word_times:
             model.task.require_ctc("word times")
         self._word_times = word_times
+        self._knows_confidence = has_confidence(model.confidence_map, beam)
         self._model, self._options, self._batch_seconds = model, options, batch_seconds
         self._generation = {"beam": beam, **generation}
         self._extractor: UnitExtractor = model.unit_extractor
@@ -162,23 +177,29 @@ class LongFormTranscriber:
             if isinstance(one, FailedRecording):
                 yield one
             else:
-                segments = [self._segment(stretch, *next(found)) for stretch in one.stretches]
+                segments = [self._segment(stretch, next(found)) for stretch in one.stretches]
                 yield RecordingTranscript(one.path, one.seconds, segments)
 
-    def _transcribe(self, timed: list[TimedUnits]) -> list[tuple[Transcript, Optional[list[TimedWord]]]]:
-        """The best transcript of each segment, and its words with times from the segment's start."""
+    def _transcribe(self, timed: list[TimedUnits]) -> list[_Heard]:
+        """What was heard in each segment."""
         units = [one.units for one in timed]
-        best = [found[0] for found in self._model.hypotheses(units, **self._generation)]
-        if not self._word_times:
-            return [(one, None) for one in best]
-        words = self._model.timed_words(units, [one.tokens for one in best], [one.edges for one in timed])
-        return list(zip(best, words))
+        found = self._model.hypotheses(units, **self._generation)
+        confidences = [self._model.confidence(nbest) if self._knows_confidence else None for nbest in found]
+        words: Sequence[Optional[list[TimedWord]]] = [None] * len(found)
+        if self._word_times:
+            tokens = [nbest[0].tokens for nbest in found]
+            words = self._model.timed_words(units, tokens, [one.edges for one in timed])
+        return [_Heard(nbest[0], of_words, sure) for nbest, of_words, sure in zip(found, words, confidences)]
 
-    def _segment(self, stretch: Stretch, best: Transcript, words: Optional[list[TimedWord]]) -> SegmentTranscript:
+    def _segment(self, stretch: Stretch, heard: _Heard) -> SegmentTranscript:
         start, end = stretch.start / self._rate, stretch.end / self._rate
+        best, words, sure = heard
         if words is not None:
             words = [one.shifted(start).ended_by(end) for one in words]
-        return SegmentTranscript(start, end, best.text, best.score, best.log_prob, best.truncated, words)
+            if sure is not None:
+                words = [replace(one, confidence=p) for one, p in zip(words, sure.words)]
+        whole = None if sure is None else sure.whole
+        return SegmentTranscript(start, end, best.text, best.score, best.log_prob, best.truncated, words, whole)
 
 
 def most_units(model: UnitDecoder, text_tokens: int) -> int:

@@ -10,8 +10,10 @@ from typing import Any, Iterator, Optional, Sequence, Union, overload
 
 import torch
 
+from sld_user_dir.confidence.confidence_map import ConfidenceMap
 from sld_user_dir.errors import InputError
 from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript, Score, Transcript
+from sld_user_dir.hub.confidences import TranscriptConfidence, confidence_of
 from sld_user_dir.hub.prompts import (
     Units,
     as_batch,
@@ -42,6 +44,7 @@ class Model:
         models, cfg, task: fairseq's.
         vocab: the joint vocabulary.
         provenance: what made the units that it was trained on; None in checkpoints that do not tell.
+        confidence_map: from hypotheses to probabilities of being right; None where none was fitted.
     """
 
     def __init__(
@@ -52,11 +55,13 @@ class Model:
         device: torch.device,
         kmeans: Optional[Path] = None,
         tokenizer: Optional[str] = None,
+        confidence_map: Optional[ConfidenceMap] = None,
     ):
         self.cfg, self.task, self.device = cfg, task, device
         self.models = [model.to(device).eval() for model in models]
         self.vocab = task.vocab
         self.provenance: Optional[UnitProvenance] = task.checkpoint_provenance
+        self.confidence_map = confidence_map
         self._kmeans, self._tokenizer = kmeans, tokenizer
         self._unit_extractor: Any = None  # built when the first recording comes
 
@@ -91,6 +96,16 @@ class Model:
             for i, nbest in zip(sample["id"].tolist(), results):
                 found[i] = [self._transcript(h) for h in nbest]
         return found
+
+    def confidence(self, nbest: Sequence[Transcript]) -> Optional[TranscriptConfidence]:
+        """How sure the best transcript of an utterance is, and each of its words; None without a confidence map.
+
+        Args:
+            nbest: of `hypotheses`, with a beam as wide as the map was fitted on.
+        """
+        if self.confidence_map is None:
+            return None
+        return confidence_of(self.confidence_map, nbest, self.vocab.tokenizer)
 
     def timed_words(
         self, units: Sequence[Units], tokens: Sequence[Sequence[str]], edges: Sequence[Any]
@@ -310,9 +325,7 @@ class Model:
 
     # -- shared with fairseq-interactive ----------------------------------------------------
     def _batches(self, units: Sequence[Units]) -> Iterator[dict[str, Any]]:
-        for one in units:
-            self._check_units(one)
-        tokens = [torch.from_numpy(self.vocab.encode_units(one)) for one in units]
+        tokens = [self._encoded(one, f"utterance {i}" if len(units) > 1 else None) for i, one in enumerate(units)]
         longest = max((len(t) + 3 for t in tokens), default=0)
         names = [f"utterance {number}" for number in range(len(tokens))]
         dataset = self.task.build_dataset_for_inference(tokens, [len(t) for t in tokens], "asr", names)
@@ -325,6 +338,14 @@ class Model:
         )
         for sample in iterator.next_epoch_itr(shuffle=False):
             yield checkpoints.on_device(sample, self.device)
+
+    def _encoded(self, units: Units, name: Optional[str]) -> torch.Tensor:
+        """Ids (N,) of raw units, which an error calls by this name."""
+        try:
+            self._check_units(units)
+            return torch.from_numpy(self.vocab.encode_units(units))
+        except InputError as error:
+            raise InputError(name, error.problem, error.remedy) from None
 
     def _check_units(self, units: Units) -> None:
         check_units(units, deduplicated=self.provenance is not None and self.provenance.collapsed)

@@ -162,6 +162,13 @@ class SpeechUnitLMConfig(FairseqDataclass):
             "for checkpoints trained with --ctc-weight and units with durations (docs/word_times.md)"
         },
     )
+    confidence_map: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "of fairseq-generate: map of the checkpoint, as sld confidence writes it, for the confidences in "
+            "the file of --word-times (docs/word_times.md)"
+        },
+    )
     update_freq: List[int] = II("optimization.update_freq")  # noqa: RUF009
     # where training goes on from: see checkpoint_check
     save_dir: str = II("checkpoint.save_dir")

@@ -7,9 +7,12 @@ written, whole, with the last of them.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+from sld_user_dir.confidence.confidence_map import ConfidenceMap
+from sld_user_dir.confidence.evidence import Candidate
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.ctm import TimedWord, write_ctm
 from sld_user_dir.sequences.manifest_dataset import AnyManifest
@@ -26,16 +29,21 @@ class WordTimeFile:
 
     Args:
         path: the file to write.
+        confidence_map: file of the map that gives confidences, if any.
 
     Raises:
-        InputError: the task that is decoded is not recognition, or its vocabulary is for a mixture, which has no CTC.
+        InputError: a confidence map of another vocabulary; or the task that is decoded is not recognition, or its
+            vocabulary is for a mixture, which has no CTC.
     """
 
-    def __init__(self, path: str, vocab: JointVocabulary, decode_task: str):
+    def __init__(self, path: str, vocab: JointVocabulary, decode_task: str, confidence_map: Optional[str] = None):
         if decode_task != "asr" or vocab.tasks:
             remedy = "leave it out, or decode with a model of speech recognition alone"
             raise InputError(f"{OPTION} {path}", "words are timed by CTC, which other tasks lack", remedy)
         self.path = Path(path)
+        self._confidence = None if confidence_map is None else ConfidenceMap.load(confidence_map)
+        if self._confidence is not None:
+            self._confidence.check_vocabulary(vocab.fingerprint, str(confidence_map))
         self._vocab = vocab
         self._manifest: Optional[AnyManifest] = None
         self._aligner: Optional[WordAligner] = None
@@ -62,11 +70,14 @@ class WordTimeFile:
         assert self._manifest is not None
         if self._aligner is None:
             self._aligner = WordAligner(generator.scorer.decoders, self._vocab)
+            if self._confidence is not None:
+                self._confidence.check_count(generator.options.beam, f"--beam {generator.options.beam}")
         rows = sample["id"].tolist()
         prompts, lengths = generator.prompts(sample)
         answers = [found[0]["tokens"].tolist() for found in hypotheses]
         edges = [self._edges(self._manifest, row) for row in rows]
-        self._words.update(zip(rows, self._aligner(prompts, lengths, answers, edges)))
+        for row, words, nbest in zip(rows, self._aligner(prompts, lengths, answers, edges), hypotheses):
+            self._words[row] = words if self._confidence is None else self._with_confidences(words, nbest)
         if len(self._words) == self._expected:
             self._write(self._manifest, self._aligner.unaligned)
 
@@ -80,6 +91,30 @@ class WordTimeFile:
                 unaligned,
             )
 
+    def _with_confidences(self, words: List[TimedWord], nbest: Sequence[Dict[str, Any]]) -> List[TimedWord]:
+        assert self._confidence is not None
+        tokenizer, table = self._vocab.tokenizer, self._vocab.table
+        candidates = [
+            Candidate.of_tokens(
+                tokenizer, [table[i] for i in one["tokens"].tolist()[:-1]], one["positional_scores"].tolist()
+            )
+            for one in nbest
+        ]
+        return [replace(one, confidence=p) for one, p in zip(words, self._confidence.of_words(candidates))]
+
     @staticmethod
     def _edges(manifest: AnyManifest, row: int) -> Any:
         return unit_edges(manifest[row], manifest.provenance, f"{manifest.path}:{manifest.line(row)}")
+
+
+def build_word_time_file(cfg: Any, vocab: JointVocabulary, decode_task: str) -> Optional[WordTimeFile]:
+    """What `--word-times` and `--confidence-map` ask for.
+
+    Raises:
+        InputError: the second without the first, or as `WordTimeFile`.
+    """
+    if cfg.word_times:
+        return WordTimeFile(cfg.word_times, vocab, decode_task, cfg.confidence_map)
+    if cfg.confidence_map:
+        raise InputError("--confidence-map", "it is for the words of --word-times", "add --word-times FILE")
+    return None

@@ -5,9 +5,13 @@ from itertools import pairwise
 import pytest
 from support.miniature import TRAIN_OPTIONS, fairseq_command, make_data, train
 
+from sld_user_dir.confidence.confidence_map import ConfidenceMap
+from sld_user_dir.confidence.labelled import label
+from sld_user_dir.confidence.logistic_map import LogisticMap
 from sld_user_dir.manifests.ctm import read_ctm
 from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.scoring.hypotheses import read_generate
+from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,21 @@ def test_the_lines_are_the_same_with_and_without_times(data, with_ctc, tmp_path)
     plain = (tmp_path / "plain" / "generate-test.txt").read_text().splitlines()
     facts = [line for line in lines if line[:2] in ("S-", "T-", "H-", "D-", "P-")]
     assert facts and facts == [line for line in plain if line[:2] in ("S-", "T-", "H-", "D-", "P-")]
+
+
+def test_a_confidence_map_gives_each_word_its_confidence(data, with_ctc, tmp_path):
+    maps = [LogisticMap(0.5, [1.0] * count, [0.0] * count, [1.0] * count) for count in (2, 3)]
+    vocab = JointVocabulary.load(data)
+    ConfidenceMap(2, 1.0, *maps, "c", vocab.fingerprint).save(tmp_path / "m.json")
+    generate(data, with_ctc, tmp_path, "--nbest", 2, "--confidence-map", tmp_path / "m.json")
+    found = read_ctm(tmp_path / "test.ctm")
+    records = read_generate(tmp_path / "generate-test.txt", read_manifest(data / "test.tsv"))
+    read = ConfidenceMap.load(tmp_path / "m.json")
+    for record, one in zip(records, label(records, vocab.tokenizer, "generate-test.txt")):
+        in_file = [word.confidence for word in found.get(record.id, [])]
+        assert in_file == pytest.approx(read.of_words(one.candidates), abs=2e-4)  # scores in lines are rounded
+    done = generate(data, with_ctc, tmp_path, "--beam", 1, "--confidence-map", tmp_path / "m.json", check=False)
+    assert "1 hypotheses an utterance, but the confidence map was fitted on 2" in said(done)
 
 
 def said(done) -> str:

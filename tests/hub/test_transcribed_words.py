@@ -53,9 +53,9 @@ def test_every_file_holds_them(spoken, with_ctc, long_recording, tmp_path, capsy
     (answer,) = json.loads((tmp_path / "t.json").read_text())
     words = [one for segment in answer["segments"] for one in segment["words"]]
     assert " ".join(one["word"] for one in words) == answer["text"] == capsys.readouterr().out.split("\t")[1].strip()
-    cues = re.findall(r"\d+\n\S+ --> \S+\n(\S+)\n", (tmp_path / "long.wav.srt").read_text())
+    cues = re.findall(r"\d+\n\S+ --> \S+\n(\S+)\n", (tmp_path / "long.srt").read_text())
     assert cues == [one["word"] for one in words]
-    stamps = re.findall(r"<\d\d:\d\d:\d\d\.\d{3}>", (tmp_path / "long.wav.vtt").read_text())
+    stamps = re.findall(r"<\d\d:\d\d:\d\d\.\d{3}>", (tmp_path / "long.vtt").read_text())
     assert len(stamps) <= len(words) - len(answer["segments"])
 
 
