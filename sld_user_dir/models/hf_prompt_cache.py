@@ -8,6 +8,7 @@ longest prompt, V outputs.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, List, Optional
 
 import torch
@@ -17,6 +18,7 @@ from sld_user_dir.models.beam_slots import BeamSlots
 from sld_user_dir.models.fixed_linear import FixedLinear
 from sld_user_dir.models.hf_attention import UnknownAttention, arguments, causal_attention
 from sld_user_dir.models.hf_products import FixedProducts
+from sld_user_dir.models.last_layer import LastLayerOnce
 
 
 class HFPromptCache:
@@ -39,11 +41,13 @@ class HFPromptCache:
         self.keys: List[Tensor] = []  # of each layer: (B, G, D, slots), the layout that few queries read fastest
         self.values: List[Tensor] = []  # (B, G, slots, D)
         positions = torch.arange(prompts.size(1), device=prompts.device)[None]
-        x = self._run(prompts, positions, self._attend_prompt)  # (B, P, d)
+        at = (torch.arange(len(prompts), device=prompts.device), lengths - 1)
+        once = nullcontext() if every_position else LastLayerOnce(self.decoder.backbone, self.decoder.num_layers, at[1])
+        with once:
+            x = self._run(prompts, positions, self._attend_prompt)  # (B, P, d)
         if len(self.keys) != self.decoder.num_layers:
             raise UnknownAttention("not every layer has attention that others may compute")
         self.slots = BeamSlots(lengths, prompts.size(1), beams, self.keys[0].dtype)
-        at = (torch.arange(len(prompts), device=prompts.device), lengths - 1)
         self.prompt_logits = self.project(x) if every_position else None
         self.first_logits = self.project(x[at]) if self.prompt_logits is None else self.prompt_logits[at]
 

@@ -78,10 +78,10 @@ def make_base(directory: Path, family: str = "llama", seed: int = 0, **changes: 
     return directory
 
 
-def vocabulary_of(base: Path) -> JointVocabulary:
-    """The joint vocabulary of a base's tokenizer and the miniature's units."""
+def vocabulary_of(base: Path, units: int = NUM_UNITS) -> JointVocabulary:
+    """The joint vocabulary of a base's tokenizer and so many units."""
     tokenizer = HFTokenizer(base)
-    return JointVocabulary.build([], NUM_UNITS, tokenizer, tokenizer.vocabulary())
+    return JointVocabulary.build([], units, tokenizer, tokenizer.vocabulary())
 
 
 def make_model(base: Path, vocab: Optional[JointVocabulary] = None, **options: Any) -> JointHFModel:
