@@ -115,7 +115,7 @@ class PromptGenerator:
             raise PromptError(None, "empty row: a prompt holds the separator at least")
         if longest > self._max_positions():
             raise PromptError(
-                None, f"prompt of {longest} tokens; the model takes {self._max_positions()}", "leave it out"
+                None, f"prompt of {longest} tokens; the model takes {self._max_positions()}", "shorten it"
             )
         prompt = torch.arange(longest, device=source.device) < lengths[:, None]
         if bool((prompt & ~filled[:, :longest]).any()):

@@ -155,6 +155,12 @@ def test_prompts_that_cannot_be_transcribed(model, units, message):
         model.transcribe_units([units])
 
 
+@pytest.mark.parametrize("units", [[], [NUM_UNITS], ["three"], [0] * 100])
+def test_one_of_several_utterances_is_named(model, units):
+    with pytest.raises(InputError, match=r"^utterance 1: .*; "):
+        model.transcribe_units([UNITS[0], units, UNITS[0]])
+
+
 def test_options_out_of_range(model):
     with pytest.raises(TypeError, match="no generation option 'beams'"):
         model.transcribe_units(UNITS[0], beams=3)
