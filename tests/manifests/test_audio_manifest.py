@@ -17,7 +17,8 @@ from sld_user_dir.manifests.audio_manifest import (
     write_fairseq_tsv,
 )
 from sld_user_dir.manifests.unit_manifest import read_manifest
-from sld_user_dir.pipeline.audio_scan import UsableAudio, add_pattern, check, find_below, read_table, recordings_of
+from sld_user_dir.pipeline.audio_scan import UsableAudio, add_pattern, check, find_below, recordings_of
+from sld_user_dir.pipeline.recording_table import read_table
 from sld_user_dir.pipeline.transcript_files import add_transcript
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.csv_table import csv_rows
-from sld_user_dir.pipeline.audio_scan import read_table
+from sld_user_dir.pipeline.recording_table import read_table
 
 COLUMNS = ("path", "text")
 

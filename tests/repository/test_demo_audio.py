@@ -19,7 +19,7 @@ from sld_user_dir.experiment import fairseq_commands
 from sld_user_dir.experiment.baselines import dealt_out_wer
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.unit_manifest import read_manifest
-from sld_user_dir.pipeline.audio_scan import read_table
+from sld_user_dir.pipeline.recording_table import read_table
 from sld_user_dir.scoring.hypotheses import DecodedUtterance, Hypothesis
 
 sys.path.insert(0, str(ROOT / "scripts"))

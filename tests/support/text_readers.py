@@ -94,7 +94,7 @@ def rejected(folder: Path) -> Any:
 # -- recordings and transcripts ------------------------------------------------------------
 def table(name: str) -> Callable[[Path], Any]:
     def read(folder: Path) -> Any:
-        from sld_user_dir.pipeline.audio_scan import read_table
+        from sld_user_dir.pipeline.recording_table import read_table
 
         return [(one.id, words(one.text), one.speaker) for one in read_table(folder / name, folder)]
 
