@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.models.causal_decoder import CausalDecoder
+from sld_user_dir.models.new_symbols import new_rows
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 State = Dict[str, Tensor]
 
 ACTIVATIONS = {"gelu_new": "gelu_accurate", "gelu_pytorch_tanh": "gelu_accurate", "gelu": "gelu", "relu": "relu"}
-INITIALISATIONS = ("normal", "mean")
 NORMS = {"ln_1": "self_attn_layer_norm", "ln_2": "final_layer_norm"}
 MATRICES = {"attn.c_proj": "self_attn.out_proj", "mlp.c_fc": "fc1", "mlp.c_proj": "fc2"}
 QKV = tuple(f"self_attn.{part}_proj" for part in "qkv")
@@ -89,10 +90,6 @@ def from_gpt2(
         UnsupportedGPT2: another number of text symbols, or a network that ours can't be.
     """
     options_of(config)
-    if initialisation not in INITIALISATIONS:
-        raise InputError(
-            None, f"unknown initialisation {initialisation!r}", f"choose one of {', '.join(INITIALISATIONS)}"
-        )
     text, size = state["transformer.wte.weight"], vocab.text_end - vocab.text_start
     if len(text) != size:
         raise UnsupportedGPT2(
@@ -100,7 +97,7 @@ def from_gpt2(
             f"GPT-2 has {len(text)} text symbols, but dict.txt has {size}",
             "build it from GPT-2's tokenizer: sld vocab --text-tokenizer gpt2",
         )
-    embeddings = _new_rows(text, len(vocab), config.initializer_range, initialisation, seed)
+    embeddings = new_rows(text, len(vocab), config.initializer_range, initialisation, seed)
     embeddings[vocab.text_start : vocab.text_end] = text
     embeddings[vocab.pad] = 0
     positions = state["transformer.wpe.weight"]
@@ -143,8 +140,8 @@ def export_directory(model: Any, vocab: JointVocabulary, directory: Path) -> Non
     """
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    decoder = model.decoder
     _check_exportable(model)
+    decoder = model.decoder
     attention = decoder.layers[0].self_attn
     activations = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
     end = joint_ids(vocab).tolist().index(vocab.eos)
@@ -173,12 +170,6 @@ def export_directory(model: Any, vocab: JointVocabulary, directory: Path) -> Non
 def exported_symbols(vocab: JointVocabulary) -> List[str]:
     """The symbol of each row of the exported vocabulary."""
     return [vocab.table[i] for i in joint_ids(vocab).tolist()]
-
-
-def _new_rows(text: Tensor, size: int, std: float, initialisation: str, seed: int) -> Tensor:
-    noise = torch.randn(size, text.size(1), generator=torch.Generator().manual_seed(seed))
-    noise = noise.to(text.dtype)
-    return noise * std if initialisation == "normal" else text.mean(0) + 0.01 * text.std(0) * noise
 
 
 def _layer_from_gpt2(state: State, theirs: str, ours: str) -> State:
@@ -213,6 +204,10 @@ def _turned(x: Tensor) -> Tensor:
 
 def _check_exportable(model: Any) -> None:
     decoder = model.decoder
+    if not isinstance(decoder, CausalDecoder):
+        raise UnsupportedGPT2(
+            None, f"the model can't be exported as GPT-2: it is {type(model).__name__}", "give a checkpoint of joint_lm"
+        )
     positions = getattr(decoder.embed_positions, "weight", None)
     for fine, what in (
         (decoder.prefix_end is None, "its prompts have prefix-LM attention (--prefix-lm)"),

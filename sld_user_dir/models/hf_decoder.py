@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from sld_user_dir.clustering.kmeans_file import Centroids
 from sld_user_dir.errors import InputError
 from sld_user_dir.models.centroid_embeddings import centroid_embeddings
-from sld_user_dir.models.hf_attention import arguments, packed_attend
+from sld_user_dir.models.hf_attention import UnknownAttention, arguments, packed_attend
 from sld_user_dir.models.hf_base import HFBase
 from sld_user_dir.models.hf_prompt_cache import HFPromptCache
 from sld_user_dir.models.joint_embedding import JointEmbedding, JointRows
@@ -59,8 +60,28 @@ class HFDecoder(StockDecoder):
         return self._max_positions
 
     def packs(self) -> bool:
-        """Packed rows are taken, by attention of ours."""
-        return True
+        """Whether this decoder takes packed rows."""
+        return self.attention_obstacle is None
+
+    @cached_property
+    def attention_obstacle(self) -> Optional[str]:
+        """None, or why attention of ours can't take the place of the backbone's own; found out by trying."""
+        found: List[int] = []
+
+        def attend(module: Any, q: Tensor, *_: Any) -> Tensor:
+            found.append(module.layer_idx)
+            return q.transpose(1, 2)
+
+        x = self.embed_tokens(torch.zeros(1, 2, dtype=torch.long, device=self.embed_tokens.new.device))
+        try:
+            with torch.no_grad():
+                positions = torch.arange(2, device=x.device)[None]
+                self.backbone(inputs_embeds=x, position_ids=positions, use_cache=False, **arguments(attend, x.device))
+        except (UnknownAttention, AttributeError) as error:
+            return str(error)
+        if found != list(range(self.num_layers)):
+            return f"{type(self.backbone).__name__} does not let others compute the attention of every layer"
+        return None
 
     def forward(
         self,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sld_user_dir.models.beam_slots import BeamSlots
 from sld_user_dir.models.fixed_linear import FixedLinear
-from sld_user_dir.models.hf_attention import UnknownAttention, arguments, causal_attention
+from sld_user_dir.models.hf_attention import arguments, causal_attention
 from sld_user_dir.models.hf_products import FixedProducts
 from sld_user_dir.models.last_layer import LastLayerOnce
 
@@ -45,24 +45,15 @@ class HFPromptCache:
         once = nullcontext() if every_position else LastLayerOnce(self.decoder.backbone, self.decoder.num_layers, at[1])
         with once:
             x = self._run(prompts, positions, self._attend_prompt)  # (B, P, d)
-        if len(self.keys) != self.decoder.num_layers:
-            raise UnknownAttention("not every layer has attention that others may compute")
         self.slots = BeamSlots(lengths, prompts.size(1), beams, self.keys[0].dtype)
         self.prompt_logits = self.project(x) if every_position else None
         self.first_logits = self.project(x[at]) if self.prompt_logits is None else self.prompt_logits[at]
 
     @staticmethod
     def supports(model: Any) -> Optional[str]:
-        """None, or why this class cannot take the model's decoder; found out by trying."""
-        decoder = model.decoder
-        device = decoder.embed_tokens.new.device
-        row = torch.zeros(1, 2, dtype=torch.long, device=device)
-        try:
-            with torch.no_grad():
-                HFPromptCache(model, row, row[:, 0] + 2, beams=1, outputs=1)
-        except UnknownAttention as error:
-            return str(error)
-        return None
+        """None, or why this class cannot take the model's decoder."""
+        obstacle: Optional[str] = model.decoder.attention_obstacle
+        return obstacle
 
     def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
         """Feed tokens (B, K) that continue beams `parents` (B, K); returns logits (B, K, V) of the next ones."""
@@ -97,8 +88,6 @@ class HFPromptCache:
         self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: Optional[int], dropout: float
     ) -> Tensor:
         """Padding stands on the right: causal attention keeps it out of the real positions."""
-        if module.layer_idx != len(self.keys):
-            raise UnknownAttention(f"{type(module).__name__} does not come in the order of the layers")
         self.keys.append(k.transpose(2, 3).contiguous())
         self.values.append(v.contiguous())
         return causal_attention(q, k, v, scaling, window).transpose(1, 2)

@@ -71,8 +71,22 @@ def test_packed_rows_are_rows_apart(bases, family):
         packed = model(torch.cat(rows)[None], src_lengths=lengths)[0][0].split(lengths.tolist())
         for row, found in zip(rows, packed):
             torch.testing.assert_close(found, model(row[None])[0][0], atol=1e-5, rtol=1e-5)
-    assert Packing.of(lengths).groups  # several of them: the lengths differ
-    assert len(Packing.of(lengths).groups) > 2
+    assert model.decoder.packs() and len(Packing.of(lengths).groups) > 2
+
+
+@pytest.mark.parametrize("change", ["an argument that is not known", "attention of its own"])
+def test_attention_that_cannot_be_replaced_is_not_packed(tmp_path, change):
+    model = make_model(make_base(tmp_path))
+    layer = model.decoder.backbone.layers[1].self_attn
+    original = layer.forward
+
+    def forward(**kwargs):
+        if change == "attention of its own":
+            return kwargs["hidden_states"], None
+        return original(**kwargs, s_aux=1.0)
+
+    layer.forward = forward
+    assert not model.decoder.packs()
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
