@@ -4,6 +4,7 @@ A logging output holds sums, so that fairseq may add outputs up over workers and
 `KIND:NAME:total` and `KIND:NAME:count`.
 """
 
+import logging
 import math
 from typing import Any, Dict, Iterable, List, Tuple
 
@@ -12,6 +13,7 @@ from fairseq.logging import metrics
 
 from sld_user_dir.losses.term import Measure
 
+logger = logging.getLogger(__name__)
 LN2 = math.log(2)
 SCALE = {"bits": 1 / LN2, "perplexity": 1 / LN2, "percent": 100.0, "share": 1.0}
 """From a total in nats, or a number of cases, to what is logged."""
@@ -37,13 +39,19 @@ def measured(logging_outputs: Iterable[Dict[str, Any]], name: str) -> Tuple[floa
 
 
 def log_measures(logging_outputs: List[Dict[str, Any]]) -> None:
-    """Log every measure, perplexities beside bits, and `loss`, the sum of all `loss_…`."""
+    """Log every measure, perplexities beside bits, and `loss`, the sum of all `loss_…`.
+
+    A validation that is not a number would be fairseq's best for ever: `min(nan, x)` is nan, and nothing is below it.
+    """
     keys = [key.rsplit(":", 1)[0] for key in logging_outputs[0] if key.endswith(":total")]
     for key in keys:
         kind, name = key.split(":", 1)
         total, count = (
             sum(float(log.get(f"{key}:{part}", 0)) for log in logging_outputs) for part in ("total", "count")
         )
+        if math.isnan(total):
+            logger.warning("%s is not a number: logged as infinite, so that no checkpoint is best by it", name)
+            total = math.inf
         metrics.log_scalar(name, SCALE[kind] * total / max(count, 1), weight=count, round=3)
         if kind == "perplexity":
             metrics.log_derived(f"{name}_ppl", lambda meters, n=name: utils.get_perplexity(meters[n].avg))

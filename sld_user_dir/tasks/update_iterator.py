@@ -4,6 +4,7 @@ A loss with several divisors must know them before its first backward pass (`los
 `--update-freq` batches anyway before it trains on the first of them; this iterator looks ahead by the same number.
 """
 
+import logging
 from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from sld_user_dir.losses.normalisation import annotate
 
+logger = logging.getLogger(__name__)
 Sample = Dict[str, Any]
 
 
@@ -43,6 +45,33 @@ class UpdateBatchIterator(EpochBatchIterator):
         # fairseq-fixed's reused loader keeps the first epoch's order: --curriculum would never end
         wrapped.reuse_dataloader = wrapped.persistent_workers = False
         return wrapped
+
+    def state_dict(self) -> Dict[str, Any]:
+        """fairseq's state, and of how many batches, dealt to how many workers, its position is counted."""
+        state: Dict[str, Any] = super().state_dict()
+        return {**state, "num_shards": self.num_shards, "num_batches": len(self.frozen_batches)}
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        """Go on where the state was taken, by however many workers.
+
+        fairseq counts the batches of one worker: with half as many workers it would train on a part of the epoch twice,
+        with twice as many pass over a part, or refuse to go on.
+        """
+        super().load_state_dict({**state_dict, "iterations_in_epoch": self._position(state_dict)})
+
+    def _position(self, state: Dict[str, Any]) -> int:
+        """Batches of this worker that the state has behind it, rounded down: none is lost."""
+        position, now = int(state.get("iterations_in_epoch", 0)), len(self.frozen_batches)
+        here: Any = self.num_shards
+        workers, then = int(state.get("num_shards", here)), int(state.get("num_batches", now))
+        if position == 0 or (workers, then) == (here, now):
+            return position
+        done = min(position * workers, then - 1) * now // then
+        logger.warning(
+            "the checkpoint was written by %d workers, %d batches into an epoch of %d; %d go on %d batches into %d",
+            *(workers, position * workers, then, here, done // here * here, now),
+        )
+        return int(done // here)
 
     def _get_iterator_for_epoch(self, epoch: int, *args: Any, **kwargs: Any) -> Any:
         batches = super()._get_iterator_for_epoch(epoch, *args, **kwargs)
