@@ -15,6 +15,7 @@ from sld_user_dir.clustering.kmeans_file import Centroids
 from sld_user_dir.errors import InputError
 from sld_user_dir.losses.positions import FramePosteriors
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
+from sld_user_dir.models.causal_decoder import CausalDecoder
 from sld_user_dir.models.unit_mixture import UnitMixture
 from sld_user_dir.quantisation.differentiable_kmeans import DifferentiableKMeans
 from sld_user_dir.quantisation.temperature_schedule import TemperatureSchedule
@@ -79,6 +80,18 @@ class LearnedUnits:
                 "choose a sharpness above 0, and a weight of 0 or more",
             )
 
+    def refuse_units(self) -> None:
+        """Refuse units without frames, which would be those of the start.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"--learn-units {self.start.path}",
+            "the checkpoint makes its units itself, of frames",
+            "export it by sld export-kmeans --checkpoint, and decode units by the model that --plain-checkpoint writes",
+        )
+
     def state(self) -> Dict[str, Any]:
         """What a checkpoint remembers: where the units started, and what is known of their features."""
         return {"kmeans": self.start.sha256, "metadata": dict(self.start.metadata)}
@@ -89,8 +102,8 @@ class LearnedUnits:
         Raises:
             InputError: a model that takes no shares of units.
         """
-        decoder: Any = getattr(model, "decoder", None)
-        if not (hasattr(decoder, "packs") and decoder.packs()):
+        decoder = getattr(model, "decoder", None)
+        if not (isinstance(decoder, CausalDecoder) and decoder.packs()):
             raise InputError("--learn-units", "this model takes no shares of units", "choose a joint_lm architecture")
         hard = str(self._cfg.unit_form) == "hard"
         model.quantiser = DifferentiableKMeans(self.start, self._cfg.unit_sharpness, hard)

@@ -180,6 +180,10 @@ def test_what_does_not_go_together_is_refused(corpus: Path, tmp_path: Path, mini
         step(prepare(corpus, "--kl-variant", "assignment", "--kl-target-gradient", "--loss-form", "fused"))
     with pytest.raises(InputError, match="export it by sld export-kmeans --checkpoint"):
         prepare(corpus, learn=False)[0].load_state_dict(task.state_dict())
+    with pytest.raises(InputError, match="export it by sld export-kmeans --checkpoint"):
+        task.build_dataset_for_inference([torch.tensor([task.vocab.unit_offset])], [1])
+    with pytest.raises(InputError, match="choose a joint_lm architecture"):
+        task.learned_units.add_to(torch.nn.Module())
     with pytest.raises(ValueError, match="a target lies on one unit"):
         AssignmentKL(neighbours=0)
 
