@@ -17,6 +17,9 @@ from sld_user_dir.commands import COMMANDS, parser_of
 FOREIGN = {"--preserve_name": "textless-lib's", "--no-python": "torchrun's"}
 """Options of other programs that pages mention, and whose they are."""
 
+TRAIN_BACKBONE = "fairseq-train of a backbone"
+"""fairseq shows an architecture's options only where it is chosen."""
+
 
 @cache
 def help_of(program: str) -> str:
@@ -25,9 +28,12 @@ def help_of(program: str) -> str:
     with help_is_no_failure(), contextlib.redirect_stdout(printed), contextlib.suppress(HelpWasPrinted):
         if program in COMMANDS:
             parser_of(program).parse_args(["--help"])
-        elif program.startswith("fairseq-"):
+        elif program in FAIRSEQ:
             words = [*FULL_OPTIONS, "--optimizer", "adam", "--lr-scheduler", "polynomial_decay", "--scoring", "wer"]
             check_fairseq(program, [*words[: 4 if program != "fairseq-train" else 12], "--help"])
+        elif program == TRAIN_BACKBONE:
+            words = [word.replace("joint_lm_tiny", "joint_hf") for word in FULL_OPTIONS]
+            check_fairseq("fairseq-train", [*words, "--help"])
         elif program.endswith(".sh"):
             done = subprocess.run([str(ROOT / program), "--help"], capture_output=True, text=True, check=True)
             printed.write(done.stdout)
@@ -52,7 +58,7 @@ def options_that_it_defines(page: Path) -> set:
 
 
 def programs_with_options() -> list:
-    found = [*COMMANDS, *FAIRSEQ, "scripts/librispeech.sh"]
+    found = [*COMMANDS, *FAIRSEQ, TRAIN_BACKBONE, "scripts/librispeech.sh"]
     for path in sorted([*(ROOT / "scripts").glob("*.py"), *(ROOT / "benchmarks").glob("[a-z]*.py")]):
         if re.search(r"def main\(argv", path.read_text(encoding="utf-8")):
             found.append(path.relative_to(ROOT).as_posix())
