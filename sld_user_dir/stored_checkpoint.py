@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -12,6 +13,8 @@ from sld_user_dir.files import refuse_lfs_pointer
 
 READ_ERRORS = (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError)
 """What torch raises of a file that it does not read."""
+ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, OverflowError, *READ_ERRORS)
+"""What zipfile raises of an archive of which bytes are others; found by trying."""
 OTHERS_NAMED = 3
 
 
@@ -79,7 +82,7 @@ def damage_of(path: Union[str, Path]) -> Optional[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             part = archive.testzip()
-    except zipfile.BadZipFile:
+    except ARCHIVE_ERRORS:
         return "its end is missing or overwritten"
     return None if part is None else f"the checksum of its part {part} is wrong"
 
@@ -87,6 +90,7 @@ def damage_of(path: Union[str, Path]) -> Optional[str]:
 def others(path: Union[str, Path]) -> str:
     """The latest other checkpoints in the folder of one, to be named in an error; nothing where there are none."""
     path = Path(path)
-    beside = sorted(path.parent.glob("checkpoint*.pt"), key=lambda one: (-one.stat().st_mtime, one.name))
-    names = [one.name for one in beside if one.name != path.name][:OTHERS_NAMED]
+    beside = [one for one in path.parent.glob("checkpoint*.pt") if one.name != path.name and one.is_file()]
+    latest = sorted(beside, key=lambda one: (-one.stat().st_mtime, one.name))
+    names = [one.name for one in latest[:OTHERS_NAMED]]
     return f" (beside it: {', '.join(names)})" if names else ""

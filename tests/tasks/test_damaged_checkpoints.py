@@ -4,6 +4,7 @@ import os
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils
@@ -12,7 +13,7 @@ from support.miniature import TRAIN_OPTIONS, fairseq_command
 from sld_user_dir import hub
 from sld_user_dir.errors import InputError
 from sld_user_dir.models.fairseq_encoders import read_checkpoint
-from sld_user_dir.stored_checkpoint import read_stored, refuse_damaged
+from sld_user_dir.stored_checkpoint import damage_of, read_stored, refuse_damaged
 from sld_user_dir.tasks.start_checkpoint import state_to_go_on_from
 
 OPTIONS = {"restore_file": "checkpoint_last.pt", "continue_once": None, "finetune_from_model": None}
@@ -90,6 +91,21 @@ def test_what_reads_the_entries_alone_names_damage_too(kind, whole):
     with pytest.raises(InputError) as error:
         read_stored(whole)
     assert f"{whole}: no checkpoint that torch reads ({said}" in str(error.value)
+
+
+def test_other_bytes_are_looked_at_without_an_error_and_in_the_weights_always_found(whole):
+    """Anywhere in the file: of damage to the archive's own tables zipfile says a lot."""
+    content, rng = whole.read_bytes(), np.random.default_rng(0)
+    weights = torch.arange(64, dtype=torch.float32).numpy().tobytes()
+    start, found = content.index(weights), 0
+    for _ in range(300):
+        place, others = int(rng.integers(4, len(content) - 8)), rng.bytes(int(rng.integers(1, 9)))
+        changed = content[:place] + others + content[place + len(others) :]
+        whole.write_bytes(changed)
+        damage = damage_of(whole)
+        found += damage is not None
+        assert damage or changed[start : start + len(weights)] == weights
+    assert found > 200
 
 
 def test_whole_checkpoints_of_all_forms_pass(whole, tmp_path):
