@@ -70,7 +70,7 @@ class OutputConfig:
     """WebVTT subtitles, X.vtt beside X.wav"""
     word_times: bool = False
     """also tell when each word was said: in the JSON, in SubRip by a cue for each word, in WebVTT by time stamps
-    between words; for models that were trained with --ctc-weight"""
+    between words; at its best with models that were trained with --ctc-weight"""
     subtitle_folder: Optional[Path] = None
     """write subtitles there instead, in folders as the recordings are"""
 

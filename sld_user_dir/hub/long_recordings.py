@@ -80,8 +80,7 @@ class LongFormTranscriber:
         generation: fairseq's other generation options, such as max_len_b.
 
     Raises:
-        InputError: no k-means or tokenizer, or not the model's; the model holds too little, or has no CTC for
-            word times.
+        InputError: no k-means or tokenizer, or not the model's; the model holds too little.
     """
 
     def __init__(
@@ -93,8 +92,6 @@ class LongFormTranscriber:
         word_times: bool = False,
         **generation: Any,
     ) -> None:
-        if word_times:
-            model.task.require_ctc("word times")
         self._word_times = word_times
         self._knows_confidence = has_confidence(model.confidence_map, beam)
         self._model, self._options, self._batch_seconds = model, options, batch_seconds

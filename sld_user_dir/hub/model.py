@@ -110,19 +110,15 @@ class Model:
     def timed_words(
         self, units: Sequence[Units], tokens: Sequence[Sequence[str]], edges: Sequence[Any]
     ) -> list[list[TimedWord]]:
-        """When each word of each transcript was said, by a forced alignment of its tokens with the model's CTC.
+        """When each word of each transcript was said, by the model's CTC, or by when it can first be told.
 
         Args:
             units: raw units (N,) of each utterance.
             tokens: of the transcripts, such as `Transcript.tokens`; symbols that are no text are passed over.
             edges: (N + 1,) seconds at which the units of each utterance begin and end.
-
-        Raises:
-            InputError: the model was trained without a CTC.
         """
         self._require("asr")
-        self.task.require_ctc("word times")
-        aligner = WordAligner([FairseqDecoder(model) for model in self.models], self.vocab)
+        aligner = WordAligner([FairseqDecoder(model) for model in self.models], self.vocab, self.task.has_ctc)
         found: list[list[TimedWord]] = [[] for _ in units]
         for sample in self._batches(units):
             rows = sample["id"].tolist()
@@ -206,7 +202,7 @@ class Model:
             word_times: tell of each segment when its words were said.
 
         Raises:
-            InputError: as of `transcribe`, an option out of range, or word times of a model without CTC.
+            InputError: as of `transcribe`, or an option out of range.
             AudioError: a recording that cannot be read, or is too short.
         """
         from sld_user_dir.hub.long_recordings import LongFormTranscriber

@@ -236,8 +236,6 @@ class SpeechUnitLMTask(FairseqTask):
             )
         self._trained_with_ctc = state.pop("trained_with_ctc", None)
         self.decode_with_ctc(self.cfg.decode_ctc_weight)
-        if self.word_times is not None:
-            self.require_ctc(f"--word-times {self.cfg.word_times}")
         super().load_state_dict(state)
 
     def decode_with_ctc(self, weight: float) -> None:
@@ -246,19 +244,18 @@ class SpeechUnitLMTask(FairseqTask):
         Raises:
             InputError: the checkpoint was trained without.
         """
-        if weight:
-            self.require_ctc(f"--decode-ctc-weight {weight}")
+        if weight and self._trained_with_ctc is False:
+            raise InputError(
+                f"--decode-ctc-weight {weight}",
+                "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC",
+                "leave it out, or train with --ctc-weight",
+            )
         self.cfg.decode_ctc_weight = weight
 
-    def require_ctc(self, option: str) -> None:
-        """Refuse what needs a CTC of a checkpoint that is known to have none.
-
-        Raises:
-            InputError: the checkpoint was trained without.
-        """
-        if self._trained_with_ctc is False:
-            problem = "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC"
-            raise InputError(option, problem, "leave it out, or train with --ctc-weight")
+    @property
+    def has_ctc(self) -> bool:
+        """Whether the checkpoint is known to have a CTC on its speech positions."""
+        return bool(self._trained_with_ctc)
 
     # -- inference -----------------------------------------------------------
     def get_interactive_tokens_and_lengths(self, lines: List[str], encode_fn: Any) -> Tuple[List[Tensor], List[int]]:
@@ -336,7 +333,7 @@ class SpeechUnitLMTask(FairseqTask):
                 sample = self.learned_units.quantise(sample, models[0])
             found = generator.generate(models, sample, prefix_tokens=prefix_tokens, constraints=constraints)
         if self.word_times is not None:
-            self.word_times.add(generator, sample, found)
+            self.word_times.add(generator, sample, found, self.has_ctc)
         return found
 
     # -- training ------------------------------------------------------------

@@ -159,7 +159,7 @@ class SpeechUnitLMConfig(FairseqDataclass):
         default=None,
         metadata={
             "help": "of fairseq-generate: also write when each word of the best hypotheses was said, to this CTM file; "
-            "for checkpoints trained with --ctc-weight and units with durations (docs/word_times.md)"
+            "at its best with checkpoints trained with --ctc-weight (docs/word_times.md)"
         },
     )
     confidence_map: Optional[str] = field(

@@ -32,14 +32,12 @@ class WordTimeFile:
         confidence_map: file of the map that gives confidences, if any.
 
     Raises:
-        InputError: a confidence map of another vocabulary; or the task that is decoded is not recognition, or its
-            vocabulary is for a mixture, which has no CTC.
+        InputError: a confidence map of another vocabulary, or a task other than recognition.
     """
 
     def __init__(self, path: str, vocab: JointVocabulary, decode_task: str, confidence_map: Optional[str] = None):
-        if decode_task != "asr" or vocab.tasks:
-            remedy = "leave it out, or decode with a model of speech recognition alone"
-            raise InputError(f"{OPTION} {path}", "words are timed by CTC, which other tasks lack", remedy)
+        if decode_task != "asr":
+            raise InputError(f"{OPTION} {path}", f"the task {decode_task} recognises no words", "leave it out")
         self.path = Path(path)
         self._confidence = None if confidence_map is None else ConfidenceMap.load(confidence_map)
         if self._confidence is not None:
@@ -65,11 +63,15 @@ class WordTimeFile:
         """What will be decoded."""
         self._expected = sum(len(batch) for batch in batches)
 
-    def add(self, generator: Any, sample: Dict[str, Any], hypotheses: Sequence[Sequence[Dict[str, Any]]]) -> None:
+    def add(
+        self, generator: Any, sample: Dict[str, Any], hypotheses: Sequence[Sequence[Dict[str, Any]]], has_ctc: bool
+    ) -> None:
         """Time the best hypotheses of a batch; the file is written after the last one."""
         assert self._manifest is not None
         if self._aligner is None:
-            self._aligner = WordAligner(generator.scorer.decoders, self._vocab)
+            self._aligner = WordAligner(generator.scorer.decoders, self._vocab, has_ctc)
+            if not has_ctc:
+                logger.info("no CTC in the checkpoint: words are timed by when each can first be told, which is slower")
             if self._confidence is not None:
                 self._confidence.check_count(generator.options.beam, f"--beam {generator.options.beam}")
         rows = sample["id"].tolist()
@@ -86,7 +88,7 @@ class WordTimeFile:
         logger.info("%s: %d words of %d utterances", self.path, count, len(self._words))
         if unaligned:
             logger.warning(
-                "%s: %d hypotheses have more words than CTC can emit in their units; those words are evenly spread",
+                "%s: %d hypotheses have more tokens than their units can tell; those words are evenly spread",
                 self.path,
                 unaligned,
             )

@@ -3,7 +3,8 @@
 CTC emits a word near its middle, in one unit or two, whatever the word's length: the rest are blanks. So the time
 between the last unit that emits a word and the first that emits the next one is shared between both: the word before
 gets `share` of it, and no word reaches further than `reach_seconds` from the units that emit it. What lies between
-words that both have had their reach is a pause.
+words that both have had their reach is a pause. Without CTC, the unit that first tells a word takes the place of those
+that emit it.
 """
 
 from __future__ import annotations

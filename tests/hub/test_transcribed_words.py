@@ -10,7 +10,6 @@ from support.commands import sld
 from support.miniature import train
 
 from sld_user_dir import hub
-from sld_user_dir.errors import InputError
 
 OPTIONS = {"beam": 2, "max_len_b": 5}
 
@@ -59,10 +58,16 @@ def test_every_file_holds_them(spoken, with_ctc, long_recording, tmp_path, capsy
     assert len(stamps) <= len(words) - len(answer["segments"])
 
 
-def test_what_cannot_be_is_refused(spoken, with_ctc, long_recording, capsys):
+def test_a_model_without_ctc_times_words_too(spoken, long_recording):
     folder, _ = spoken
     plain = hub.load(folder / "save" / "checkpoint_last.pt", data=folder / "data", device="cpu")
-    with pytest.raises(InputError, match=r"word times: the checkpoint was trained without --ctc-weight"):
-        plain.transcribe_long(long_recording, word_times=True)
+    found = plain.transcribe_long(long_recording, word_times=True, **OPTIONS)
+    assert found.text
+    for segment in found.segments:
+        assert " ".join(one.word for one in segment.words) == segment.text
+        assert all(segment.start_seconds <= one.start_seconds < one.end_seconds for one in segment.words)
+
+
+def test_files_that_hold_no_words_are_refused(with_ctc, long_recording, capsys):
     assert sld("transcribe", long_recording, "--checkpoint", with_ctc, "--word-times") == 1
     assert "--word-times: no file is wanted that holds them; add --json FILE, --srt or --vtt" in capsys.readouterr().err

@@ -77,10 +77,14 @@ def said(done) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_model_without_ctc_is_refused(mini, checkpoint, tmp_path):
-    done = generate(mini, checkpoint, tmp_path, check=False)
-    assert "the checkpoint was trained without --ctc-weight, so its speech positions hold no CTC" in said(done)
-    assert not (tmp_path / "test.ctm").exists()
+def test_a_model_without_ctc_times_words_too(mini, checkpoint, tmp_path):
+    generate(mini, checkpoint, tmp_path)
+    manifest = read_manifest(mini / "test.tsv")
+    records = read_generate(tmp_path / "generate-test.txt", manifest)
+    found = read_ctm(tmp_path / "test.ctm")
+    for record in records:
+        assert " ".join(one.word for one in found.get(record.id, [])) == record.best.text
+    assert "words are timed by when each can first be told" in (tmp_path / "generate-test.txt").read_text()
 
 
 def test_other_uses_are_refused(data, with_ctc, tmp_path):
