@@ -278,6 +278,8 @@ class SpeechUnitLMTask(FairseqTask):
         Args:
             names: how errors call them; by default the lines that were typed last, if any were.
         """
+        if self.learned_units is not None:
+            self.learned_units.refuse_units()
         if kwargs.get("constraints") is not None:
             raise NotImplementedError("--constraints is not supported by speech_unit_lm")
         task = decode_task or self.decode_task
