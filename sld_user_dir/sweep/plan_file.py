@@ -119,9 +119,16 @@ def read_plan(path: Path) -> SweepPlan:
         Contrast(one.take("objective", str), one.take("baseline", str)) for one in top.list_of_tables("comparisons")
     ]
     plan = SweepPlan(
-        path, top.take("title", str), top.take("tuning", str), top.take("train", dict), top.take("generate", dict, {}),
-        conditions, objectives, blocks, contrasts,
-    )  # fmt: skip
+        path,
+        top.take("title", str),
+        top.take("tuning", str),
+        top.take("train", dict),
+        top.take("generate", dict, {}),
+        conditions,
+        objectives,
+        blocks,
+        contrasts,
+    )
     top.close()
     _check_names(plan)
     return plan

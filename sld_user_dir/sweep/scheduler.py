@@ -148,9 +148,12 @@ def _slurm(out: Path, config: SchedulerConfig) -> Any:
 
     executor = submitit.AutoExecutor(folder=out / "submitit", cluster="slurm")
     parameters = {
-        "name": "sld-sweep", "timeout_min": config.minutes, "mem_gb": config.memory_gb,
-        "cpus_per_task": config.threads, "gpus_per_node": config.gpus,
-    }  # fmt: skip
+        "name": "sld-sweep",
+        "timeout_min": config.minutes,
+        "mem_gb": config.memory_gb,
+        "cpus_per_task": config.threads,
+        "gpus_per_node": config.gpus,
+    }
     if config.partition:
         parameters["slurm_partition"] = config.partition
     executor.update_parameters(**parameters)

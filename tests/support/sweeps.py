@@ -10,10 +10,18 @@ from support.miniature import ROOT
 
 DATA = ROOT / "manifests" / "digits-whisper"
 TRAIN = {
-    "arch": "joint_lm_tiny", "optimizer": "adam", "lr": 0.001, "max_tokens": 1200, "tokens_per_sample": 256,
-    "max_update": 2, "eval_wer": True, "eval_wer_max_len": 2, "no_epoch_checkpoints": True,
-    "best_checkpoint_metric": "wer", "log_interval": 1,
-}  # fmt: skip
+    "arch": "joint_lm_tiny",
+    "optimizer": "adam",
+    "lr": 0.001,
+    "max_tokens": 1200,
+    "tokens_per_sample": 256,
+    "max_update": 2,
+    "eval_wer": True,
+    "eval_wer_max_len": 2,
+    "no_epoch_checkpoints": True,
+    "best_checkpoint_metric": "wer",
+    "log_interval": 1,
+}
 
 
 def plan_content(**changes):
@@ -51,13 +59,27 @@ def write_plan(folder: Path, **changes):
 def row_of(plan, cell, word_errors=(1, 0, 2), **changes):
     """A row of a cell that is done."""
     row = {
-        "cell": cell.name, "fingerprint": fingerprint(plan, cell), "status": "done", "test_set": "test_asterisk",
-        "commit": "c0ffee", "sources": "5eed", "machine": "CPU x86_64, 2 cores", "threads": 1, "finished": "2026",
-        "train_seconds": 3600.0, "cpu_seconds": 7200.0, "decode_seconds": 4.0, "updates": 2,
+        "cell": cell.name,
+        "fingerprint": fingerprint(plan, cell),
+        "status": "done",
+        "test_set": "test_asterisk",
+        "commit": "c0ffee",
+        "sources": "5eed",
+        "machine": "CPU x86_64, 2 cores",
+        "threads": 1,
+        "finished": "2026",
+        "train_seconds": 3600.0,
+        "cpu_seconds": 7200.0,
+        "decode_seconds": 4.0,
+        "updates": 2,
         "valid": [{"num_updates": 2, "wer": 50.0, "text": 2.0, "text_accuracy": 40.0, "speech": 5.0}],
-        "word_errors": list(word_errors), "words": [4, 7, 5], "char_errors": [3, 0, 5], "chars": [20, 30, 25],
-        "speakers": ["ann", "bob", "ann"], "commands": ["fairseq-train", "fairseq-generate"],
-    }  # fmt: skip
+        "word_errors": list(word_errors),
+        "words": [4, 7, 5],
+        "char_errors": [3, 0, 5],
+        "chars": [20, 30, 25],
+        "speakers": ["ann", "bob", "ann"],
+        "commands": ["fairseq-train", "fairseq-generate"],
+    }
     return {**row, **changes}
 
 
