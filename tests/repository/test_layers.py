@@ -25,9 +25,11 @@ CORE = (
     "sequences",
     "losses",
     "search",
+    "timing",
     "scoring",
+    "confidence",
 )
-TABLES = ("vocabulary", "manifests", "interop", "corpora", "scoring", "commands")
+TABLES = ("vocabulary", "manifests", "interop", "corpora", "scoring", "confidence", "commands")
 FORBIDDEN = {
     "vocabulary": {"sequences", "losses", "search", "features", "clustering"},
     "manifests": {"features", "clustering", "pipeline", "sequences", "losses", "search"},
@@ -39,7 +41,9 @@ FORBIDDEN = {
     "sequences": {"losses", "search", "pipeline", "experiment"},
     "losses": {"search", "pipeline", "scoring"},
     "search": {"losses", "scoring", "pipeline"},
-    "scoring": {"search", "losses", "sequences"},
+    "timing": {"losses", "scoring", "confidence", "pipeline"},
+    "scoring": {"search", "losses", "sequences", "timing", "confidence"},
+    "confidence": {"search", "losses", "sequences", "timing"},
     "interop": {"sequences", "losses", "search"},
 }
 """What each folder must not import beside the adapters: data flows one way."""
