@@ -26,17 +26,16 @@ class BeamSlots:
         lengths: (B,) tokens of each prompt.
         width: P, slots of a prompt.
         beams: K.
-        dtype: of the bias.
 
     Attributes:
         steps: tokens that each beam has been given, this step's not counted.
         used: slots that are in use, this step's included.
     """
 
-    def __init__(self, lengths: Tensor, width: int, beams: int, dtype: torch.dtype):
+    def __init__(self, lengths: Tensor, width: int, beams: int):
         self.lengths, self.width, self.beams, self.steps = lengths, width, beams, -1
         at = torch.arange(width, device=lengths.device)
-        bias = torch.zeros(len(lengths), width, dtype=dtype, device=lengths.device)
+        bias = torch.zeros(len(lengths), width, device=lengths.device)
         bias.masked_fill_(at >= lengths[:, None], float("-inf"))
         self.bias = F.pad(bias[:, None, None].repeat(1, 1, beams, 1), (0, FIRST_ROOM * beams), value=float("-inf"))
         self.room = self.bias.size(3)
@@ -51,8 +50,8 @@ class BeamSlots:
         """(B, 1) position of this step's tokens."""
         return (self.lengths + self.steps)[:, None]
 
-    def take(self, parents: Tensor) -> int:
-        """Slots for one more token a beam; each inherits what its parent (B, K) sees. Returns `used`."""
+    def take(self, parents: Tensor) -> None:
+        """Slots for one more token a beam; each inherits what its parent (B, K) sees."""
         self.steps += 1
         stop = self.used
         if stop > self.room:
@@ -62,7 +61,6 @@ class BeamSlots:
         past.copy_(past.gather(2, parents[:, None, :, None].expand_as(past)))
         self.bias[..., stop - self.beams : stop].diagonal(dim1=2, dim2=3).zero_()
         self._within = {}
-        return stop
 
     def grown(self, cache: Tensor, dim: int) -> Tensor:
         """The cache with room for as many slots in its dimension `dim`."""

@@ -40,12 +40,12 @@ class HFPromptCache:
         self.project = FixedLinear(matrix, None, rows)
         self.keys: List[Tensor] = []  # of each layer: (B, G, D, slots), the layout that few queries read fastest
         self.values: List[Tensor] = []  # (B, G, slots, D)
+        self.slots = BeamSlots(lengths, prompts.size(1), beams)
         positions = torch.arange(prompts.size(1), device=prompts.device)[None]
         at = (torch.arange(len(prompts), device=prompts.device), lengths - 1)
         once = nullcontext() if every_position else LastLayerOnce(self.decoder.backbone, self.decoder.num_layers, at[1])
         with once:
             x = self._run(prompts, positions, self._attend_prompt)  # (B, P, d)
-        self.slots = BeamSlots(lengths, prompts.size(1), beams, self.keys[0].dtype)
         self.prompt_logits = self.project(x) if every_position else None
         self.first_logits = self.project(x[at]) if self.prompt_logits is None else self.prompt_logits[at]
 
@@ -57,12 +57,11 @@ class HFPromptCache:
 
     def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
         """Feed tokens (B, K) that continue beams `parents` (B, K); returns logits (B, K, V) of the next ones."""
-        used = self.slots.take(parents)
+        self.slots.take(parents)
         for index in range(len(self.keys)):
             self.keys[index] = self.slots.grown(self.keys[index], 3)
             self.values[index] = self.slots.grown(self.values[index], 2)
         x = self._run(tokens, self.slots.positions_of_step.expand_as(tokens), self._attend_step)
-        assert used == self.slots.used
         return self.project(x)
 
     def keep(self, rows: Tensor) -> None:
@@ -88,8 +87,8 @@ class HFPromptCache:
         self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: Optional[int], dropout: float
     ) -> Tensor:
         """Padding stands on the right: causal attention keeps it out of the real positions."""
-        self.keys.append(k.transpose(2, 3).contiguous())
-        self.values.append(v.contiguous())
+        self.keys.append(self.slots.grown(k.transpose(2, 3), 3))
+        self.values.append(self.slots.grown(v, 2))
         return causal_attention(q, k, v, scaling, window).transpose(1, 2)
 
     def _attend_step(

@@ -2,15 +2,9 @@
 
 Shapes: B utterances, K beams, H heads, D width of a head, P longest prompt, C width, V outputs.
 
-One tensor of keys and one of values per layer hold an utterance once, for all its beams:
-
-    slot     0 … P-1     P … P+K-1    P+K … P+2K-1   …
-             prompt      token 1      token 2
-                         of beam 0…K-1
-
-Nothing in it ever moves when beams change places. An additive bias (B, 1, K, slots) says which slots a
-beam sees: its prompt, without padding, and the tokens of its own past. Only that bias is reordered; it
-is some thousand times smaller than the keys and values.
+One tensor of keys and one of values per layer hold an utterance once, for all its beams, in slots that
+never move when beams change places (`beam_slots`). Only the bias that says which slots a beam sees is
+reordered; it is some thousand times smaller than the keys and values.
 
 fairseq's own incremental state cannot do this: it refuses to take more than one token at a time, and
 holds (and at each step copies) a prompt for each beam.
@@ -28,15 +22,13 @@ from fairseq.modules import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
+from sld_user_dir.models.beam_slots import FIRST_ROOM, BeamSlots
 from sld_user_dir.models.causal_decoder import PARTS_OF_STOCK_LAYERS_ONLY, activate
 from sld_user_dir.models.fixed_linear import FixedLinear
 from sld_user_dir.models.prefix_mask import prefix_mask
 from sld_user_dir.models.stable_mask import softmax_with_mass, with_pseudo_key, without_pseudo_key
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-
-_FIRST_ROOM = 32
-"""Tokens that the cache has room for at first; it doubles when it is full."""
 
 
 class PromptCache:
@@ -66,7 +58,8 @@ class PromptCache:
     ):
         self.decoder: TransformerDecoderBase = model.decoder
         self.beams, self.outputs, self.lengths = beams, outputs, lengths
-        self.prompt_width, self.steps = prompts.size(1), 0
+        self.prompt_width = prompts.size(1)
+        self.slots = BeamSlots(lengths, prompts.size(1), beams)
         self.layers = list(self.decoder.layers)
         rows = prompts.size(0) * beams
         self.products = [_Products(layer, rows) for layer in self.layers]
@@ -83,9 +76,6 @@ class PromptCache:
         self.mask = None if separator is None else prefix_mask(prompts, separator)  # (B, 1, P, P)
         self.prompt_logits: Optional[Tensor] = None
         self.first_logits = self._prefill(prompts, every_position)
-        bias = self.keys[0].new_zeros(self.padding.shape).masked_fill_(self.padding, float("-inf"))
-        self.bias = bias[:, None, None].repeat(1, 1, beams, 1)  # (B, 1, K, P)
-        self.bias = F.pad(self.bias, (0, _FIRST_ROOM * beams), value=float("-inf"))  # (B, 1, K, slots)
 
     @staticmethod
     def supports(model: FairseqLanguageModel) -> Optional[str]:
@@ -112,16 +102,18 @@ class PromptCache:
         Returns:
             (B, K, V) logits of the next token
         """
-        self._take_slots(parents)
-        x = self._embed(tokens, (self.lengths + self.steps)[:, None])  # (B, K, C)
+        self.slots.take(parents)
+        x = self._embed(tokens, self.slots.positions_of_step)  # (B, K, C)
         for index in range(len(self.layers)):
+            self.keys[index] = self.slots.grown(self.keys[index], 3)
+            self.values[index] = self.slots.grown(self.values[index], 2)
             x = self._layer(index, x, self._attend_step)
-        self.steps += 1
         return self._output(x)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these utterances only; rows: (B',) indices."""
-        self.lengths, self.bias = self.lengths[rows], self.bias[rows]
+        self.lengths = self.lengths[rows]
+        self.slots.keep(rows)
         for index in range(len(self.keys)):  # one at a time: two copies of one layer, not of all
             self.keys[index] = self.keys[index][rows]
             self.values[index] = self.values[index][rows]
@@ -146,11 +138,11 @@ class PromptCache:
 
     def _attend_step(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """From one token a beam, to the prompt and all beams' text at once; the bias takes out the others'."""
-        keys, values, stop = self.keys[index], self.values[index], self.slots_used
+        keys, values, stop = self.keys[index], self.values[index], self.slots.used
         keys[..., stop - self.beams : stop] = k.transpose(2, 3)
         values[:, :, stop - self.beams : stop] = v
-        scores = torch.matmul(q, keys[..., :stop]).add_(self.bias[..., :stop])  # (B, H, K, slots)
-        return torch.matmul(self._weights(scores, self.lengths + self.steps), values[:, :, :stop])
+        scores = torch.matmul(q, keys[..., :stop]).add_(self.slots.bias_within(None))  # (B, H, K, slots)
+        return torch.matmul(self._weights(scores, self.lengths + self.slots.steps), values[:, :, :stop])
 
     def _weights(self, scores: Tensor, positions: Tensor) -> Tensor:
         """Softmax in float32 at least, as fairseq does, of scores (B, H, T, slots) of queries at positions (B,)."""
@@ -188,9 +180,9 @@ class PromptCache:
 
     def _position_embeddings(self) -> Tensor:
         """(positions, C): what the module, learned or sinusoidal, adds to a row without padding."""
-        needed = self.prompt_width + self.steps + 1
+        needed = self.slots.width + self.slots.steps + 1
         if self.position_table is None or needed > self.position_table.size(0):
-            rows = min(needed + _FIRST_ROOM, self.decoder.max_positions())
+            rows = min(needed + FIRST_ROOM, self.decoder.max_positions())
             unpadded = self.lengths.new_full((1, rows), self.decoder.padding_idx + 1)
             self.position_table = self.decoder.embed_positions(unpadded)[0]
         return self.position_table
@@ -218,32 +210,9 @@ class PromptCache:
             x = decoder.project_out_dim(x)
         return self.project(x)
 
-    # -- slots --------------------------------------------------------------------------------------
-
-    @property
-    def slots_used(self) -> int:
-        """Slots of the prompt and of the text, this step's tokens included."""
-        return self.prompt_width + (self.steps + 1) * self.beams
-
     def _remember_prompt(self, k: Tensor, v: Tensor) -> None:
-        room = _FIRST_ROOM * self.beams
-        self.keys.append(F.pad(k.transpose(2, 3), (0, room)))
-        self.values.append(F.pad(v, (0, 0, 0, room)))
-
-    def _take_slots(self, parents: Tensor) -> None:
-        """Every beam inherits what its parent sees, and sees its own slot of this step."""
-        stop = self.slots_used
-        if stop > self.bias.size(3):
-            self._grow(self.steps * self.beams)
-        past = self.bias[..., self.prompt_width : stop - self.beams]  # (B, 1, K, text slots)
-        past.copy_(past.gather(2, parents[:, None, :, None].expand_as(past)))
-        self.bias[..., stop - self.beams : stop].diagonal(dim1=2, dim2=3).zero_()
-
-    def _grow(self, slots: int) -> None:
-        self.bias = F.pad(self.bias, (0, slots), value=float("-inf"))
-        for index in range(len(self.layers)):
-            self.keys[index] = F.pad(self.keys[index], (0, slots))
-            self.values[index] = F.pad(self.values[index], (0, 0, 0, slots))
+        self.keys.append(self.slots.grown(k.transpose(2, 3), 3))
+        self.values.append(self.slots.grown(v, 2))
 
 
 def _overrides(module: nn.Module, base: type, method: str) -> bool:

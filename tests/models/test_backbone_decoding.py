@@ -12,7 +12,7 @@ from sld_user_dir.models.fairseq_decoder import FairseqDecoder, RecomputedPrompt
 from sld_user_dir.models.generation import build_generator
 from sld_user_dir.models.hf_prompt_cache import HFPromptCache
 
-LENGTHS, BEAM = [11, 1, 7], 3
+LENGTHS, BEAM = [11, 1, 7], 2
 
 
 def prompts_of(vocab, lengths=LENGTHS):
@@ -30,13 +30,13 @@ def test_hypotheses_are_those_of_whole_sequences(tmp_path, family):
     base = make_base(tmp_path, family)
     model, vocab = make_model(base).double(), vocabulary_of(base)
     sample = prompts_of(vocab)
-    generator = build_generator([model], vocab, Namespace(beam=BEAM, max_len_b=9, min_len=3))
+    generator = build_generator([model], vocab, Namespace(beam=BEAM, max_len_b=6, min_len=3))
     assert generator.scorer.decoders[0]._session is HFPromptCache
     found = generator.generate([model], sample)
     for row, length in enumerate(LENGTHS):
         prompt = sample["net_input"]["src_tokens"][row, :length].tolist()
         scorer = reference.model_scorer([model], prompt, [vocab.eos, *vocab.text_ids])
-        expected = reference.beam_search(scorer, vocab.eos, BEAM, 9, min_len=3)
+        expected = reference.beam_search(scorer, vocab.eos, BEAM, 6, min_len=3)
         assert [h["tokens"].tolist() for h in found[row]] == [list(h.tokens) for h in expected]
         for ours, other in zip(found[row], expected):
             assert ours["score"].item() == pytest.approx(other.score, abs=1e-6)
