@@ -15,6 +15,7 @@ KL_TARGETS = {
     "paper": "the paper's: smoothed one-hot on the speech tokens",
     "official": "that of the authors' program: nearly uniform, on every position",
     "centroid": "the nearness of the k-means centroids, this package's own",
+    "assignment": "the assignment of the frame to the units that are learnt with the model",
 }
 
 

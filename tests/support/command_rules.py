@@ -46,7 +46,11 @@ PLACEHOLDERS = {
     "fairseq-generate": {"DATA": ["manifests/digits"]},
     "fairseq-preprocess": {"DATA/dict.txt": ["manifests/digits/dict.txt"]},
     "torchrun": {"NODE": ["0"], "HOST": ["localhost"]},
-    "sld": {"DATA": ["manifests/digits"], "DATA/test.tsv": ["manifests/digits/test.tsv"]},
+    "sld": {
+        "DATA": ["manifests/digits"],
+        "DATA/test.tsv": ["manifests/digits/test.tsv"],
+        "DATA/valid.tsv": ["manifests/digits/valid.tsv"],
+    },
     "python": {"RECORDINGS": ["recordings"]},
     "sbatch": {},
 }

@@ -93,6 +93,7 @@ def test_an_unknown_executor_is_refused(plan, tmp_path):
         run_cells(plan, cells_of(plan), tmp_path, tmp_path / "rows.jsonl", SchedulerConfig(executor="moon"))
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_gives_the_rows_of_an_undisturbed_one(plan, tmp_path):
     """The real command, twice: once killed while its only cell trains, once left alone."""
     command = [sys.executable, "-m", "sld_user_dir", "sweep", str(plan.path), "--only", "small/sld/1", "--jobs", "1"]
