@@ -2,8 +2,9 @@
 
 The background of a moment is the level that a tenth of the frames of a block fall below, the least of the blocks within
 some 15 seconds. Speech is what exceeds it by a quarter of the distance to the loud parts of the recording, at least
-6 dB. What is within 12 dB of the loud parts is speech in any case, and what is 50 dB below them is none: so where noise
-hides the pauses, everything counts as speech and nothing is lost.
+6 dB. What is within 12.5 dB of the loud parts (a quarter of their amplitude) is speech in any case, and what is 50 dB below them is none: so where noise hides the pauses, everything counts as speech and nothing is lost. Where
+pauses make less than a tenth of a recording, its quietest passages are its background: by energy alone, speech that is
+more than 12.5 dB below the rest can't be told from noise there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ BLOCK_FRAMES = 5 * FRAMES_A_SECOND
 NEIGHBOURS = 3  # blocks on either side whose background counts
 BACKGROUND_PERCENTILE = 10
 LEAST_MARGIN_DB, MARGIN_SHARE = 6.0, 0.25
-ALWAYS_SPEECH_DB, NEVER_SPEECH_DB = 12.0, 50.0  # below the loud parts
+ALWAYS_SPEECH_DB, NEVER_SPEECH_DB = 12.5, 50.0  # below the loud parts
 LOUD_FRAMES, LOUD_SHARE = 20, 1 / 200  # so many frames, or this share of them, are the loud parts
 NOTHING_DB = -100.0  # a recording whose loud parts are below this holds nothing
 
