@@ -2,9 +2,10 @@
 
 The background of a moment is the level that a tenth of the frames of a block fall below, the least of the blocks within
 some 15 seconds. Speech is what exceeds it by a quarter of the distance to the loud parts of the recording, at least
-6 dB. What is within 12.5 dB of the loud parts (a quarter of their amplitude) is speech in any case, and what is 50 dB below them is none: so where noise hides the pauses, everything counts as speech and nothing is lost. Where
-pauses make less than a tenth of a recording, its quietest passages are its background: by energy alone, speech that is
-more than 12.5 dB below the rest can't be told from noise there.
+6 dB. What is within 12.5 dB of the loud parts (a quarter of their amplitude) is speech in any case, and what is 50 dB
+below them is none: so where noise hides the pauses, everything counts as speech and nothing is lost. Where pauses make
+less than a tenth of a recording, its quietest passages are its background: by energy alone, speech that is more than
+12.5 dB below the rest can't be told from noise there.
 """
 
 from __future__ import annotations
