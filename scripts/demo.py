@@ -70,7 +70,7 @@ PRESETS: Dict[str, Dict[str, Any]] = {
     "quick": {"max_update": 1500, "lr": 1.5e-3, "dropout": 0.0, "attention_dropout": 0.0, "save_interval_updates": 500},
     "full": {"max_update": 6000, "lr": 1.5e-3, "dropout": 0.1, "attention_dropout": 0.0, "save_interval_updates": 1000},
 }
-SPECTRAL_UPDATES = {"quick": 3000, "full": 9000}
+SPECTRAL_UPDATES = {"quick": 2400, "full": 9000}
 STRANGERS = {"test_asterisk": 10, "test_unseen": 5}  # test set to recordings that are transcribed at the end
 
 
