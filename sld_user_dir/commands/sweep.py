@@ -53,9 +53,10 @@ def run(options: Namespace) -> int:
     rows = config.rows or config.plan.with_suffix(".rows.jsonl")
     out = config.out or Path("runs") / f"sweep-{config.plan.stem}"
     cells = cells_of(plan, config.only)
-    todo = unfinished(plan, cells, read_rows(rows))
+    known = read_rows(rows)
+    todo = unfinished(plan, cells, known)
     if config.dry_run:
-        print("\n".join(cost_lines(plan, cells, todo, read_rows(rows))))
+        print("\n".join(cost_lines(plan, cells, todo, known)))
         return 0
     failed = [] if config.report else run_cells(plan, todo, out.resolve(), rows, options.scheduler)
     for path in write_results(plan, read_rows(rows), config.plan.parent):

@@ -37,7 +37,7 @@ def write_html(
     """
     parts = [f"<h1>{escape(title)}</h1>", *(f"<p>{escape(p)}</p>" for p in introduction)]
     parts += ["<h2>Word error rates</h2>", _table(rows), _sentences(comparisons)]
-    parts += ["<h2>Learning curves</h2>", *map(_figure, figures)]
+    parts += ["<h2>Learning curves</h2>", *map(embedded_figure, figures)]
     parts += ["<h2>Where the errors are</h2>"]
     for name, utterances in worst.items():
         parts += [f"<h3>{escape(name)}</h3>", *(f"<pre>{escape(u)}</pre>" for u in utterances)]
@@ -71,6 +71,7 @@ def _sentences(comparisons: Sequence[ResultRow]) -> str:
     return f"<p>Paired bootstrap over utterances:</p><ul>{items}</ul>" if items else ""
 
 
-def _figure(path: Path) -> str:
+def embedded_figure(path: Path) -> str:
+    """A PNG file as an image of the page itself."""
     data = base64.b64encode(path.read_bytes()).decode()
     return f"<img alt='{escape(path.stem)}' src='data:image/png;base64,{data}'>"

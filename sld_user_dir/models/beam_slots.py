@@ -9,7 +9,7 @@ Nothing in the cache ever moves when beams change places: only an additive bias 
 
 from __future__ import annotations
 
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 import torch
 import torch.nn.functional as F
@@ -83,3 +83,42 @@ class BeamSlots:
     def keep(self, rows: Tensor) -> None:
         """Go on with these utterances only; rows: (B',) indices."""
         self.lengths, self.bias, self._within = self.lengths[rows], self.bias[rows], {}
+
+
+class SlotCache:
+    """Keys and values of all layers in the slots of a batch: what every kind of prompt cache holds.
+
+    Args:
+        slots: of the batch.
+
+    Attributes:
+        keys: of each layer (B, H, D, slots), the layout that few queries read fastest.
+        values: (B, H, slots, D).
+    """
+
+    def __init__(self, slots: BeamSlots):
+        self.slots, self.beams = slots, slots.beams
+        self.keys: List[Tensor] = []
+        self.values: List[Tensor] = []
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) tokens of each prompt."""
+        return self.slots.lengths
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these utterances only; rows: (B',) indices."""
+        self.slots.keep(rows)
+        for index in range(len(self.keys)):  # one at a time: two copies of one layer, not of all
+            self.keys[index] = self.keys[index][rows]
+            self.values[index] = self.values[index][rows]
+
+    def _remember_prompt(self, k: Tensor, v: Tensor) -> None:
+        """Keep what the next layer makes of the prompt, (B, H, P, D) each, with room for what is to come."""
+        self.keys.append(self.slots.grown(k.transpose(2, 3), 3))
+        self.values.append(self.slots.grown(v, 2))
+
+    def _make_room(self, index: int) -> None:
+        """Room for this step in a layer."""
+        self.keys[index] = self.slots.grown(self.keys[index], 3)
+        self.values[index] = self.slots.grown(self.values[index], 2)

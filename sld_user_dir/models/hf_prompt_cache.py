@@ -9,19 +9,19 @@ longest prompt, V outputs.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, List, Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
 
-from sld_user_dir.models.beam_slots import BeamSlots
+from sld_user_dir.models.beam_slots import BeamSlots, SlotCache
 from sld_user_dir.models.fixed_linear import FixedLinear
 from sld_user_dir.models.hf_attention import arguments, causal_attention
 from sld_user_dir.models.hf_products import FixedProducts
 from sld_user_dir.models.last_layer import LastLayerOnce
 
 
-class HFPromptCache:
+class HFPromptCache(SlotCache):
     """A session of a model of `joint_hf`; the arguments and attributes are those of `PromptCache`."""
 
     def __init__(
@@ -33,14 +33,12 @@ class HFPromptCache:
         outputs: Optional[int] = None,
         every_position: bool = False,
     ):
-        self.decoder, self.beams, self.lengths = model.decoder, beams, lengths
+        super().__init__(BeamSlots(lengths, prompts.size(1), beams))
+        self.decoder = model.decoder
         rows = prompts.size(0) * beams
         self.products = FixedProducts(self.decoder.backbone, rows)
         matrix = torch.cat(self.decoder.output_matrices())[:outputs]
         self.project = FixedLinear(matrix, None, rows)
-        self.keys: List[Tensor] = []  # of each layer: (B, G, D, slots), the layout that few queries read fastest
-        self.values: List[Tensor] = []  # (B, G, slots, D)
-        self.slots = BeamSlots(lengths, prompts.size(1), beams)
         positions = torch.arange(prompts.size(1), device=prompts.device)[None]
         at = (torch.arange(len(prompts), device=prompts.device), lengths - 1)
         once = nullcontext() if every_position else LastLayerOnce(self.decoder.backbone, self.decoder.num_layers, at[1])
@@ -59,18 +57,9 @@ class HFPromptCache:
         """Feed tokens (B, K) that continue beams `parents` (B, K); returns logits (B, K, V) of the next ones."""
         self.slots.take(parents)
         for index in range(len(self.keys)):
-            self.keys[index] = self.slots.grown(self.keys[index], 3)
-            self.values[index] = self.slots.grown(self.values[index], 2)
+            self._make_room(index)
         x = self._run(tokens, self.slots.positions_of_step.expand_as(tokens), self._attend_step)
         return self.project(x)
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these utterances only; rows: (B',) indices."""
-        self.lengths = self.lengths[rows]
-        self.slots.keep(rows)
-        for index in range(len(self.keys)):  # one at a time: two copies of one layer, not of all
-            self.keys[index] = self.keys[index][rows]
-            self.values[index] = self.values[index][rows]
 
     def _run(self, tokens: Tensor, positions: Tensor, attend: Any) -> Tensor:
         """(B, T) tokens at positions to (B, T, d) hidden states."""
@@ -87,8 +76,7 @@ class HFPromptCache:
         self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: Optional[int], dropout: float
     ) -> Tensor:
         """Padding stands on the right: causal attention keeps it out of the real positions."""
-        self.keys.append(self.slots.grown(k.transpose(2, 3), 3))
-        self.values.append(self.slots.grown(v, 2))
+        self._remember_prompt(k, v)
         return causal_attention(q, k, v, scaling, window).transpose(1, 2)
 
     def _attend_step(

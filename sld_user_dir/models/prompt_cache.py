@@ -12,7 +12,7 @@ holds (and at each step copies) a prompt for each beam.
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Optional
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from fairseq.modules import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
-from sld_user_dir.models.beam_slots import FIRST_ROOM, BeamSlots
+from sld_user_dir.models.beam_slots import FIRST_ROOM, BeamSlots, SlotCache
 from sld_user_dir.models.causal_decoder import PARTS_OF_STOCK_LAYERS_ONLY, activate
 from sld_user_dir.models.fixed_linear import FixedLinear
 from sld_user_dir.models.prefix_mask import prefix_mask
@@ -31,7 +31,7 @@ from sld_user_dir.models.stable_mask import softmax_with_mass, with_pseudo_key, 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
-class PromptCache:
+class PromptCache(SlotCache):
     """Keys and values of a batch for fairseq's Transformer decoders (`supports` tells which).
 
     Args:
@@ -57,9 +57,8 @@ class PromptCache:
         every_position: bool = False,
     ):
         self.decoder: TransformerDecoderBase = model.decoder
-        self.beams, self.outputs, self.lengths = beams, outputs, lengths
-        self.prompt_width = prompts.size(1)
-        self.slots = BeamSlots(lengths, prompts.size(1), beams)
+        super().__init__(BeamSlots(lengths, prompts.size(1), beams))
+        self.outputs, self.prompt_width = outputs, prompts.size(1)
         self.layers = list(self.decoder.layers)
         rows = prompts.size(0) * beams
         self.products = [_Products(layer, rows) for layer in self.layers]
@@ -68,8 +67,6 @@ class PromptCache:
             projection.weight[:outputs], None if projection.bias is None else projection.bias[:outputs], rows
         )
         self.position_table: Optional[Tensor] = None
-        self.keys: List[Tensor] = []  # of each layer: (B, H, D, slots), the layout that few queries read fastest
-        self.values: List[Tensor] = []  # (B, H, slots, D)
         self.padding = torch.arange(self.prompt_width, device=prompts.device) >= lengths[:, None]  # (B, P)
         separator = getattr(self.decoder, "prefix_end", None)
         self.stable_mask = getattr(self.decoder, "stable_mask", None)
@@ -105,18 +102,9 @@ class PromptCache:
         self.slots.take(parents)
         x = self._embed(tokens, self.slots.positions_of_step)  # (B, K, C)
         for index in range(len(self.layers)):
-            self.keys[index] = self.slots.grown(self.keys[index], 3)
-            self.values[index] = self.slots.grown(self.values[index], 2)
+            self._make_room(index)
             x = self._layer(index, x, self._attend_step)
         return self._output(x)
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these utterances only; rows: (B',) indices."""
-        self.lengths = self.lengths[rows]
-        self.slots.keep(rows)
-        for index in range(len(self.keys)):  # one at a time: two copies of one layer, not of all
-            self.keys[index] = self.keys[index][rows]
-            self.values[index] = self.values[index][rows]
 
     # -- attention: (B, H, T, D) queries, already scaled, keys and values to (B, H, T, D) -------------
 
@@ -209,10 +197,6 @@ class PromptCache:
         if decoder.project_out_dim is not None:
             x = decoder.project_out_dim(x)
         return self.project(x)
-
-    def _remember_prompt(self, k: Tensor, v: Tensor) -> None:
-        self.keys.append(self.slots.grown(k.transpose(2, 3), 3))
-        self.values.append(self.slots.grown(v, 2))
 
 
 def _overrides(module: nn.Module, base: type, method: str) -> bool:

@@ -84,16 +84,12 @@ def _submit(job: Job, pending: List[int], config: ExecutorConfig) -> None:
     import submitit
 
     executor = submitit.AutoExecutor(folder=config.logs, cluster=config.executor)
-    parameters = {"name": job.out.stem, "timeout_min": config.minutes}
+    parameters: Dict[str, Any] = {"name": job.out.stem, "timeout_min": config.minutes}
     if config.executor == "slurm":
         parameters.update(
-            mem_gb=config.memory_gb,
-            cpus_per_task=config.cpus,
-            gpus_per_node=config.gpus,
+            slurm_parameters(config.memory_gb, config.cpus, config.gpus, config.partition),
             slurm_array_parallelism=config.parallel,
         )
-        if config.partition:
-            parameters["slurm_partition"] = config.partition
     executor.update_parameters(**parameters)
     failed = {}
     width = config.parallel if config.executor == "local" else len(pending)  # SLURM queues itself
@@ -106,10 +102,16 @@ def _submit(job: Job, pending: List[int], config: ExecutorConfig) -> None:
         raise ShardError(job.out, f"{len(failed)} shards failed", f"run again, it makes these only. {listing}")
 
 
+def slurm_parameters(memory_gb: int, cpus: int, gpus: int, partition: Optional[str]) -> Dict[str, Any]:
+    """What a job asks of SLURM, in submitit's names."""
+    wanted: Dict[str, Any] = {"mem_gb": memory_gb, "cpus_per_task": cpus, "gpus_per_node": gpus}
+    return {**wanted, "slurm_partition": partition} if partition else wanted
+
+
 def _wait(handles: Dict[int, Any], on_slurm: bool, poll_seconds: float = 0.5) -> Dict[int, str]:
     """Wait for submitit jobs by shard; why each that failed did."""
     failed, left = {}, dict(handles)
-    queue = _SlurmQueue() if on_slurm else None
+    queue = SlurmQueue() if on_slurm else None
     while left:
         for index, handle in list(left.items()):
             why = None
@@ -128,7 +130,7 @@ def _wait(handles: Dict[int, Any], on_slurm: bool, poll_seconds: float = 0.5) ->
     return failed
 
 
-class _SlurmQueue:
+class SlurmQueue:
     """Which jobs have left SLURM's queue.
 
     Submitit asks `sacct`, which fails on clusters without accounting and is asked every ten minutes at most: a killed

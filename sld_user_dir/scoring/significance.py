@@ -39,7 +39,7 @@ def bootstrap_interval(
     seed: int = 0,
 ) -> tuple[float, float]:
     """95 % percentile interval, in percent, of sum(errors) / sum(lengths) over utterances."""
-    sums = _resample(np.stack([errors, lengths], axis=1), blocks, draws, seed)  # (draws, 2)
+    sums = resample(np.stack([errors, lengths], axis=1), blocks, draws, seed)  # (draws, 2)
     low, high = np.percentile(100.0 * sums[:, 0] / sums[:, 1], [2.5, 97.5])
     return float(low), float(high)
 
@@ -68,7 +68,7 @@ def paired_bootstrap(
             None, f"{len(errors_a)}, {len(errors_b)} and {len(lengths)} utterances", "both systems need the same"
         )
     counts = np.stack([errors_a, errors_b, lengths], axis=1)  # (utterances, 3)
-    sums = _resample(counts, blocks, draws, seed)
+    sums = resample(counts, blocks, draws, seed)
     total_a, total_b, total = counts.sum(axis=0).tolist()
     differences = 100.0 * (sums[:, 1] - sums[:, 0]) / sums[:, 2]
     low, high = np.percentile(differences, [2.5, 97.5])
@@ -82,8 +82,17 @@ def paired_bootstrap(
     )
 
 
-def _resample(counts: np.ndarray, blocks: Optional[Sequence[str]], draws: int, seed: int) -> np.ndarray:
-    """Sums of `counts` (units, columns) over `draws` samples with replacement: (draws, columns)."""
+def resample(counts: np.ndarray, blocks: Optional[Sequence[str]], draws: int, seed: int) -> np.ndarray:
+    """Sums of `counts` (units, columns) over `draws` samples with replacement: (draws, columns).
+
+    The last column is of reference tokens; draws without any are left out.
+
+    Args:
+        blocks: as of `paired_bootstrap`.
+
+    Raises:
+        InputError: no reference token.
+    """
     if blocks is not None:
         _, labels = np.unique(np.asarray(blocks), return_inverse=True)
         counts = np.stack([np.bincount(labels, weights=column) for column in counts.T], axis=1)

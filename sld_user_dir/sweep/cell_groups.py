@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterable, Optional, Sequence
+from typing import Iterable, Optional, Sequence
 
 import numpy as np
 
@@ -21,11 +21,6 @@ class CellGroup:
     objective: str
     test_set: str
     rows: Sequence[SweepRow]
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds, in order."""
-        return [_cell(row).seed for row in self.rows]
 
     def errors(self, unit: str = "word") -> ErrorTable:
         """Errors in words, or with `char` in characters."""
@@ -50,10 +45,10 @@ def group_rows(plan: SweepPlan, rows: Iterable[SweepRow]) -> list[CellGroup]:
     """Groups in the plan's order of conditions, test sets and objectives."""
     found: dict[tuple[str, str, str], list[SweepRow]] = {}
     for row in rows:
-        cell = _cell(row)
+        cell = cell_of(row)
         found.setdefault((cell.condition, row["test_set"], cell.objective), []).append(row)
     return [
-        CellGroup(condition.name, objective, test_set, sorted(found[key], key=lambda row: _cell(row).seed))
+        CellGroup(condition.name, objective, test_set, sorted(found[key], key=lambda row: cell_of(row).seed))
         for condition in plan.conditions.values()
         for test_set in condition.test_sets
         for objective in plan.objectives
@@ -61,11 +56,7 @@ def group_rows(plan: SweepPlan, rows: Iterable[SweepRow]) -> list[CellGroup]:
     ]
 
 
-def cell_of(name: str) -> Cell:
-    """The cell of a name `CONDITION/OBJECTIVE/SEED`."""
-    condition, objective, seed = name.rsplit("/", 2)
+def cell_of(row: SweepRow) -> Cell:
+    """The cell that a row names, `CONDITION/OBJECTIVE/SEED`."""
+    condition, objective, seed = row["cell"].rsplit("/", 2)
     return Cell(condition, objective, int(seed))
-
-
-def _cell(row: Any) -> Cell:
-    return cell_of(row["cell"])

@@ -42,7 +42,7 @@ CURVE_KEYS = ("num_updates", "wer", "text", "text_accuracy", "speech", "ctc")
 
 def cell_directory(cell: Cell, out: Path) -> Path:
     """Where a cell's checkpoints, log, hypotheses and rows stand."""
-    return out / cell.condition / cell.objective / str(cell.seed)
+    return out / cell.name
 
 
 def run_cell(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> list[SweepRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from sld_user_dir.errors import InputError
 from sld_user_dir.experiment.fairseq_commands import Plan, System
 from sld_user_dir.files import atomic_path, iter_lines
-from sld_user_dir.sweep.plan_file import ComparedObjective, Condition, SweepPlan
+from sld_user_dir.sweep.plan_file import Condition, SweepPlan
 
 
 @dataclass(frozen=True, order=True)
@@ -59,7 +60,7 @@ def command_plan(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> tuple[
     options = {**train_options(plan, condition, objective), "seed": cell.seed}
     made = Plan(
         data=data,
-        out=out / cell.condition / cell.objective,
+        out=(out / cell.name).parent,
         test_sets=condition.test_sets,
         train_options={name: _filled(value, data) for name, value in options.items()},
         generate_options={**plan.generate, **condition.generate},
@@ -68,7 +69,7 @@ def command_plan(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> tuple[
     return made, System(str(cell.seed), objective.description, {})
 
 
-def train_options(plan: SweepPlan, condition: Condition, objective: ComparedObjective) -> dict[str, Any]:
+def train_options(plan: SweepPlan, condition: Condition, objective: System) -> dict[str, Any]:
     """Options of fairseq-train: the plan's, then the condition's, then the objective's."""
     return {**plan.train, **condition.train, **objective.options}
 
@@ -86,10 +87,17 @@ def fingerprint(plan: SweepPlan, cell: Cell) -> str:
     for name in ("train.tsv", "valid.tsv", "dict.txt", "vocab.json", *(f"{t}.tsv" for t in condition.test_sets)):
         path = condition.data / name
         try:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            state = path.stat()
+            digest.update(_digest_of(path, state.st_mtime_ns, state.st_size))
         except OSError as error:
             raise InputError(path, error.strerror or str(error), f"condition {condition.name} needs it") from error
     return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _digest_of(path: Path, mtime_ns: int, size: int) -> bytes:
+    """Of a file's bytes, read once for all cells as long as the file is the same."""
+    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _filled(value: Any, data: Path) -> Any:

@@ -31,6 +31,7 @@ from typing import Any, Mapping, Optional, Sequence
 import yaml
 
 from sld_user_dir.errors import InputError, reason_of
+from sld_user_dir.experiment.fairseq_commands import System
 from sld_user_dir.files import read_text
 
 
@@ -52,15 +53,6 @@ class Condition:
     generate: Mapping[str, Any] = field(default_factory=dict)
     train_utterances: Optional[int] = None
     core_hours: Optional[float] = None
-
-
-@dataclass(frozen=True)
-class ComparedObjective:
-    """What is compared: options of fairseq-train under a name."""
-
-    name: str
-    description: str
-    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -90,7 +82,7 @@ class SweepPlan:
     train: Mapping[str, Any]
     generate: Mapping[str, Any]
     conditions: Mapping[str, Condition]
-    objectives: Mapping[str, ComparedObjective]
+    objectives: Mapping[str, System]
     blocks: Sequence[CellBlock]
     contrasts: Sequence[Contrast]
 
@@ -108,7 +100,7 @@ def read_plan(path: Path) -> SweepPlan:
     top = _Table(path, "the plan", content)
     conditions = {name: _condition(path, name, one) for name, one in top.tables("conditions")}
     objectives = {
-        name: ComparedObjective(name, one.take("description", str), one.take("options", dict))
+        name: System(name, one.take("description", str), one.take("options", dict))
         for name, one in top.tables("objectives")
     }
     blocks = [

@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional, Protocol, Sequence
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import read_log, read_text
+from sld_user_dir.pipeline.executor import SlurmQueue, slurm_parameters
 from sld_user_dir.sweep.cell_run import ROWS, cell_directory
 from sld_user_dir.sweep.cells import Cell, fingerprint
 from sld_user_dir.sweep.plan_file import SweepPlan
@@ -110,8 +111,8 @@ def _starter(plan: SweepPlan, out: Path, config: SchedulerConfig) -> Callable[[C
 
     if config.executor == "here":
         return lambda cell: _Process(command(cell), cell_directory(cell, out))
-    executor = _slurm(out, config)
-    return lambda cell: _SlurmJob(executor.submit(_call, command(cell), cell_directory(cell, out)))
+    executor, queue = _slurm(out, config), SlurmQueue()
+    return lambda cell: _SlurmJob(executor.submit(_call, command(cell), cell_directory(cell, out)), queue)
 
 
 class _Process:
@@ -131,12 +132,12 @@ class _Process:
 class _SlurmJob:
     """A cell as a job of submitit's."""
 
-    def __init__(self, job: Any) -> None:
-        self.job = job
+    def __init__(self, job: Any, queue: SlurmQueue) -> None:
+        self.job, self.queue = job, queue
 
     def poll(self) -> Optional[int]:
         if not self.job.done():
-            return None
+            return 1 if self.queue.has_lost(self.job.job_id) else None
         return 1 if self.job.exception() is not None else self.job.result()
 
     def stop(self) -> None:
@@ -147,16 +148,8 @@ def _slurm(out: Path, config: SchedulerConfig) -> Any:
     import submitit
 
     executor = submitit.AutoExecutor(folder=out / "submitit", cluster="slurm")
-    parameters = {
-        "name": "sld-sweep",
-        "timeout_min": config.minutes,
-        "mem_gb": config.memory_gb,
-        "cpus_per_task": config.threads,
-        "gpus_per_node": config.gpus,
-    }
-    if config.partition:
-        parameters["slurm_partition"] = config.partition
-    executor.update_parameters(**parameters)
+    wanted = slurm_parameters(config.memory_gb, config.threads, config.gpus, config.partition)
+    executor.update_parameters(name="sld-sweep", timeout_min=config.minutes, **wanted)
     return executor
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Sequence
 
-from sld_user_dir.experiment.html_report import STYLE
+from sld_user_dir.experiment.html_report import STYLE, embedded_figure
 from sld_user_dir.experiment.markdown import table
 
 
@@ -48,9 +47,7 @@ def to_html(title: str, sections: Sequence[Section]) -> str:
     for section in sections:
         parts += [f"<h2>{escape(section.title)}</h2>", *(f"<p>{_inline(text)}</p>" for text in section.paragraphs)]
         parts += map(_table, section.grids)
-        for path in section.figures:
-            data = base64.b64encode(path.read_bytes()).decode()
-            parts.append(f"<img alt='{escape(path.stem)}' src='data:image/png;base64,{data}'>")
+        parts += map(embedded_figure, section.figures)
     return "\n".join(parts) + "\n"
 
 

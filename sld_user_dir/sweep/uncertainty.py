@@ -22,6 +22,8 @@ from typing import Optional, Sequence
 
 import numpy as np
 
+from sld_user_dir.scoring.significance import resample
+
 DRAWS = 4000
 MIN_BLOCKS = 8
 """Where a test set has fewer speakers, utterances are drawn instead: three speakers tell nothing about a fourth."""
@@ -108,12 +110,7 @@ def _estimate(value: float, samples: Sequence[np.ndarray], drawn: np.ndarray) ->
 def _drawn_rates(tables: Sequence[ErrorTable], seed: int) -> np.ndarray:
     """(tables, draws) mean rates over the same draws of blocks."""
     first = tables[0]
-    labels = np.unique(np.asarray(first.blocks), return_inverse=True)[1]
-    if labels.max() + 1 < MIN_BLOCKS:
-        labels = np.arange(len(first.lengths))
-    columns = [first.lengths, *(table.errors.mean(axis=0) for table in tables)]
-    sums = np.stack([np.bincount(labels, weights=column) for column in columns])  # (1 + tables, blocks)
-    count = sums.shape[1]
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=DRAWS)
-    totals = sums @ drawn.T  # (1 + tables, draws)
-    return 100.0 * totals[1:, totals[0] > 0] / totals[0, totals[0] > 0]
+    blocks = first.blocks if len(set(first.blocks)) >= MIN_BLOCKS else None
+    counts = np.stack([*(table.errors.mean(axis=0) for table in tables), first.lengths], axis=1)
+    sums = resample(counts, blocks, DRAWS, seed)
+    return 100.0 * sums[:, :-1].T / sums[:, -1]

@@ -31,7 +31,7 @@ def test_a_job_is_lost_when_it_stays_out_of_the_queue(monkeypatch, answers, lost
     monkeypatch.setattr(executor.time, "monotonic", lambda: now[0])
     asked = iter(answers)
     monkeypatch.setattr(executor, "_queued_jobs", lambda: next(asked))
-    queue = executor._SlurmQueue()
+    queue = executor.SlurmQueue()
     assert not queue.has_lost("7_1")
     now[0] += executor.QUEUE_INTERVAL_SECONDS + 1
     assert not queue.has_lost("7_1")  # just missed: its result may still come

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from support.miniature import ROOT
@@ -118,3 +119,10 @@ def test_a_killed_sweep_goes_on_and_gives_the_rows_of_an_undisturbed_one(plan, t
     strip = [[{k: v for k, v in row.items() if k not in passing} for row in rows] for rows in (killed, undisturbed)]
     assert strip[0] == strip[1] and len(killed) == 1
     assert "RESULTS.md" in done.stdout
+
+
+@pytest.mark.parametrize(("done", "lost", "status"), [(False, False, None), (False, True, 1), (True, True, 0)])
+def test_a_cell_that_slurm_has_killed_is_not_waited_for(done, lost, status):
+    job = SimpleNamespace(done=lambda: done, exception=lambda: None, result=lambda: 0, job_id="7")
+    queue = SimpleNamespace(has_lost=lambda job_id: lost and job_id == "7")
+    assert scheduler._SlurmJob(job, queue).poll() == status
