@@ -1,61 +1,19 @@
-"""Files that are either whole or absent, and the lines of text files."""
+"""The lines of text files; and, from `whole_files`, files that are either whole or absent."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Optional
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
-
-
-@contextlib.contextmanager
-def atomic_path(path: PathLike) -> Iterator[Path]:
-    """A path beside `path` to write to; renamed over it at the end, removed on an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield aside
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def scratch_directory(parent: Path) -> Iterator[Path]:
-    """A new directory in `parent` to fill, which other users may read; removed at the end if it is still there."""
-    directory = Path(tempfile.mkdtemp(prefix="partial-", dir=parent))
-    directory.chmod(0o755)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def publish_directory(filled: Path, target: Path) -> None:
-    """Put a filled directory in its place; where another process was first, its directory stays."""
-    try:
-        os.rename(filled, target)
-    except OSError:
-        if not target.is_dir():
-            raise
-
-
-@contextlib.contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """One process at a time; on file systems without locks, none waits."""
-    with path.open("w") as stream:
-        with contextlib.suppress(OSError):
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
+from sld_user_dir.whole_files import OutputError as OutputError
+from sld_user_dir.whole_files import atomic_path as atomic_path
+from sld_user_dir.whole_files import naming_output as naming_output
+from sld_user_dir.whole_files import output_lock as output_lock
+from sld_user_dir.whole_files import publish_directory as publish_directory
+from sld_user_dir.whole_files import scratch_directory as scratch_directory
 
 BYTE_ORDER_MARK = "\ufeff"
 _MARK = BYTE_ORDER_MARK.encode()

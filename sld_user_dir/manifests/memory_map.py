@@ -34,7 +34,8 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from sld_user_dir.files import file_lock, publish_directory, read_json, scratch_directory
+from sld_user_dir.file_locks import file_lock
+from sld_user_dir.files import publish_directory, read_json, scratch_directory
 from sld_user_dir.manifests.fast_reader import NeedsSlowReader, parse_chunks
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.ragged import Ragged, ragged

@@ -1,0 +1,142 @@
+"""Files and directories that are either whole or absent, whatever happens to the process that makes them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Iterator
+from uuid import uuid4
+
+from sld_user_dir.arrays import PathLike
+from sld_user_dir.errors import InputError
+from sld_user_dir.file_locks import HeldByAnotherError, file_lock, held_file
+
+
+class OutputError(InputError):
+    """A file that cannot be written, for a reason outside of this program: a full disk, a folder that is read-only."""
+
+
+_UNWRITABLE = {
+    errno.ENOSPC: ("no space is left on its disk", "free some, or write to another disk"),
+    errno.EDQUOT: ("the disk quota is used up", "free some, or write to another disk"),
+    errno.EFBIG: ("it would be larger than files may be here", "raise the limit (ulimit -f), or write elsewhere"),
+    errno.EROFS: ("its file system is read-only", "write to another folder"),
+    errno.EACCES: ("no permission to write there", "write to another folder, or have its owner allow it"),
+    errno.EPERM: ("no permission to write there", "write to another folder, or have its owner allow it"),
+    errno.EIO: ("the disk does not take it (input/output error)", "write to another disk"),
+}
+INTACT = "what was there before is intact"
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def atomic_path(path: PathLike) -> Iterator[Path]:
+    """A path beside `path` to write to; renamed over it at the end, removed on an error.
+
+    What a killed process left at that path is written over by the next one, and nothing else is ever left.
+
+    Raises:
+        OutputError: the disk is full or read-only; what was at `path` before is still there.
+    """
+    path = Path(path)
+    with naming_output(path), _aside(path) as aside:
+        yield aside
+        os.replace(aside, path)
+
+
+@contextlib.contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    descriptor = held_file(aside, wait=False)
+    if descriptor is None:  # another process writes the same file: the last one to end gives it its content
+        aside = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
+        descriptor = held_file(aside, wait=False)
+        assert descriptor is not None
+    try:
+        os.ftruncate(descriptor, 0)
+        yield aside
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def naming_output(path: PathLike) -> Iterator[None]:
+    """Errors of a disk that takes no more, which name no file themselves, as errors about `path`.
+
+    Raises:
+        OutputError: such an error occurred. Errors of other files pass as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or not _concerns(error, Path(path)):
+            raise
+        problem, remedy = _UNWRITABLE[error.errno]
+        raise OutputError(path, f"cannot be written: {problem}", f"{remedy}; {INTACT}") from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether an error is about writing `path`: about it, its folders or what is beside it, or a full disk."""
+    if error.filename is None:
+        return True
+    named = Path(os.fsdecode(error.filename))
+    return named in (path, *path.parents) or named.name.startswith(f".{path.name}.")
+
+
+@contextlib.contextmanager
+def output_lock(path: PathLike) -> Iterator[None]:
+    """Be the only process that makes `path`, and what belongs to it; others wait and say so.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    path = Path(path)
+    with contextlib.ExitStack() as stack:
+        with naming_output(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(file_lock(_lock_of(path), str(path)))
+        yield
+
+
+_SCRATCH = "partial-"
+
+
+@contextlib.contextmanager
+def scratch_directory(parent: Path) -> Iterator[Path]:
+    """A new directory in `parent` to fill, which other users may read; removed at the end if it is still there.
+
+    Those that killed processes left are removed first.
+    """
+    left = {path.name for path in parent.glob(f"{_SCRATCH}*")}
+    left |= {path.name[1:].removesuffix(_LOCK) for path in parent.glob(f".{_SCRATCH}*{_LOCK}")}
+    for name in left:
+        with contextlib.suppress(OSError, HeldByAnotherError), file_lock(_lock_of(parent / name), wait=False):
+            shutil.rmtree(parent / name, ignore_errors=True)
+    directory = parent / f"{_SCRATCH}{uuid4().hex[:12]}"
+    with file_lock(_lock_of(directory)):
+        directory.mkdir()
+        directory.chmod(0o755)
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def publish_directory(filled: Path, target: Path) -> None:
+    """Put a filled directory in its place; where another process was first, its directory stays."""
+    try:
+        os.rename(filled, target)
+    except OSError:
+        if not target.is_dir():
+            raise
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_LOCK}")
