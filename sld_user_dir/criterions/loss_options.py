@@ -1,11 +1,12 @@
 """The options of `sld` and `masked_ce`, put together from those of the loss terms."""
 
-from dataclasses import MISSING, dataclass, field, fields, make_dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, get_type_hints
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any, List, Optional, Sequence, Tuple, Type
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
 from sld_user_dir.losses.term import Term, term_classes
+from sld_user_dir.losses.term_options import term_options
 from sld_user_dir.losses.terms.cross_entropy import AnswerCrossEntropy, TextCrossEntropy
 from sld_user_dir.losses.terms.ctc import CTC
 
@@ -40,37 +41,13 @@ def config_of(name: str, classes: Sequence[Type[Term]], without: Sequence[str] =
     Args:
         without: options that are left out.
     """
-    options: Dict[str, Any] = {}
-    for cls in classes:
-        hints = get_type_hints(cls.Options)  # the terms' modules postpone annotations, which fairseq can't read
-        for one in fields(cls.Options):
-            if one.name not in without:
-                options.setdefault(one.name, (one.name, _type_of(one, hints[one.name]), _copy(one)))
-    for term_name in {cls.name for cls in classes if cls.variant is not None}:
-        siblings = [cls for cls in classes if cls.name == term_name]
-        options[f"{term_name}_variant"] = _variant_option(term_name, siblings)
-    made = make_dataclass(name, list(options.values()), bases=(LossFormConfig,))
+    options: List[Any] = []
+    for option_name, one in term_options(classes, without).items():
+        hint = ChoiceEnum(list(one.choices)) if one.choices else one.hint  # fairseq's choices are an enumeration
+        options.append((option_name, hint, field(default=one.default, metadata=one.metadata)))
+    made = make_dataclass(name, options, bases=(LossFormConfig,))
     made.__module__ = __name__
     return made
-
-
-def _type_of(one: Any, hint: Any) -> Any:
-    """The type as fairseq reads it: choices are an enumeration there."""
-    choices = one.metadata.get("choices")
-    return ChoiceEnum(list(choices)) if choices else hint
-
-
-def _copy(one: Any) -> Any:
-    if one.default is MISSING:
-        raise TypeError(f"option {one.name} of a loss term has no default")
-    return field(default=one.default, metadata=dict(one.metadata))
-
-
-def _variant_option(name: str, siblings: List[Type[Term]]) -> Tuple[str, Any, Any]:
-    names = sorted((str(cls.variant) for cls in siblings), key=lambda v: (v != "paper", v != "official", v))
-    texts = {str(cls.variant): cls.variant_help for cls in siblings}
-    text = ". ".join(f"'{variant}': {texts[variant]}" for variant in names)
-    return f"{name}_variant", ChoiceEnum(names), field(default=names[0], metadata={"help": text})
 
 
 SldCriterionConfig = config_of("SldCriterionConfig", term_classes())

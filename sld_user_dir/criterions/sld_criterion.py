@@ -8,7 +8,6 @@ import logging
 from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Tuple, Union
 
-import torch
 import torch.distributed as dist
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.distributed import utils as distributed_utils
@@ -17,11 +16,11 @@ from torch import Tensor, nn
 from sld_user_dir.criterions.loss_options import LossFormConfig, SldCriterionConfig
 from sld_user_dir.criterions.term_logs import log_measures, logging_output
 from sld_user_dir.errors import InputError
-from sld_user_dir.losses.fused import fused_loss
+from sld_user_dir.losses.batch_loss import batch_loss
 from sld_user_dir.losses.normalisation import update_divisors
-from sld_user_dir.losses.objective import Objective, plain_loss
+from sld_user_dir.losses.objective import Objective
 from sld_user_dir.losses.positions import Layout, positions_of
-from sld_user_dir.losses.term import Context, Measure, build_terms
+from sld_user_dir.losses.term import Context, build_terms
 from sld_user_dir.models.projection import find_projection, full_logits
 
 logger = logging.getLogger(__name__)
@@ -61,22 +60,13 @@ class SldCriterion(FairseqCriterion):
         everywhere = positions_of(sample, self.layout)
         own = self.objective.divisors(everywhere)
         divisors, sample_size = update_divisors(sample, own, _add_up_workers if self.training else None)
-        at, target = self.objective.select(everywhere), sample["target"]
         matrix = self._output_matrix(model)
         if matrix is None:
             outputs = full_logits(model, model(**sample["net_input"])[0], self.layout.size)
-            loss, stats, correct = plain_loss(outputs, at, self.objective, divisors)
         else:
             outputs, _ = model(**sample["net_input"], features_only=True)
-            loss, stats, correct = fused_loss(outputs, matrix, at, self.objective, divisors, self.chunk_size)
-        measures = self.objective.measures(stats, at, correct, own)
-        if self.objective.sequence_terms:
-            whole = torch.cat(matrix) if isinstance(matrix, list) else matrix
-            value, more = self.objective.sequence_losses(outputs, whole, target, divisors, own)
-            loss, measures = loss + value, measures + more
-        padding = target == self.layout.pad
-        measures.append(
-            Measure("padding", padding.sum(), torch.tensor(padding.numel(), device=padding.device), "share")
+        loss, measures = batch_loss(
+            self.objective, outputs, matrix, everywhere, sample["target"], divisors, own, self.chunk_size
         )
         sizes = {"ntokens": sample["ntokens"], "nsentences": sample["nsentences"], "sample_size": sample_size}
         return loss, sample_size, {**sizes, **logging_output(measures)}

@@ -5,36 +5,20 @@ A validation batch gives counts, plain numbers that may be added up over batches
 """
 
 import math
-from typing import Any, Dict, Iterable, List, Mapping, Sequence
+from typing import Any, Dict, Iterable, List, Mapping
 
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.logging import metrics
-from torch import Tensor, nn
+from torch import nn
 
 from sld_user_dir.criterions.term_logs import measured
 from sld_user_dir.errors import InputError
-from sld_user_dir.scoring.edits import edit_distance
+from sld_user_dir.scoring.recognition_errors import RATES, count_errors
 from sld_user_dir.sequences.sequence_format import FORMATS, SPEECH
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 Sample = Dict[str, Any]
 Logs = List[Dict[str, Any]]
-RATES = (("wer", "_word_errors", "_words"), ("cer", "_char_errors", "_chars"))
-
-
-def count_errors(
-    targets: Iterable[Tensor], hypotheses: Iterable[Sequence[Dict[str, Any]]], vocab: JointVocabulary
-) -> Dict[str, int]:
-    """Word and character errors of the best hypotheses; targets (L,) ids, of which the text counts."""
-    counts = {"_word_errors": 0, "_words": 0, "_char_errors": 0, "_chars": 0}
-    for target, nbest in zip(targets, hypotheses):
-        reference = vocab.decode_text(target.tolist())
-        hypothesis = vocab.decode_text(nbest[0]["tokens"].tolist())
-        counts["_word_errors"] += edit_distance(reference.split(), hypothesis.split())
-        counts["_words"] += len(reference.split())
-        counts["_char_errors"] += edit_distance(reference, hypothesis)
-        counts["_chars"] += len(reference)
-    return counts
 
 
 def log_error_rates(logs: Logs) -> None:
