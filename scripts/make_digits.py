@@ -6,7 +6,8 @@
 The first joins recordings to strings, then runs the commands that any corpus would go through: k-means on
 the training set, units of every set, vocabulary. The second makes the same strings into two more kinds of
 units besides, OUT-mfcc (normalised by speaker) and OUT-whisper (neural), each with one more test set, the ten
-digits of Asterisk's prompts. The same recordings and weights give the same bytes.
+digits of Asterisk's prompts, and with `--speech-commands` another, the digits of hundreds of voices. The same
+recordings and weights give the same bytes.
 """
 
 import sys
@@ -17,7 +18,7 @@ from typing import Dict, List, Optional, Sequence
 from simple_parsing import ArgumentParser, DashVariant
 from unit_data import ENCODER, ENCODER_CREDIT, UnitKind, link_encoder, make_data
 
-from sld_user_dir.corpora import asterisk_prompts, connected_digits
+from sld_user_dir.corpora import asterisk_prompts, connected_digits, speech_commands
 from sld_user_dir.corpora.connected_digits import SubsetSize, find_digits, write_strings
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import write_audio_manifest
@@ -37,6 +38,8 @@ class DigitsConfig:
     """block of Whisper's encoder whose output is taken"""
     asterisk: Optional[Path] = None
     """folder of the unpacked Debian packages of Asterisk's prompts (without it: fetched by apt-get), for --whisper"""
+    speech_commands: Optional[Path] = None
+    """folder with a folder for each word of Speech Commands, for --whisper: also make test_voices"""
     out: Path = ROOT / "manifests" / "digits"
     """data directory to write: unit manifests, k-means, vocabulary"""
     work: Path = Path("runs/digits")
@@ -82,13 +85,17 @@ def write_audio(config: DigitsConfig, work: Path) -> Dict[str, Path]:
         prompts = asterisk_prompts.digit_prompts(asterisk_prompts.read_prompts(tree))
         manifests["test_asterisk"] = work / "test_asterisk.audio.tsv"
         write_audio_manifest(manifests["test_asterisk"], prompts, work)
+        if config.speech_commands is not None:
+            voices = speech_commands.find_commands(config.speech_commands)
+            manifests[speech_commands.SUBSET] = speech_commands.write_voices(voices, work)
     return manifests
 
 
 def make(config: DigitsConfig, kind: UnitKind, manifests: Dict[str, Path], work: Path) -> None:
     """The data directory of one kind; `kind.name` ends its name."""
-    audio = {name: path for name, path in manifests.items() if kind.name or name != "test_asterisk"}
-    corpora = {name: asterisk_prompts if name == "test_asterisk" else connected_digits for name in audio}
+    others = {"test_asterisk": asterisk_prompts, speech_commands.SUBSET: speech_commands}
+    audio = {name: path for name, path in manifests.items() if kind.name or name not in others}
+    corpora = {name: others.get(name, connected_digits) for name in audio}
     headers = {name: kind.header(corpus.LICENSE, corpus.ATTRIBUTION) for name, corpus in corpora.items()}
     out = config.out.with_name(config.out.name + kind.name)
     make_data(kind, audio, headers, "word", work, work / f"data{kind.name}", out)

@@ -15,7 +15,7 @@ kept (index 0-4 is test), and no recording is in two sets:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterator, Sequence
 
@@ -116,19 +116,28 @@ def write_strings(digits: Sequence[Digit], sizes: dict[str, SubsetSize], out: Pa
         recordings = []
         (out / subset).mkdir(parents=True, exist_ok=True)
         for i, string in enumerate(draw_strings(pool, size.strings, rng)):
-            wave = np.concatenate([waves[d] for d in string])
-            name = f"{subset}-{i:05d}-{string[0].speaker}"
-            path = out / subset / f"{name}.wav"
-            soundfile.write(path, wave, SAMPLE_RATE_HZ, subtype="PCM_16")
+            path = out / subset / f"{subset}-{i:05d}-{string[0].speaker}.wav"
+            joined = join_digits(path, string, [waves[d] for d in string], " ".join(d.path.stem for d in string))
             speed = float(size.speeds[int(rng.integers(len(size.speeds)))])
-            text = " ".join(WORDS[d.digit] for d in string)
-            fields = {"digits": " ".join(d.path.stem for d in string)}
-            recordings.append(
-                Recording(name, path.resolve(), len(wave), SAMPLE_RATE_HZ, text, string[0].speaker, speed, fields)
-            )
+            recordings.append(replace(joined, speed=speed))
         manifests[subset] = out / f"{subset}.audio.tsv"
         write_audio_manifest(manifests[subset], recordings, out)
     return manifests
+
+
+def join_digits(path: Path, string: Sequence[Digit], waves: Sequence[np.ndarray], source: str) -> Recording:
+    """Write recordings of one speaker, one after the other, as 16-bit WAV.
+
+    Args:
+        path: file to write; its stem becomes the id.
+        waves: of each recording, (n_samples,) at `SAMPLE_RATE_HZ`.
+        source: names the recordings, for the manifest's column `digits`.
+    """
+    wave = np.concatenate(waves)
+    soundfile.write(path, wave, SAMPLE_RATE_HZ, subtype="PCM_16")
+    text = " ".join(WORDS[one.digit] for one in string)
+    fields = {"digits": source}
+    return Recording(path.stem, path.resolve(), len(wave), SAMPLE_RATE_HZ, text, string[0].speaker, fields=fields)
 
 
 def _read(path: Path) -> np.ndarray:
