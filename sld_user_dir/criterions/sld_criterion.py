@@ -49,6 +49,10 @@ class SldCriterion(FairseqCriterion):
         """The objective of a configuration."""
         return Objective(build_terms(cfg, context))
 
+    def set_num_updates(self, num_updates: int) -> None:
+        """Which update the next losses are for: weights may have a schedule."""
+        self.objective.update = num_updates
+
     def divisors(self, sample: Dict[str, Any]) -> Tensor:
         """(terms,) int64: what a collated batch adds to each term's divisor."""
         return self.objective.divisors(positions_of(sample, self.layout))

@@ -54,7 +54,7 @@ def _name(criterion: Mapping[str, Any], options: Mapping[str, Any]) -> str:
         return "Loss Masking (`--criterion masked_ce`)"
     if options["kl_weight"]:
         return f"Smoothed Label Distillation (`--criterion sld`, {PAPER})"
-    if options.get("speech_weight", 1.0):
+    if options.get("speech_weight", 1.0) or options.get("speech_weight_end"):
         return "Multimodal cross-entropy (`--criterion sld --kl-weight 0`)"
     return "Loss Masking (`--criterion sld --speech-weight 0 --kl-weight 0`)"
 
@@ -65,8 +65,10 @@ def _cross_entropies(options: Mapping[str, Any], answers_in_speech: bool) -> lis
     phrases = []
     if text:
         phrases.append("cross-entropy on text" + _details(text, value("text_label_smoothing")))
-    if speech:
+    if speech or value("speech_weight_end"):
         further = ["with the softmax over the units alone"] if value("speech_within_units") else []
+        if (end := value("speech_weight_end")) is not None:
+            further.insert(0, f"going to weight {end} within {value('speech_weight_updates')} updates")
         phrases.append("cross-entropy on speech" + _details(speech, value("speech_label_smoothing"), *further))
     if answers_in_speech and (answers := value("speech_target_weight", 1.0)):
         phrases.append("cross-entropy on answers in speech" + _details(answers))

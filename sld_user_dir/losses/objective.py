@@ -27,6 +27,7 @@ class Objective:
         terms: all, those of positions first.
         position_terms, sequence_terms: the two kinds.
         temperature: T of `Statistics.tempered`.
+        update: number of the update that the loss is for, where weights have a schedule; None: the training has ended.
 
     Raises:
         InputError: no term, a weight below 0, or terms of different temperatures.
@@ -45,6 +46,7 @@ class Objective:
         if len(temperatures) > 1:
             raise InputError(None, f"terms of temperatures {sorted(temperatures)}", "choose one temperature for all")
         self.temperature = temperatures.pop() if temperatures else 1.0
+        self.update: Optional[int] = None
 
     @property
     def features(self) -> FrozenSet[str]:
@@ -82,7 +84,7 @@ class Objective:
         total = stats.full.new_zeros(())
         for term, divisor in zip(self.position_terms, divisors):
             value = sum_where(term.positions(at), term.value(stats, at))
-            total = total + term.weight * value / divisor.clamp(min=1)
+            total = total + term.weight_at(self.update) * value / divisor.clamp(min=1)
         return total
 
     def measures(self, stats: Statistics, at: Positions, correct: Tensor, own: Tensor) -> List[Measure]:
@@ -95,7 +97,7 @@ class Objective:
         """
         found: List[Measure] = []
         for term, divisor in zip(self.position_terms, own):
-            value = term.weight * sum_where(term.positions(at), term.value(stats, at))
+            value = term.weight_at(self.update) * sum_where(term.positions(at), term.value(stats, at))
             found += [Measure(f"loss_{term.name}", value, divisor), *term.measures(stats, at, correct)]
         return found
 
@@ -115,8 +117,9 @@ class Objective:
         places = slice(len(self.position_terms), None)
         for term, divisor, count in zip(self.sequence_terms, divisors[places], own[places]):
             value, measures = term.sum(outputs, matrix, target)
-            total = total + term.weight * value / divisor.clamp(min=1)
-            found += [Measure(f"loss_{term.name}", term.weight * value.detach(), count), *measures]
+            value = term.weight_at(self.update) * value
+            total = total + value / divisor.clamp(min=1)
+            found += [Measure(f"loss_{term.name}", value.detach(), count), *measures]
         return total, found
 
 

@@ -14,4 +14,6 @@ def predicts_units(criterion: Any) -> bool:
     stored = {key: criterion[key] for key in criterion or {}}
     if stored.get("_name") == "masked_ce":
         return False
+    if stored.get("speech_weight_end"):
+        return True
     return stored.get("speech_weight") != 0 or stored.get("kl_weight") != 0

@@ -78,6 +78,10 @@ class Term(ABC):
             InputError: options that make no term.
         """
 
+    def weight_at(self, update: Optional[int]) -> float:
+        """Its factor at an update of the training, counted from 0; None: when the training has ended."""
+        return self.weight
+
     @abstractmethod
     def divisor(self, at: Positions) -> Tensor:
         """What a batch, all of whose positions are `at`, adds to the number that the sum is divided by; 0-dim int64."""

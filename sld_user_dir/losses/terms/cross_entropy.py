@@ -22,6 +22,7 @@ from sld_user_dir.losses.divisors import check_smoothing
 from sld_user_dir.losses.positions import Positions
 from sld_user_dir.losses.statistics import Statistics
 from sld_user_dir.losses.term import LOSS_ON_SPEECH, Context, Measure, PositionTerm, register_term
+from sld_user_dir.losses.weight_schedule import WeightSchedule
 
 
 @dataclass
@@ -89,6 +90,16 @@ class SpeechOptions:
             "whole vocabulary); 0 with --kl-weight 0 is Loss Masking"
         },
     )
+    speech_weight_end: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "let w_speech go in a straight line from --speech-weight to this, within "
+            "--speech-weight-updates updates, and stay there: listening first, then writing"
+        },
+    )
+    speech_weight_updates: int = field(
+        default=0, metadata={"help": "number of updates in which w_speech reaches --speech-weight-end"}
+    )
     speech_label_smoothing: float = field(
         default=0.0,
         metadata={
@@ -120,15 +131,21 @@ class SpeechCrossEntropy(PositionTerm):
     label_smoothing: float = 0.0
     within_units: bool = False
     separator: bool = False
+    schedule: Optional[WeightSchedule] = None
 
     def __post_init__(self) -> None:
         check_smoothing("--speech-label-smoothing", self.label_smoothing)
 
+    def weight_at(self, update: Optional[int]) -> float:
+        return self.weight if self.schedule is None else self.schedule.weight_at(update)
+
     @classmethod
     def from_options(cls, options: Any, context: Context) -> Optional[SpeechCrossEntropy]:
         as_authors = str(options.kl_variant) == "official"
-        term = cls(options.speech_weight, options.speech_label_smoothing, options.speech_within_units, as_authors)
-        return term if term.weight else None
+        schedule = WeightSchedule.of(options, "speech_weight")
+        smoothing, within = options.speech_label_smoothing, options.speech_within_units
+        term = cls(options.speech_weight, smoothing, within, as_authors, schedule)
+        return term if term.weight or (schedule and schedule.end) else None
 
     def positions(self, at: Positions) -> Tensor:
         units = at.is_unit & at.has_speech_prompt & ~at.is_answer
