@@ -8,9 +8,10 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable, Optional, Sequence
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.experiment.data_digest import TRAINING, VOCABULARY, data_digest
 from sld_user_dir.experiment.fairseq_commands import (
     LOG_FILE,
     Plan,
@@ -36,12 +37,13 @@ def train_all(plan: Plan, systems: Sequence[System], jobs: int) -> None:
     """Train every system, ``jobs`` at a time.
 
     A finished system is not trained again; an interrupted one goes on from its last checkpoint;
-    one whose command has changed is put aside (``NAME.previous``) and trained afresh.
+    one whose command or data have changed is put aside (``NAME.previous``) and trained afresh.
     """
     todo = []
+    made_from = data_digest(plan.data, TRAINING).hex()
     for system in systems:
         command = train_command(plan, system)
-        if not _prepare(plan.directory(system), command):
+        if not _prepare(plan.directory(system), command, made_from):
             todo.append((system.name, command, plan.directory(system)))
     total = int(plan.train_options["max_update"])
 
@@ -55,18 +57,27 @@ def train_all(plan: Plan, systems: Sequence[System], jobs: int) -> None:
 
 
 def decode_all(plan: Plan, systems: Sequence[System], jobs: int) -> dict[tuple[str, str], float]:
-    """Decode every test set with every system; wall seconds of each, read back where it is done."""
-    todo = []
+    """Decode every test set with every system; wall seconds of each, read back where it is done.
+
+    A decoding by another command, or of another manifest, is made again.
+    """
+    todo, recipes = [], {}
     for system in systems:
         for test_set in plan.test_sets:
             target = plan.directory(system) / "decode" / f"{test_set}.out"
             target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.with_suffix(".seconds").exists():
-                todo.append((f"{system.name}/{test_set}", generate_command(plan, system, test_set), target))
+            command = generate_command(plan, system, test_set)
+            recipe = f"{shlex.join(command)}\n{data_digest(plan.data, (f'{test_set}.tsv', *VOCABULARY)).hex()}\n"
+            if target.with_suffix(".seconds").exists() and _recorded(target.with_suffix(".recipe")) == recipe:
+                continue
+            recipes[f"{system.name}/{test_set}"] = recipe
+            todo.append((f"{system.name}/{test_set}", command, target))
 
     def finished(name: str, elapsed: float) -> None:
         system, test_set = name.split("/")
-        (plan.out / system / "decode" / f"{test_set}.seconds").write_text(f"{elapsed:.1f}\n")
+        decoded = plan.out / system / "decode" / test_set
+        decoded.with_name(f"{test_set}.seconds").write_text(f"{elapsed:.1f}\n")
+        decoded.with_name(f"{test_set}.recipe").write_text(recipes[name])
 
     _run(todo, jobs, plan.threads, lambda: f"decoding, {len(todo)} runs", finished)
     return {
@@ -76,20 +87,27 @@ def decode_all(plan: Plan, systems: Sequence[System], jobs: int) -> dict[tuple[s
     }
 
 
-def _prepare(directory: Path, command: Sequence[str]) -> bool:
-    """Make the run's directory; whether the same command has already finished there."""
-    recorded = directory / "command.txt"
-    if directory.exists() and (not recorded.exists() or read_text(recorded) != shlex.join(command)):
+def _prepare(directory: Path, command: Sequence[str], made_from: str) -> bool:
+    """Make the run's directory; whether the same command has already finished there, on data of the same bytes."""
+    recorded = {"command.txt": shlex.join(command), "data.sha256": made_from}
+    changed = [name for name, text in recorded.items() if _recorded(directory / name) != text]
+    if directory.exists() and changed:
         previous = directory.with_name(directory.name + ".previous")
         number = 1
         while previous.exists():
             number += 1
             previous = directory.with_name(f"{directory.name}.previous{number}")
         directory.rename(previous)
-        print(f"the command of {directory.name} has changed: the earlier run is kept in {previous}")
+        what = "the command" if "command.txt" in changed else "the data"
+        print(f"{what} of {directory.name} changed: the earlier run is kept in {previous}")
     directory.mkdir(parents=True, exist_ok=True)
-    recorded.write_text(shlex.join(command))
+    for name, text in recorded.items():
+        (directory / name).write_text(text)
     return (directory / "trained").exists()
+
+
+def _recorded(path: Path) -> Optional[str]:
+    return read_text(path) if path.exists() else None
 
 
 def _progress(directory: Path, name: str, total: int) -> str:

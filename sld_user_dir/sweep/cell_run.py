@@ -28,7 +28,7 @@ from sld_user_dir.experiment.fairseq_commands import (
 )
 from sld_user_dir.experiment.runner import decode_all, train_all
 from sld_user_dir.experiment.training_log import Curves, read_curves
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import atomic_path, read_text
 from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.scoring.hypotheses import read_generate
 from sld_user_dir.scoring.rates import AS_IS, score_records
@@ -53,6 +53,7 @@ def run_cell(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> list[Sweep
         InputError: data that cannot be used.
     """
     made, system = command_plan(plan, cell, out, threads)
+    earlier = _earlier_training(cell_directory(cell, out) / ROWS)
     started, resumed = time.time(), (made.directory(system) / LOG_FILE).exists()
     train_all(made, [system], jobs=1)
     trained = time.time()
@@ -71,10 +72,20 @@ def run_cell(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> list[Sweep
         "cpu_seconds": None if resumed else round(usage.ru_utime + usage.ru_stime, 1),
         **learning(read_curves(made.directory(system) / LOG_FILE)),
     }
+    if earlier and earlier["updates"] == facts["updates"]:  # what had been trained was only decoded
+        facts.update(earlier, remark=f"test sets decoded at {facts['commit']}")
     rows = [{**facts, **scores(made, system, name, decode_seconds[system.name, name])} for name in made.test_sets]
     with atomic_path(cell_directory(cell, out) / ROWS) as aside:
         aside.write_text(json.dumps(rows), encoding="utf-8")
     return rows
+
+
+def _earlier_training(path: Path) -> SweepRow:
+    """What an earlier call said of the training, which a plan with other test sets leaves as it is."""
+    if not path.exists():
+        return {}
+    row = json.loads(read_text(path))[0]
+    return {key: row[key] for key in ("commit", "sources", "machine", "train_seconds", "cpu_seconds", "updates")}
 
 
 def scores(plan: Plan, system: System, test_set: str, seconds: float) -> SweepRow:

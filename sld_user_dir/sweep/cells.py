@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.experiment.data_digest import TRAINING, data_digest
 from sld_user_dir.experiment.fairseq_commands import Plan, System
 from sld_user_dir.files import atomic_path, iter_lines
 from sld_user_dir.sweep.plan_file import Condition, SweepPlan
@@ -84,20 +84,9 @@ def fingerprint(plan: SweepPlan, cell: Cell) -> str:
         [cell.seed, condition.train_utterances, list(condition.test_sets)],
     ]
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
-    for name in ("train.tsv", "valid.tsv", "dict.txt", "vocab.json", *(f"{t}.tsv" for t in condition.test_sets)):
-        path = condition.data / name
-        try:
-            state = path.stat()
-            digest.update(_digest_of(path, state.st_mtime_ns, state.st_size))
-        except OSError as error:
-            raise InputError(path, error.strerror or str(error), f"condition {condition.name} needs it") from error
+    names = (*TRAINING, *(f"{test_set}.tsv" for test_set in condition.test_sets))
+    digest.update(data_digest(condition.data, names))
     return digest.hexdigest()[:16]
-
-
-@functools.cache
-def _digest_of(path: Path, mtime_ns: int, size: int) -> bytes:
-    """Of a file's bytes, read once for all cells as long as the file is the same."""
-    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _filled(value: Any, data: Path) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Iterable, Sequence
 
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path, iter_lines
+from sld_user_dir.files import atomic_path, iter_lines, output_lock, parse_json
 from sld_user_dir.sweep.cells import Cell, fingerprint
 from sld_user_dir.sweep.plan_file import SweepPlan
 
@@ -30,7 +30,7 @@ def read_rows(path: Path) -> list[SweepRow]:
         return []
     for number, line in enumerate(iter_lines(path), start=1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             key = row["cell"], row.get("test_set", "")
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(line_of(path, number), f"no row of a sweep ({error})", "remove the line") from error
@@ -41,8 +41,13 @@ def read_rows(path: Path) -> list[SweepRow]:
 
 
 def add_rows(path: Path, new: Iterable[SweepRow]) -> None:
-    """Add rows to a file, which is written whole; what they replace is dropped."""
+    """Add rows to a file, which is written whole, by one process at a time; what they replace is dropped."""
     new = list(new)
+    with output_lock(path):
+        _add_rows(path, new)
+
+
+def _add_rows(path: Path, new: Sequence[SweepRow]) -> None:
     replaced = {(row["cell"], row.get("test_set", "")) for row in new} | {(row["cell"], "") for row in new}
     kept = [row for row in read_rows(path) if (row["cell"], row.get("test_set", "")) not in replaced]
     rows = sorted([*kept, *new], key=lambda row: (row["cell"], row.get("test_set", "")))

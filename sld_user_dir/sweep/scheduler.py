@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Protocol, Sequence
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import read_log, read_text
+from sld_user_dir.files import parse_json, read_log, read_text
 from sld_user_dir.pipeline.executor import SlurmQueue, slurm_parameters
 from sld_user_dir.sweep.cell_run import ROWS, cell_directory
 from sld_user_dir.sweep.cells import Cell, fingerprint
@@ -170,7 +169,7 @@ def _log(directory: Path) -> Any:
 
 def _rows_of(plan: SweepPlan, cell: Cell, out: Path) -> list[SweepRow]:
     path = cell_directory(cell, out) / ROWS
-    rows = json.loads(read_text(path)) if path.exists() else []
+    rows = parse_json(read_text(path)) if path.exists() else []
     return [row for row in rows if row["fingerprint"] == fingerprint(plan, cell)]
 
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import demo
 import update_readme
 
-from sld_user_dir.experiment import fairseq_commands
+from sld_user_dir.experiment import fairseq_commands, runner
 from sld_user_dir.experiment.fairseq_commands import Plan, System, option_list, shown, train_command
 from sld_user_dir.experiment.results import draw_curves, format_table, kind_of_units
 from sld_user_dir.experiment.runner import ExperimentError, _prepare, _run
@@ -53,16 +53,46 @@ def test_curves_of_a_resumed_log(tmp_path):
     assert read_curves(tmp_path / "none").updates == 0
 
 
-def test_a_changed_command_puts_the_earlier_run_aside(tmp_path):
+def test_a_changed_command_or_other_data_put_the_earlier_run_aside(tmp_path):
     run = tmp_path / "sld"
-    assert not _prepare(run, ["train", "--lr", "1"])
+    assert not _prepare(run, ["train", "--lr", "1"], "data")
     (run / "trained").write_text("")
     (run / "checkpoint.pt").write_text("precious")
-    assert _prepare(run, ["train", "--lr", "1"])
-    assert not _prepare(run, ["train", "--lr", "2"])
-    assert not _prepare(run, ["train", "--lr", "3"])
+    assert _prepare(run, ["train", "--lr", "1"], "data")
+    assert not _prepare(run, ["train", "--lr", "2"], "data")
+    assert not _prepare(run, ["train", "--lr", "3"], "data")
+    (run / "trained").write_text("")
+    assert not _prepare(run, ["train", "--lr", "3"], "other data")
     assert (tmp_path / "sld.previous" / "checkpoint.pt").read_text() == "precious"
-    assert (tmp_path / "sld.previous2").exists()
+    assert (tmp_path / "sld.previous3").exists()
+
+
+def test_what_was_made_of_other_bytes_is_made_again(tmp_path, monkeypatch):
+    """Training and decoding are stand-ins that say that they ran."""
+    data, ran = make_data(tmp_path / "data", train=3, valid=3, test=3, test_unseen=3), []
+
+    def stand_in(todo, jobs, threads, status, finished):
+        for name, _, _ in todo:
+            ran.append(name)
+            finished(name, 1.0)
+
+    monkeypatch.setattr(runner, "_run", stand_in)
+    systems = [System("sld", "", {"criterion": "sld"})]
+
+    def run_all(**generate):
+        plan = Plan(data, tmp_path / "out", ["test", "test_unseen"], {"max_update": 1}, generate)
+        ran.clear()
+        runner.train_all(plan, systems, jobs=1)
+        runner.decode_all(plan, systems, jobs=1)
+        return list(ran)
+
+    everything = ["sld", "sld/test", "sld/test_unseen"]
+    assert run_all() == everything and run_all() == []
+    assert run_all(beam=2) == everything[1:]
+    write_manifest(data / "test.tsv", make_utterances(5), make_provenance())
+    assert run_all(beam=2) == ["sld/test"]
+    write_manifest(data / "train.tsv", make_utterances(5), make_provenance())
+    assert run_all(beam=2) == everything and run_all(beam=2) == []
 
 
 def test_a_failing_child_is_reported_with_its_last_lines(tmp_path):

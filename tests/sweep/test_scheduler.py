@@ -13,7 +13,8 @@ from support.miniature import ROOT
 from support.sweeps import row_of, write_plan
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.sweep import scheduler
+from sld_user_dir.experiment.training_log import Curves
+from sld_user_dir.sweep import cell_run, scheduler
 from sld_user_dir.sweep.cell_run import ROWS, cell_directory
 from sld_user_dir.sweep.cells import cells_of
 from sld_user_dir.sweep.rows import add_rows, read_rows, unfinished
@@ -126,3 +127,17 @@ def test_a_cell_that_slurm_has_killed_is_not_waited_for(done, lost, status):
     job = SimpleNamespace(done=lambda: done, exception=lambda: None, result=lambda: 0, job_id="7")
     queue = SimpleNamespace(has_lost=lambda job_id: lost and job_id == "7")
     assert scheduler._SlurmJob(job, queue).poll() == status
+
+
+def test_another_test_set_leaves_what_is_known_of_a_training(monkeypatch, plan, tmp_path):
+    """Training and decoding are stand-ins; the second call decodes only, and its rows keep the training's time."""
+    (cell, *_) = cells_of(plan)
+    monkeypatch.setattr(cell_run, "train_all", lambda *_, **__: None)
+    monkeypatch.setattr(cell_run, "decode_all", lambda made, *_, **__: dict.fromkeys([("1", "test_asterisk")], 1.0))
+    monkeypatch.setattr(cell_run, "scores", lambda *_: {"test_set": "test_asterisk"})
+    monkeypatch.setattr(cell_run, "read_curves", lambda path: Curves([{"num_updates": 2}], []))
+    (first,) = cell_run.run_cell(plan, cell, tmp_path, threads=1)
+    monkeypatch.setattr(cell_run, "version", lambda: {"commit": "later", "sources": "later"})
+    (again,) = cell_run.run_cell(plan, cell, tmp_path, threads=1)
+    assert (again["commit"], again["train_seconds"]) == (first["commit"], first["train_seconds"])
+    assert "remark" not in first and again["remark"] == "test sets decoded at later"
