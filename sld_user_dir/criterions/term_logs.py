@@ -11,12 +11,10 @@ from typing import Any, Dict, Iterable, List, Tuple
 from fairseq import utils
 from fairseq.logging import metrics
 
+from sld_user_dir.losses.measure_scale import SCALE
 from sld_user_dir.losses.term import Measure
 
 logger = logging.getLogger(__name__)
-LN2 = math.log(2)
-SCALE = {"bits": 1 / LN2, "perplexity": 1 / LN2, "percent": 100.0, "share": 1.0}
-"""From a total in nats, or a number of cases, to what is logged."""
 
 
 def logging_output(measures: Iterable[Measure]) -> Dict[str, Any]:
