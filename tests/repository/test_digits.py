@@ -98,6 +98,9 @@ def test_siblings_say_the_same_in_other_units():
         prompts = read_manifest(ROOT / "manifests" / f"digits{suffix}" / "test_asterisk.tsv")
         assert [one.text for one in prompts] == WORDS
         assert prompts.header["license"] == "CC BY-SA 3.0" and "Allison Smith" in prompts.header["attribution"]
+        voices = read_manifest(ROOT / "manifests" / f"digits{suffix}" / "test_voices.tsv")
+        assert sum(len(one.text.split()) for one in voices) == 2200 and voices.header["license"] == "CC BY 4.0"
+        assert "Pete Warden" in voices.header["attribution"]
     whisper = read_manifest(ROOT / "manifests" / "digits-whisper" / "valid.tsv")
     assert "MIT" in whisper.header["attribution"] and "supervised" in whisper.header["attribution"]
     assert whisper.provenance.deduplicated and whisper.header["features"] == "openai/whisper-tiny.en"
