@@ -15,6 +15,10 @@ from sld_user_dir.whole_files import output_lock as output_lock
 from sld_user_dir.whole_files import publish_directory as publish_directory
 from sld_user_dir.whole_files import scratch_directory as scratch_directory
 
+MAX_LINE_BYTES = 1 << 26
+"""Longer lines are no text of ours: the units of a recording of three days take less."""
+MAX_WHOLE_BYTES = 1 << 28
+"""Larger files are not read in one piece."""
 BYTE_ORDER_MARK = "\ufeff"
 _MARK = BYTE_ORDER_MARK.encode()
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -75,11 +79,14 @@ def decode_lines(
         path: the file that errors name.
 
     Raises:
-        InputError: of the kind `error`: bytes that are not UTF-8, a NUL, or a Git LFS pointer.
+        InputError: of the kind `error`: bytes that are not UTF-8, a NUL, an endless line, or a Git LFS pointer.
     """
-    for number, line in enumerate(raw, 1):
+    for number, line in enumerate(bounded_lines(raw), 1):
         if number == 1:
             _refuse_other_kinds(line, path, error)
+        if len(line) > MAX_LINE_BYTES:
+            problem = f"a line of more than {MAX_LINE_BYTES >> 20} MiB"
+            raise error(line_of(path, number), problem, "is this the right file? Such lines are not read")
         if b"\0" in line:
             problem = "a NUL character: UTF-16 without a byte order mark, or no text at all"
             raise error(line_of(path, number), problem, "save the file as UTF-8")
@@ -91,6 +98,19 @@ def decode_lines(
                 f"byte 0x{problem.object[problem.start]:02x} is not UTF-8",
                 "save the file as UTF-8 (from Latin-1: iconv -f LATIN1 -t UTF-8)",
             ) from None
+
+
+def bounded_lines(raw: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of an open file, so that an endless one can be refused before it fills the memory.
+
+    It comes cut, one byte longer than `MAX_LINE_BYTES`. Other iterables come as they are.
+    """
+    readline = getattr(raw, "readline", None)
+    if readline is None:
+        yield from raw
+        return
+    while line := readline(MAX_LINE_BYTES + 1):
+        yield line
 
 
 def bare_line(line: bytes) -> bytes:
@@ -133,9 +153,11 @@ def read_text(path: PathLike, error: type[InputError] = InputError) -> str:
         InputError: as `read_lines`.
     """
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb") as raw:
+            content = raw.read(MAX_WHOLE_BYTES + 1)
     except OSError as problem:
         raise error(path, problem.strerror or str(problem), "check the path") from problem
+    _refuse_large(path, len(content), error)
     return "\n".join(decode_lines(content.split(b"\n"), path, error))
 
 
@@ -146,9 +168,32 @@ def read_json(path: PathLike, error: type[InputError] = InputError) -> Any:
         InputError: as `read_lines`; or it is not JSON, with the line.
     """
     try:
-        return json.loads("\n".join(iter_lines(path, error)))
+        return parse_json(read_text(path, error))
     except json.JSONDecodeError as problem:
         raise error(line_of(path, problem.lineno), f"not JSON ({problem.msg})", "correct the file") from None
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        json.JSONDecodeError: it is none; or it is nested too deep, or holds an integer of thousands of digits, of
+            which Python's own reader tells in other ways.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deep", text, 0) from None
+    except ValueError:
+        raise json.JSONDecodeError("an integer of too many digits", text, 0) from None
+
+
+def _refuse_large(path: PathLike, n_bytes: int, error: type[InputError]) -> None:
+    if n_bytes > MAX_WHOLE_BYTES:
+        problem = f"a file of more than {MAX_WHOLE_BYTES >> 20} MiB, which is not read in one piece"
+        raise error(path, problem, "is this the right file?")
 
 
 def read_log(path: PathLike) -> list[str]:
