@@ -1,7 +1,8 @@
 """Locks on files that end with the process that holds them, however it ends.
 
 The kernel keeps them (`flock`), so what a killed process held is free at once, also where its file is still there. On
-file systems without such locks nobody waits.
+file systems without such locks nobody waits. Forks of the holder do not share them: a worker that outlives it holds
+nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Iterator, Optional
 
 logger = logging.getLogger(__name__)
 READABLE_BY_ALL = 0o666  # less what the umask takes
+_held: set[int] = set()
 
 
 class HeldByAnotherError(Exception):
@@ -45,27 +47,48 @@ def file_lock(path: Path, what: Optional[str] = None, *, wait: bool = True) -> I
         yield
     finally:
         path.unlink(missing_ok=True)  # before it is free: whoever waits for this one sees that it is gone
-        os.close(descriptor)
+        release(descriptor)
 
 
 def held_file(path: Path, *, wait: bool) -> Optional[int]:
-    """Make or open a file and lock it; a descriptor, whose closing frees it, or None where another process has it.
+    """Make or open a file and lock it; a descriptor for `release`, or None where another process has it.
 
     Raises:
         OSError: the file cannot be made.
     """
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE_BY_ALL)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE_BY_ALL)
+        except FileNotFoundError:  # its folder was never there, or others have removed it meanwhile
+            path.parent.mkdir(parents=True, exist_ok=True)
+            continue
+        _held.add(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(descriptor)
+            release(descriptor)
             return None
         except OSError:  # a file system without locks
             return descriptor
         if _is_still(path, descriptor):
             return descriptor
-        os.close(descriptor)  # its former holder removed or renamed it meanwhile
+        release(descriptor)  # its former holder removed or renamed it meanwhile
+
+
+def release(descriptor: int) -> None:
+    """Free what `held_file` gave."""
+    _held.discard(descriptor)
+    os.close(descriptor)
+
+
+def _forget() -> None:
+    """In a fork: close its copies; the lock stays with the process that took it."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a checkpoint file of fairseq's holds, read without its weights in memory, and whether the file is whole."""
+"""What a checkpoint file of fairseq's holds, read without its weights in memory; files of torch that are whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import refuse_lfs_pointer
+from sld_user_dir.files import atomic_path, refuse_lfs_pointer
 
 READ_ERRORS = (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError)
 """What torch raises of a file that it does not read."""
@@ -36,6 +36,23 @@ def read_stored(path: Union[str, Path]) -> dict[str, Any]:
     if not isinstance(stored, dict):
         raise InputError(path, f"no checkpoint, but a {type(stored).__name__}", "give one of fairseq-train's")
     return stored
+
+
+def write_stored(path: Union[str, Path], content: Any) -> None:
+    """Write a file of `torch.save`, whole or not at all.
+
+    Raises:
+        OutputError: the disk is full or read-only, of which torch says nothing that a user would understand.
+    """
+    import torch
+
+    with atomic_path(path) as aside, aside.open("wb") as handle:
+        try:
+            torch.save(content, handle)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def unreadable(path: Union[str, Path], error: BaseException) -> InputError:

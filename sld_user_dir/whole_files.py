@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
-from sld_user_dir.file_locks import HeldByAnotherError, file_lock, held_file
+from sld_user_dir.file_locks import HeldByAnotherError, file_lock, held_file, release
 
 
 class OutputError(InputError):
@@ -63,7 +63,7 @@ def _aside(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
         raise
     finally:
-        os.close(descriptor)
+        release(descriptor)
 
 
 @contextlib.contextmanager

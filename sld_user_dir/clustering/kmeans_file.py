@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path, refuse_lfs_pointer
+from sld_user_dir.files import atomic_path, parse_json, refuse_lfs_pointer
 from sld_user_dir.manifests.provenance import OWN_CODES, UnitProvenance
 
 FORMAT = "speech-unit-kmeans/1"
@@ -70,7 +70,7 @@ class Centroids:
         remedy = "train one with sld kmeans, or import it (docs/units.md)"
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                values, metadata = arrays["centroids"].astype(np.float32), json.loads(str(arrays["metadata"]))
+                values, metadata = arrays["centroids"].astype(np.float32), parse_json(str(arrays["metadata"]))
             known = metadata.pop("format", None) == FORMAT
         except FileNotFoundError:
             raise KMeansError(path, "no such file", remedy) from None

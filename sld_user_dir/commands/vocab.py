@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from sld_user_dir.files import output_lock
 from sld_user_dir.vocabulary.building import build_vocabulary, copy_gpt2_tokenizer, copy_hf_tokenizer, describe
+from sld_user_dir.vocabulary.joint import DICT_FILE
 
 
 @dataclass
@@ -43,6 +45,11 @@ SHOWS_PROGRESS = True
 def run(options: Namespace) -> None:
     """Run the command."""
     config = options.config
+    with output_lock(config.data / DICT_FILE):
+        _build(config)
+
+
+def _build(config: VocabConfig) -> None:
     if config.gpt2 is not None:
         copy_gpt2_tokenizer(config.gpt2, config.data)
     if config.hf_model is not None:

@@ -6,6 +6,7 @@ import ast
 import json
 from typing import Any, Callable, Iterable, Optional
 
+from sld_user_dir.files import parse_json
 from sld_user_dir.interop.records import IntArray, InteropError, UnitRecord, audio_id, unit_list
 from sld_user_dir.interop.unit_format import LooksLike
 from sld_user_dir.manifests.named_columns import cell_problem
@@ -20,7 +21,7 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
         InteropError: it is neither.
     """
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except ValueError:
         try:
             value = ast.literal_eval(line)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, NamedTuple
+from typing import Any, BinaryIO, Callable, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
-from sld_user_dir.files import bare_line
+from sld_user_dir.files import MAX_LINE_BYTES, bare_line
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import ManifestError, parse_columns, parse_head
 
@@ -70,13 +70,24 @@ def parse_chunks(path: Path, digest: Any = None) -> tuple[ManifestHead, Iterator
 def _lines(path: Path, digest: Any) -> Iterator[bytes]:
     """Lines without their ends, as `files.decode_lines` has them, but as bytes."""
     with path.open("rb") as stream:
-        while lines := stream.readlines(CHUNK_BYTES):
+        while lines := _some_lines(stream):
             text = b"".join(lines)
             digest.update(text)
             text.decode("utf-8")
             if b"\0" in text:
                 raise NeedsSlowReader("a NUL character")
             yield from map(bare_line, lines)
+
+
+def _some_lines(stream: BinaryIO) -> list[bytes]:
+    """Lines of about `CHUNK_BYTES` in all."""
+    lines, size = [], 0
+    while size < CHUNK_BYTES and (line := stream.readline(MAX_LINE_BYTES + 1)):
+        if len(line) > MAX_LINE_BYTES:
+            raise NeedsSlowReader("a line without an end")
+        lines.append(line)
+        size += len(line)
+    return lines
 
 
 def _chunks(lines: Iterator[bytes], head: ManifestHead) -> Iterator[RowChunk]:

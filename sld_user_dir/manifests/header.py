@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping
 
 from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.files import parse_json
 
 
 def read_header(path: Path, lines: Iterable[str], error: type[InputError]) -> tuple[dict[str, Any], int]:
@@ -28,7 +29,7 @@ def read_header(path: Path, lines: Iterable[str], error: type[InputError]) -> tu
         try:
             if not colon:
                 raise ValueError("no colon")
-            entries[key.strip()] = json.loads(value)
+            entries[key.strip()] = parse_json(value)
         except ValueError as problem:
             raise error(
                 line_of(path, number), f"header line is not '# key: JSON value' ({problem})", "correct it"

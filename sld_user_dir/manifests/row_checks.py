@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Callable
@@ -10,6 +9,7 @@ from typing import Callable
 import numpy as np
 
 from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.files import parse_json
 from sld_user_dir.manifests.named_columns import check_row
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_text import parse_numbers
@@ -70,7 +70,7 @@ def _refuse_second_header(refusal: Refusal, rows: list[list[str]], made_by: Unit
         return
     stated = next((row[0].partition(":")[2] for row in rows if row[0].startswith("# provenance:")), "")
     try:
-        other = UnitProvenance.from_json(json.loads(stated))
+        other = UnitProvenance.from_json(parse_json(stated))
     except (TypeError, ValueError):
         raise refusal("a second header among the rows", "one file holds one manifest: keep them apart") from None
     if other.fingerprint == made_by.fingerprint:

@@ -8,9 +8,10 @@ from typing import Any, Dict, List
 import torch
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import atomic_path, refuse_lfs_pointer
+from sld_user_dir.files import refuse_lfs_pointer
 from sld_user_dir.models.checkpoints import load_ensemble
 from sld_user_dir.models.gpt2 import export_directory, from_gpt2, options_of
+from sld_user_dir.stored_checkpoint import write_stored
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
@@ -45,8 +46,7 @@ def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = 
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
         "task_state": {"vocabulary": vocab.fingerprint},
     }
-    with atomic_path(out) as aside:
-        torch.save(checkpoint, aside)
+    write_stored(out, checkpoint)
     return ["--arch", "joint_lm_gpt2", *_as_flags(options_of(model.config)), "--finetune-from-model", str(out)]
 
 

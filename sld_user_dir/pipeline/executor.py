@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Set
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import output_lock
 from sld_user_dir.pipeline.shards import Job, ShardError
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class ExecutorConfig:
 
 
 def run_job(job: Job, config: ExecutorConfig) -> bool:
-    """Make the missing shards and, unless one was asked for, the output.
+    """Make the missing shards and, unless one was asked for, the output; a second run waits for the first.
 
     Returns:
         whether the output is there.
@@ -68,6 +69,12 @@ def run_job(job: Job, config: ExecutorConfig) -> bool:
             raise InputError(f"--shard {config.shard}", f"no such one of {job.n_shards} shards", remedy)
         job.run_shard(config.shard)
         return False
+    with output_lock(job.out):
+        _run_and_merge(job, config)
+    return True
+
+
+def _run_and_merge(job: Job, config: ExecutorConfig) -> None:
     pending = job.pending()
     if pending:
         logger.info("%s: %d of %d shards to make (%s)", job.out, len(pending), job.n_shards, config.executor)
@@ -77,7 +84,6 @@ def run_job(job: Job, config: ExecutorConfig) -> bool:
     elif pending:
         _submit(job, pending, config)
     job.finish()
-    return True
 
 
 def _submit(job: Job, pending: List[int], config: ExecutorConfig) -> None:

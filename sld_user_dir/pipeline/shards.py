@@ -7,6 +7,7 @@ it with the same fingerprint; a second run sees it and does nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO, Callable, Iterable, Optional, Sequence, TypeVa
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path, read_text
+from sld_user_dir.files import atomic_path, output_lock, read_text
 from sld_user_dir.manifests.rejected import NothingLeftError
 
 logger = logging.getLogger(__name__)
@@ -92,11 +93,16 @@ class Job(ABC):
         return [i for i in range(self.n_shards) if not self.shard_path(i).exists()]
 
     def run_shard(self, index: int) -> None:
-        """Make one shard unless it is there."""
-        if self.shard_path(index).exists():
-            logger.info("shard %d of %d is there", index, self.n_shards)
-            return
-        self.write_shard(index, self.shard_path(index))
+        """Make one shard unless it is there; where another process makes it, wait for that one."""
+        path = self.shard_path(index)
+        with output_lock(path):
+            there = path.exists() or self.is_done()
+            if there:
+                logger.info("shard %d of %d is there", index, self.n_shards)
+            else:
+                self.write_shard(index, path)
+        if there and self.is_done():  # others have merged meanwhile
+            self._remove_shards()
 
     def is_done(self) -> bool:
         """Whether the output is there, made of the same inputs."""
@@ -112,6 +118,7 @@ class Job(ABC):
         """
         if self.is_done():
             logger.info("%s is there, of the same inputs", self.out)
+            self._remove_shards()  # of a run that was killed before it could
             return
         missing = self.pending()
         if missing:
@@ -129,8 +136,9 @@ class Job(ABC):
         self._remove_shards()
 
     def _remove_shards(self) -> None:
-        shutil.rmtree(self.folder)
-        if not any(self.folder.parent.iterdir()):
+        """Remove those of these inputs, and their folder if there are no others."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty, or not there
             self.folder.parent.rmdir()
 
     def _mark(self) -> Path:

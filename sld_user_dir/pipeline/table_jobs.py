@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import parse_json
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
 from sld_user_dir.manifests.rejected import nothing_left, rejected_path, write_rejected
 from sld_user_dir.pipeline.audio_scan import UsableAudio, check
@@ -146,7 +146,7 @@ def parse_header(items: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise InputError(f"--header {item}", "not KEY=VALUE", "write it like license=CC0")
         try:
-            header[key] = json.loads(value)
+            header[key] = parse_json(value)
         except ValueError:
             header[key] = value
     return header

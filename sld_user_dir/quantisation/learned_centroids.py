@@ -9,13 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
-import torch
-
 from sld_user_dir.clustering.kmeans_file import Centroids, centroids_sha256, checked_centroids
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path
 from sld_user_dir.sequences.feature_names import LEARNED_UNITS
-from sld_user_dir.stored_checkpoint import read_stored
+from sld_user_dir.stored_checkpoint import read_stored, write_stored
 
 LEARNED_PARTS = ("quantiser.", "unit_usage.")
 """Of a model's state: what the plain checkpoint does without."""
@@ -52,8 +49,7 @@ def export_centroids(checkpoint: Path, out: Path, plain_checkpoint: Optional[Pat
     Centroids.save(out, values, metadata)
     sha256 = centroids_sha256(values)
     if plain_checkpoint is not None:
-        with atomic_path(plain_checkpoint) as aside:
-            torch.save(_without_quantiser(stored, sha256), aside)
+        write_stored(plain_checkpoint, _without_quantiser(stored, sha256))
     num_units, dim = values.shape
     return LearnedCentroids(num_units, dim, sha256, int((shift != 0).any(1).sum()))
 

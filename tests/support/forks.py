@@ -38,14 +38,22 @@ class TimedOut(Exception):
 
 # -- in tests --------------------------------------------------------------------------
 def run_forked(
-    words: Sequence[str], folder: Path, environment: Dict[str, str], seconds: float = 300
+    words: Sequence[str],
+    folder: Path,
+    environment: Dict[str, str],
+    seconds: float = 300,
+    imported: Tuple[str, ...] = FAIRSEQ,
 ) -> "subprocess.CompletedProcess[str]":
     """Run a console program of the installed packages, with nothing to read.
+
+    Args:
+        seconds: after these it is killed.
+        imported: modules that the process which forks has imported.
 
     Raises:
         TimedOut: it took longer.
     """
-    address = _server()
+    address = _server(imported)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull, "rb") as nothing:
         streams = [stream.fileno() for stream in (nothing, out, err)]
         status = _ask(address, words, str(folder), environment, streams, seconds)
@@ -182,6 +190,8 @@ def _become(job: Dict[str, Any], streams: Sequence[int]) -> Any:
     os.environ.clear()
     os.environ.update(job["environment"])
     sys.argv = job["words"]
+    if "KILL_AT" in os.environ:
+        importlib.import_module("kill_points").arm()
     sys.path.pop(0)  # the folder of this file
     (entry,) = entry_points(group="console_scripts", name=sys.argv[0])
     return entry.load()()

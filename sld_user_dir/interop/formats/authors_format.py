@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from sld_user_dir.files import parse_json
 from sld_user_dir.interop.json_lines import has_keys, json_line, object_lines, other_fields, parse_object
 from sld_user_dir.interop.records import (
     IntArray,
@@ -61,7 +61,7 @@ def write_authors(path: Path, records: list[UnitRecord], header: dict[str, objec
             raise InteropError(r.where, "no transcript, which this format wants", "write another format")
         rest = {k: v for k, v in r.fields.items() if k == "subword"}
         if "subword_idx" in r.fields:
-            rest["subword_idx"] = json.loads(r.fields["subword_idx"])
+            rest["subword_idx"] = parse_json(r.fields["subword_idx"])
         return {"text": r.text, "idx": r.units.tolist(), **rest, "id": r.id}
 
     return [write_lines(path, (json_line(item(r)) for r in records))]
