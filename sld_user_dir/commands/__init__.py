@@ -54,6 +54,7 @@ STAGES = {
     "training and decoding are fairseq's commands, with --user-dir sld_user_dir": (),
     "after decoding": (
         Command("score", "word and character error rates, and comparisons"),
+        Command("ledger", "what became of every recording: the counts of all stages, each loss with its reason"),
         Command("sweep", "objectives by seeds by data from one plan, and one report with error bars"),
         Command("confidence", "learn how sure a checkpoint's words are, from a decoded set such as valid"),
         Command("word-times", "how far word times are from true ones"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from sld_user_dir.manifests.audio_manifest import (
+    Recording,
     read_audio_manifest,
     with_speeds,
     write_audio_manifest,
@@ -30,6 +31,7 @@ from sld_user_dir.manifests.rejected import (
 )
 from sld_user_dir.pipeline.audio_scan import UsableAudio, list_recordings, split_off_unlistable
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
+from sld_user_dir.pipeline.stage_ledgers import audio_ledger
 from sld_user_dir.pipeline.table_jobs import CheckJob
 
 
@@ -79,11 +81,12 @@ def run(options: Namespace) -> None:
     draft_path = config.out.with_suffix(".draft.tsv")
     root = config.root.absolute()
     rejected: List[Rejected] = []
+    not_drawn: List[Recording] = []
     if config.fairseq:
         recordings = read_audio_manifest(config.fairseq)
     else:
         recordings = list_recordings(
-            root, config.table, config.pattern, config.folders, config.share, config.lowercase, rejected
+            root, config.table, config.pattern, config.folders, config.share, config.lowercase, rejected, not_drawn
         )
     listable, unlistable = split_off_unlistable(recordings)
     left_out = rejected_path(config.out)
@@ -101,6 +104,9 @@ def run(options: Namespace) -> None:
         _remove_draft(draft_path)
         raise
     _remove_draft(draft_path)
+    copies = len(listable) * (len(config.speeds) - 1)
+    found = len(recordings) + len(rejected) + len(not_drawn)
+    audio_ledger(config.out, config.fairseq or config.table or root, found, copies, len(not_drawn))
     good = read_audio_manifest(config.out)
     if config.write_fairseq:
         write_fairseq_tsv(config.out.with_suffix(".fairseq.tsv"), good, root)

@@ -13,6 +13,7 @@ from typing import Optional
 
 from simple_parsing import field
 
+from sld_user_dir.interop.conversion_ledgers import export_ledger
 from sld_user_dir.interop.exporting import export_units
 from sld_user_dir.interop.unit_format import unit_formats
 
@@ -39,6 +40,7 @@ def run(options: Namespace) -> None:
     """Run the command."""
     config: ExportUnitsConfig = options.config
     done = export_units(config.manifest, config.out, config.format, config.audio)
+    export_ledger(done.files[0], config.manifest, config.format, done.lost)
     print("written: " + ", ".join(map(str, done.files)))
     if done.lost:
         print(f"columns that {config.format} has no place for: {', '.join(done.lost)}")

@@ -15,6 +15,7 @@ from typing import List, Optional
 
 from simple_parsing import field as option
 
+from sld_user_dir.interop.conversion_ledgers import import_ledger
 from sld_user_dir.interop.detection import FEATURES
 from sld_user_dir.interop.importing import Imported, import_units
 from sld_user_dir.interop.stated_provenance import Statement
@@ -68,4 +69,5 @@ def run(options: Namespace) -> None:
         allow_missing=config.allow_missing,
         header=parse_header(config.header),
     )
+    import_ledger(config.out, done.flows)
     report(config.out, done)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.pipeline.length_limits import LengthLimits, limit_manifest
+from sld_user_dir.pipeline.stage_ledgers import limit_ledger
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
@@ -37,7 +38,9 @@ def run(options: Namespace) -> None:
     if config.out == config.split:
         raise InputError(None, f"--out {config.out} would overwrite what is read", "take another name")
     vocab, target = (JointVocabulary.load(config.data), config.data / f"{config.out}.tsv")
-    written, too_long = limit_manifest(config.data / f"{config.split}.tsv", target, vocab, limits)
+    source = config.data / f"{config.split}.tsv"
+    written, too_long = limit_manifest(source, target, vocab, limits)
+    limit_ledger(target, source, limits, too_long)
     done = "cut" if limits.too_long == "truncate" else "left out"
     print(
         f"{target}: {written} utterances; {len(too_long)} too long and {done} ({target.with_suffix('.too-long.tsv')})"

@@ -24,6 +24,7 @@ from sld_user_dir.files import atomic_path
 from sld_user_dir.scoring.edits import TextNormalization
 from sld_user_dir.scoring.hypotheses import DecodedUtterance, read_pair, read_test_sets
 from sld_user_dir.scoring.rates import compare, format_comparison, format_report, score
+from sld_user_dir.scoring.score_ledger import score_ledger
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
@@ -118,6 +119,9 @@ def run(options: Namespace) -> None:
     if config.json:
         with atomic_path(config.json) as path:
             path.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    if config.generate:
+        report_file = Path(config.json) if config.json else None
+        score_ledger(report_file, [*map(Path, config.generate)], [*map(Path, config.manifest)], records)
 
 
 def score_confidence(

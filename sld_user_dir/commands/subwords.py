@@ -16,6 +16,7 @@ from sld_user_dir.clustering.subwords import UnitSubwords, encode_manifest
 from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import draw_share
 from sld_user_dir.manifests.unit_manifest import read_manifest, refuse_empty, write_manifest
+from sld_user_dir.pipeline.stage_ledgers import manifest_ledger
 
 
 @dataclass
@@ -59,4 +60,5 @@ def run(options: Namespace) -> None:
         refuse_empty(manifest)
         utterances, provenance = encode_manifest(manifest, subwords)
         written = write_manifest(config.out_dir / path.name, utterances, provenance, manifest.header)
+        manifest_ledger("subwords", config.out_dir / path.name, path, converted=("units",))
         print(f"{config.out_dir / path.name}: {written} utterances in {subwords.num_pieces} pieces")

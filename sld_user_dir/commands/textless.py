@@ -18,6 +18,7 @@ from sld_user_dir.interop.textless import EncoderSpec
 from sld_user_dir.interop.textless_job import EncodeJob
 from sld_user_dir.manifests.rejected import rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
+from sld_user_dir.pipeline.stage_ledgers import units_ledger
 from sld_user_dir.pipeline.table_jobs import parse_header
 
 
@@ -55,4 +56,5 @@ def run(options: Namespace) -> None:
     )
     if not run_job(job, executor):
         return
+    units_ledger(files.out, files.audio, "textless")
     print(f"{files.out}: written; recordings left out are named in {rejected_path(files.out)}")

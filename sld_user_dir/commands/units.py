@@ -16,6 +16,7 @@ from typing import List, Optional
 
 from sld_user_dir.manifests.rejected import read_rejected, rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
+from sld_user_dir.pipeline.stage_ledgers import units_ledger
 from sld_user_dir.pipeline.stream import StreamConfig
 from sld_user_dir.pipeline.table_jobs import ExtractJob, parse_header
 
@@ -64,5 +65,6 @@ def run(options: Namespace) -> None:
     )
     if not run_job(job, executor):
         return
+    units_ledger(config.out, config.audio)
     left_out = len(read_rejected(rejected_path(config.out)))
     print(f"{config.out}: written; {left_out} recordings left out ({rejected_path(config.out)})")

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
+from sld_user_dir.interop.conversion_ledgers import import_flows
 from sld_user_dir.interop.detection import FEATURES, format_named
 from sld_user_dir.interop.join import Joined, JoinTable, audio_table, join, text_table
 from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, beside
 from sld_user_dir.interop.stated_provenance import Statement, check_units, stated_frame_rate_hz, stated_provenance
 from sld_user_dir.interop.unit_format import UnitFormat
+from sld_user_dir.ledger.ledger_entry import Flow
 from sld_user_dir.manifests.named_columns import cell_problem
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import REQUIRED, Utterance, write_manifest
@@ -25,6 +27,8 @@ class Imported:
     provenance: UnitProvenance
     without_units: list[str]
     without_row: list[str]
+    flows: list[Flow]
+    """what was counted, for the ledger"""
 
 
 def import_units(
@@ -55,8 +59,10 @@ def import_units(
     records, without_units, without_row = read.records, [], []
     if kind.audio_suffix and rate_hz and audio is None and len(paths) == 1:
         audio = beside(paths[0], kind.audio_suffix)  # lengths, to check the units against
+    joins: list[tuple[JoinTable, Joined]] = []
     for table in _tables(text, audio, kind.truncated_names, statement.sample_rate):
         done: Joined = join(records, table, allow_missing, rate_hz)
+        joins.append((table, done))
         records = done.records
         without_units += done.without_units
         without_row += done.without_row
@@ -67,7 +73,8 @@ def import_units(
     provenance = stated_provenance(statement, read, records)
     check_units(records, provenance)
     n = write_manifest(out, _utterances(records), provenance, {**_header(read, paths, kind), **(header or {})})
-    return Imported(kind.name, n, provenance, without_units, without_row)
+    flows = import_flows(paths, read.records, joins)
+    return Imported(kind.name, n, provenance, without_units, without_row, flows)
 
 
 def _read_all(paths: Sequence[Path], name: Optional[str], statement: Statement) -> tuple[UnitFile, UnitFormat]:

@@ -7,6 +7,7 @@ The first opening of a manifest writes, beside it,
                                      unit_offsets.bin    int64 (rows + 1,)
                                      fields.bin      of each line all but the units, UTF-8
                                      field_offsets.bin   int64 (rows + 1,)
+                                     map.ledger.json     utterances and units of the source and of the map
                                      text-<vocabulary>/  transcripts as ids, likewise
 
 or, where that directory is read-only, below `$XDG_CACHE_HOME/sld_user_dir` (`~/.cache`). All
@@ -36,7 +37,10 @@ import numpy as np
 
 from sld_user_dir.file_locks import file_lock
 from sld_user_dir.files import publish_directory, read_json, scratch_directory
+from sld_user_dir.ledger.ledger_entry import Flow, LedgerEntry
+from sld_user_dir.ledger.ledger_file import SUFFIX, write_ledger
 from sld_user_dir.manifests.fast_reader import NeedsSlowReader, parse_chunks
+from sld_user_dir.manifests.manifest_counts import unit_manifest_counts
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.ragged import Ragged, ragged
 from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, UtteranceTable, encode_rows, read_manifest
@@ -177,6 +181,7 @@ def _build(path: Path, root: Path) -> Path:
         if _signature(path) != before:
             raise ManifestError(path, "it changed while it was read", "start again once it is complete")
         recent = time.time_ns() - max(before[1:3]) < RACY_NS
+        _write_ledger(path, partial, digest.hexdigest())
         meta.update(version=VERSION, signature=None if recent else before)
         (partial / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
         target = root / f"{path.name}.{digest.hexdigest()[:16]}"
@@ -188,6 +193,16 @@ def _build(path: Path, root: Path) -> Path:
         shutil.rmtree(directory, ignore_errors=True)
     logger.info("%s: memory map written to %s in %.1f s", path, target, time.monotonic() - start)
     return target
+
+
+def _write_ledger(path: Path, directory: Path, sha256: str) -> None:
+    """What the manifest has, counted by its lines, and what the map of it has."""
+    offsets = _map(directory / "unit_offsets.bin", "int64")
+    counts = {"utterances": len(offsets) - 1, "units": int(offsets[-1])}
+    held = unit_manifest_counts(path, lengths=False)
+    write_ledger(
+        LedgerEntry("memory map", None, counts, [Flow([path], held)]), directory / f"map{SUFFIX}", {path: sha256}
+    )
 
 
 def _explain(path: Path, doubt: NeedsSlowReader) -> Exception:

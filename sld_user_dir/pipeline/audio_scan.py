@@ -45,6 +45,7 @@ def list_recordings(
     share: float = 1.0,
     lowercase: bool = False,
     rejected: Optional[list[Rejected]] = None,
+    not_drawn: Optional[list[Recording]] = None,
 ) -> list[Recording]:
     """The recordings of a table, or else those found below `root`, with transcripts and speakers; unchecked.
 
@@ -54,6 +55,7 @@ def list_recordings(
         share: keep so many of them, drawn at random (`draw_share`).
         lowercase: transcripts in lower case.
         rejected: gets what is left out already: audio of endings that are not read, folders that cannot be listed.
+        not_drawn: gets the recordings that `share` leaves out.
 
     Raises:
         AudioManifestError: a bad table, no such folder, or two recordings have one id.
@@ -71,7 +73,11 @@ def list_recordings(
         rejected += _passed_over(found, root)
     for remark in (*found.remarks(is_transcript), *transcript_remarks(found.skipped, recordings)):
         logger.warning("%s: %s", root, remark)
-    recordings = [add_transcript(one) for one in draw_share(recordings, share)]
+    drawn = draw_share(recordings, share)
+    if not_drawn is not None and len(drawn) < len(recordings):
+        kept = {one.id for one in drawn}
+        not_drawn += [one for one in recordings if one.id not in kept]
+    recordings = [add_transcript(one) for one in drawn]
     return [replace(one, text=one.text.lower()) for one in recordings] if lowercase else recordings
 
 

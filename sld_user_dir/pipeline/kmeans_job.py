@@ -30,6 +30,7 @@ from sld_user_dir.files import read_lines
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
 from sld_user_dir.manifests.rejected import Rejected, nothing_left, read_rejected, rejected_path, write_rejected
 from sld_user_dir.pipeline.shards import Job, file_sha256, shard_of
+from sld_user_dir.pipeline.stage_ledgers import kmeans_ledger
 from sld_user_dir.pipeline.stream import (
     RECORDINGS_PER_LOG_LINE,
     StreamConfig,
@@ -150,6 +151,8 @@ class TrainJob(Job):
             "frames_seen": samples["train"].seen,
         }
         KMeans(kmeans.centroids, metadata).save(self.out)
+        drawn = [one for chosen in choose_recordings(recordings, front_end, config) for one in chosen]
+        kmeans_ledger(self.out, self.audio, recordings, drawn, sum(one.seen for one in samples.values()))
 
     def _write_rejected(self, paths: list[Path], recordings: list[Recording]) -> None:
         """One table, in the manifest's order, so that it does not depend on the shards."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterator, Optional
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path
+from sld_user_dir.manifests.manifest_counts import utterance_counts
 from sld_user_dir.manifests.unit_manifest import (
     Manifest,
     Utterance,
@@ -51,6 +52,8 @@ class TooLong:
     id: str
     units: int
     text_tokens: int
+    lost: dict[str, int] = field(default_factory=dict)
+    """what is missing of it in the output, by measure"""
 
 
 def apply_limits(
@@ -63,9 +66,13 @@ def apply_limits(
         if len(text) <= text_limit and len(one.units) + 1 + len(text) <= limits.max_tokens:
             yield one
             continue
-        too_long.append(TooLong(one.id, len(one.units), len(text)))
+        before, after = utterance_counts(one), dict[str, int]()
         if limits.too_long == "truncate":
-            yield cut(one, text, vocab, limits.max_tokens, text_limit)
+            left = cut(one, text, vocab, limits.max_tokens, text_limit)
+            after = utterance_counts(left)
+            yield left
+        lost = {measure: number - after.get(measure, 0) for measure, number in before.items()}
+        too_long.append(TooLong(one.id, len(one.units), len(text), lost))
 
 
 def cut(one: Utterance, text: list[int], vocab: JointVocabulary, max_tokens: int, max_text: int) -> Utterance:

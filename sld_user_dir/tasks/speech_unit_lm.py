@@ -29,6 +29,7 @@ from sld_user_dir.sequences.typed_lines import TypedLines
 from sld_user_dir.tasks.compatibility_check import CompatibilityCheck
 from sld_user_dir.tasks.fairseq_dataset import FairseqSequenceDataset
 from sld_user_dir.tasks.learned_units import FramedDataset, LearnedUnits
+from sld_user_dir.tasks.loaded_counts import LoadedCounts
 from sld_user_dir.tasks.provenance_guard import ProvenanceGuard
 from sld_user_dir.tasks.task_config import SpeechUnitLMConfig
 from sld_user_dir.tasks.update_iterator import UpdateBatchIterator
@@ -79,6 +80,7 @@ class SpeechUnitLMTask(FairseqTask):
         self._initial_centroids: Optional[Centroids] = None  # that the embeddings of units start from
         self._typed = TypedLines()
         self._trained_with_ctc: Optional[bool] = None  # None: not known, as of a checkpoint that does not say
+        self.loaded_counts = LoadedCounts(cfg)
         self.word_times = build_word_time_file(cfg, vocab, self.decode_task)
         if not 0 <= cfg.prompt_fraction <= 1:
             raise InputError(
@@ -190,12 +192,14 @@ class SpeechUnitLMTask(FairseqTask):
             self.word_times.read_units_of(manifest)
         if task_cfg is not None:
             self.cfg.max_target_positions = model.max_target_positions or model.tokens_per_sample
+        self.loaded_counts.loaded(split, manifest, self.datasets[split])
         _log_loaded(path, manifest)
 
     def get_batch_iterator(self, dataset: FairseqSequenceDataset, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         """Batches; those of a training set carry the divisors of their whole update."""
         dataset.max_tokens = kwargs.get("max_tokens")
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+        self.loaded_counts.batched(dataset, iterator)
         if self.word_times is not None:
             self.word_times.expect(iterator.frozen_batches[iterator.shard_id :: iterator.num_shards])
         if not dataset.shuffle or isinstance(iterator, UpdateBatchIterator):
@@ -215,7 +219,9 @@ class SpeechUnitLMTask(FairseqTask):
         ignore_invalid_inputs: bool = False,
     ) -> np.ndarray:
         """Indices that can be used; others are an error, or left out with a warning where that was asked for."""
-        return dataset.usable_indices(indices, max_positions, skip=ignore_invalid_inputs)
+        kept = dataset.usable_indices(indices, max_positions, skip=ignore_invalid_inputs)
+        self.loaded_counts.filtered(dataset, indices, kept)
+        return kept
 
     def _count_divisors(self, sample: Sample) -> Tensor:
         return torch.zeros(0, dtype=torch.long) if self._divisors is None else self._divisors(sample)
@@ -334,6 +340,7 @@ class SpeechUnitLMTask(FairseqTask):
             if self.learned_units is not None:
                 sample = self.learned_units.quantise(sample, models[0])
             found = generator.generate(models, sample, prefix_tokens=prefix_tokens, constraints=constraints)
+        self.loaded_counts.decoded(sample, found)
         if self.word_times is not None:
             self.word_times.add(generator, sample, found, self.has_ctc)
         return found
@@ -374,6 +381,7 @@ class SpeechUnitLMTask(FairseqTask):
         self.compatibility.add_objective(criterion)
         self._divisors = getattr(criterion, "divisors", None)
         self._trained_with_ctc = self.compatibility.has(CTC_LOSS)
+        self.loaded_counts.training = True
         return criterion
 
     def train_step(

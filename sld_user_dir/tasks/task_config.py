@@ -172,6 +172,7 @@ class SpeechUnitLMConfig(FairseqDataclass):
     update_freq: List[int] = II("optimization.update_freq")  # noqa: RUF009
     # where training goes on from: see checkpoint_check
     save_dir: str = II("checkpoint.save_dir")
+    results_path: Optional[str] = II("common_eval.results_path")
     restore_file: str = II("checkpoint.restore_file")
     continue_once: Optional[str] = II("checkpoint.continue_once")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")

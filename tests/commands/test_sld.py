@@ -34,6 +34,7 @@ BAD_INPUT = {
     "limit": (["--data", "NOWHERE"], "build it with"),
     "import-gpt2": (["--gpt2", "NOWHERE", "--data", "NOWHERE", "--out", "OUT"], "build it with"),
     "score": ([], "give either --generate"),
+    "ledger": (["NOWHERE"], "no such folder; name one in which stages of sld wrote"),
     "confidence": (["NOWHERE", "--manifest", "NOWHERE", "--checkpoint", "NOWHERE"], "check the path"),
     "word-times": (["NOWHERE", "--references", "NOWHERE"], "check the path"),
     "sweep": (["NOWHERE"], "check the path"),

@@ -130,7 +130,8 @@ def test_a_folder_of_strange_names_becomes_units(tmp_path, capsys):
     rejected = {one.id: one.reason for one in read_rejected(tmp_path / "a.rejected.tsv")}
     expected = {shown: f"its name {problem}: rename it" for _, problem, shown in LEFT_OUT.values()}
     assert rejected == {**expected, r"gr\xfc\xdfe/b": "its name is not UTF-8: rename it"}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.rejected.tsv", "a.tsv", "a.tsv.job", "audio"]
+    names = ["a.rejected.tsv", "a.tsv", "a.tsv.job", "a.tsv.ledger.json", "audio"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
     options = ["--num-units", 4, "--sample-rate-hz", 8000, "--max-iterations", 2, "--device", "cpu"]
     assert sld("kmeans", "--audio", manifest, "--out", kmeans, *options) == 0
     assert sld("units", "--audio", manifest, "--kmeans", kmeans, "--out", units, "--shards", 2) == 0

@@ -12,6 +12,7 @@ from support.miniature import ROOT
 
 ADAPTERS = ("tasks", "models", "criterions", "fairseq_patches")
 CORE = (
+    "ledger",
     "vocabulary",
     "manifests",
     "features",
@@ -29,8 +30,9 @@ CORE = (
     "scoring",
     "confidence",
 )
-TABLES = ("vocabulary", "manifests", "interop", "corpora", "scoring", "confidence", "commands")
+TABLES = ("ledger", "vocabulary", "manifests", "interop", "corpora", "scoring", "confidence", "commands")
 FORBIDDEN = {
+    "ledger": {"manifests", "features", "clustering", "pipeline", "interop", "sequences", "losses", "search", "scoring"},
     "vocabulary": {"sequences", "losses", "search", "features", "clustering"},
     "manifests": {"features", "clustering", "pipeline", "sequences", "losses", "search"},
     "features": {"clustering", "pipeline", "sequences", "losses", "search"},
