@@ -61,6 +61,7 @@ STAGES = {
         Command("transcribe", "recordings to text by a trained model"),
         Command("model-card", "a model card beside a checkpoint"),
         Command("export-gpt2", "a trained model as a Hugging Face GPT-2 directory"),
+        Command("export-hf", "a trained backbone as a Hugging Face directory"),
     ),
 }
 COMMANDS = {command.name: command for commands in STAGES.values() for command in commands}

@@ -46,7 +46,8 @@ def run(options: Namespace) -> None:
     from sld_user_dir.models.gpt2_files import export_checkpoint  # loads fairseq, which --help can do without
 
     config: ExportGPT2Config = options.config
-    card_options = CardOptions(config.name or config.out.resolve().name, config.license, config.language, exported=True)
+    name = config.name or config.out.resolve().name
+    card_options = CardOptions(name, config.license, config.language, exported="GPT2LMHeadModel")
     card = model_card(gather(config.checkpoint, config.data, config.results), card_options)
     export_checkpoint(config.checkpoint, config.data, config.out)
     write_card(config.out / "README.md", card)

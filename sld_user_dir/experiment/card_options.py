@@ -16,5 +16,5 @@ class CardOptions:
     """license of the weights, by Hugging Face's short name such as cc-by-sa-4.0"""
     language: Optional[str] = None
     """of the transcripts, as an ISO 639 code"""
-    exported: bool = False
-    """whether the card lies beside a model of sld export-gpt2"""
+    exported: Optional[str] = None
+    """class of transformers that loads the model beside the card, of sld export-gpt2 or sld export-hf"""

@@ -23,6 +23,11 @@ SHAPE = (
     "decoder_learned_pos",
     "no_token_positional_embeddings",
     "share_decoder_input_output_embed",
+    "new_symbols",
+    "text_embeddings",
+    "lora_rank",
+    "lora_alpha",
+    "lora_targets",
 )
 OF_THIS_MACHINE = {"data", "save_dir", "restore_file", "continue_once", "finetune_from_model", "checkpoint_suffix"}
 SHOWN_ELSEWHERE = {
@@ -133,7 +138,16 @@ def model(facts: Facts) -> str:
     shape = {key: cfg["model"][key] for key in SHAPE if key in cfg["model"]}
     positions = cfg["model"].get("max_target_positions") or cfg["task"]["tokens_per_sample"]
     head = {"architecture": cfg["model"]["_name"], "parameters": facts.model.parameters, "positions": positions}
+    base = pretrained_base(facts)
+    if base:  # of which a checkpoint does not hold what was frozen
+        head = {"pretrained": base, "parameters_trained": head.pop("parameters"), **head}
     return options_table({**head, **shape})
+
+
+def pretrained_base(facts: Facts) -> str:
+    """The name of a `joint_hf`'s base on the hub, or that of its folder; empty for other models."""
+    source = str(facts.model.cfg["model"].get("hf_model") or "")
+    return Path(source).name if Path(source).is_absolute() else source
 
 
 def training(facts: Facts) -> str:

@@ -14,7 +14,7 @@ def use(facts: Facts, options: CardOptions) -> str:
     parts = []
     if options.exported:
         parts += ["By `transformers`, from this directory; units go in, text comes out:"]
-        parts += [code_block("python", _with_transformers(facts))]
+        parts += [code_block("python", _with_transformers(facts, options.exported))]
         parts += [f"The same model as a fairseq checkpoint (`{file}`):"]
     lines = [
         "from sld_user_dir import hub",
@@ -40,17 +40,18 @@ def use(facts: Facts, options: CardOptions) -> str:
     return "\n\n".join(parts)
 
 
-def _with_transformers(facts: Facts) -> list[str]:
+def _with_transformers(facts: Facts, loader: str) -> list[str]:
     text = facts.vocab.text_end - facts.vocab.text_start
     room = int(facts.model.cfg["model"].get("max_target_positions") or facts.model.cfg["task"]["tokens_per_sample"])
     return [
         "import json",
+        "from pathlib import Path",
         "",
         "import torch",
-        "from transformers import GPT2LMHeadModel",
+        f"from transformers import {loader}",
         "",
-        'model = GPT2LMHeadModel.from_pretrained(".").eval()',
-        'symbols = json.load(open("joint_symbols.json", encoding="utf-8"))',
+        f'model = {loader}.from_pretrained(".").eval()',
+        'symbols = json.loads(Path("joint_symbols.json").read_text(encoding="utf-8"))',
         f"units = {_example(facts)}",
         'prompt = torch.tensor([[symbols.index(f"<u{u}>") for u in units] + [symbols.index("<sep>")]])',
         f'no_text = [i for i in range({text}, len(symbols)) if symbols[i] != "</s>"]',

@@ -23,6 +23,7 @@ def load(
     tokenizer: Optional[str] = None,
     device: str = "auto",
     ctc_weight: Optional[float] = None,
+    hf_model: Optional[PathLike] = None,
 ) -> Model:
     """Load a checkpoint of the task `speech_unit_lm`.
 
@@ -36,6 +37,8 @@ def load(
         device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, …
         ctc_weight: share of the model's CTC in the score of a transcript, from 0 to 1; by default that of its
             training's `--decode-ctc-weight`.
+        hf_model: where the pretrained model of a `joint_hf` is now, a directory or a name on the Hugging Face hub; by
+            default where it was in training.
 
     Raises:
         FileNotFoundError: no such checkpoint.
@@ -52,7 +55,7 @@ def load(
     from sld_user_dir.models import checkpoints
 
     paths = checkpoints.split_paths(str(checkpoint))
-    models, cfg, task = checkpoints.load_ensemble(paths, data)
+    models, cfg, task = checkpoints.load_ensemble(paths, data, None if hf_model is None else str(hf_model))
     if ctc_weight is not None:
         task.decode_with_ctc(ctc_weight)
     confidence_map = find_confidence_map(paths, task.vocab)

@@ -12,6 +12,10 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.stored_checkpoint import read_stored
 
 NAME_DATA = "name the data directory, where it lies now, by data= of hub.load or --data"
+NAME_BASE = (
+    "name the pretrained model, where it is now, by hf_model= of hub.load, --hf-model, or "
+    "--model-overrides \"{'hf_model': 'DIR'}\""
+)
 
 
 def split_paths(paths: str) -> List[str]:
@@ -19,11 +23,14 @@ def split_paths(paths: str) -> List[str]:
     return list(utils.split_paths(paths))
 
 
-def load_ensemble(paths: List[str], data: Optional[Union[str, Path]] = None) -> Tuple[List[Any], Any, Any]:
+def load_ensemble(
+    paths: List[str], data: Optional[Union[str, Path]] = None, hf_model: Optional[str] = None
+) -> Tuple[List[Any], Any, Any]:
     """Models, configuration and task of checkpoints of the task `speech_unit_lm`.
 
     Args:
         data: data directory with the vocabulary; by default, where it lay in training.
+        hf_model: the base of `joint_hf`, a directory or a name on the Hugging Face hub; by default, as in training.
 
     Raises:
         FileNotFoundError: no such checkpoint.
@@ -35,9 +42,12 @@ def load_ensemble(paths: List[str], data: Optional[Union[str, Path]] = None) -> 
         stored = read_stored(path)  # refuses what is no checkpoint
         if data is None:
             _require_data_of_training(path, stored)
+        _require_base(path, stored, hf_model)
     if data is not None and not Path(data).is_dir():
         raise InputError(data, "no such folder", NAME_DATA)
     overrides = {} if data is None else {"data": str(Path(data).resolve())}
+    if hf_model is not None:
+        overrides["hf_model"] = hf_model
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(paths, arg_overrides=overrides)
     if not hasattr(task, "vocab"):
         raise InputError(
@@ -53,6 +63,17 @@ def _require_data_of_training(path: str, stored: dict[str, Any]) -> None:
     lay = getattr(task, "get", lambda _: None)("data")
     if lay and not Path(split_paths(str(lay))[0]).is_dir():
         raise InputError(path, f"the data directory of its training, {lay}, is not there", NAME_DATA)
+
+
+def _require_base(path: str, stored: dict[str, Any], hf_model: Optional[str]) -> None:
+    """Say so where the pretrained model of a training has moved, and where one is named that has no place."""
+    config = stored.get("cfg") or {}
+    model = config.get("model") if hasattr(config, "get") else None
+    lay = getattr(model, "get", lambda _: None)("hf_model")
+    if hf_model is not None and not lay:
+        raise InputError(path, f"has no pretrained model that {hf_model} could be", "leave hf_model out")
+    if hf_model is None and lay and Path(lay).is_absolute() and not Path(lay).is_dir():
+        raise InputError(path, f"the pretrained model of its training, {lay}, is not there", NAME_BASE)
 
 
 def on_device(sample: Any, device: torch.device) -> Any:

@@ -11,15 +11,15 @@ front; and the order of the vocabularies differs:
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 import torch
 from torch import Tensor
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.models.causal_decoder import CausalDecoder
+from sld_user_dir.models.exported_symbols import exported_symbols, joint_ids, write_symbols
 from sld_user_dir.models.new_symbols import new_rows
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
@@ -29,19 +29,10 @@ ACTIVATIONS = {"gelu_new": "gelu_accurate", "gelu_pytorch_tanh": "gelu_accurate"
 NORMS = {"ln_1": "self_attn_layer_norm", "ln_2": "final_layer_norm"}
 MATRICES = {"attn.c_proj": "self_attn.out_proj", "mlp.c_fc": "fc1", "mlp.c_proj": "fc2"}
 QKV = tuple(f"self_attn.{part}_proj" for part in "qkv")
-SYMBOLS_FILE = "joint_symbols.json"
 
 
 class UnsupportedGPT2(InputError):
     """A GPT-2 that our architecture can't be, or a vocabulary that isn't its."""
-
-
-def joint_ids(vocab: JointVocabulary) -> Tensor:
-    """(V,) our id of each row of the exported vocabulary: text first, then all the rest in order."""
-    everything = torch.arange(len(vocab))
-    return torch.cat(
-        [everything[vocab.text_start : vocab.text_end], everything[: vocab.text_start], everything[vocab.text_end :]]
-    )
 
 
 def options_of(config: Any) -> Dict[str, Any]:
@@ -159,17 +150,11 @@ def export_directory(model: Any, vocab: JointVocabulary, directory: Path) -> Non
     exported = GPT2LMHeadModel(config)
     exported.load_state_dict(to_gpt2(model.state_dict(), vocab), strict=True)
     exported.save_pretrained(directory)
-    symbols = exported_symbols(vocab)
-    (Path(directory) / SYMBOLS_FILE).write_text(json.dumps(symbols, ensure_ascii=False, indent=0), encoding="utf-8")
+    write_symbols(vocab, directory)
     if vocab.tokenizer.name == "gpt2":
         tokenizer = copy.deepcopy(vocab.tokenizer.tokenizer)  # type: ignore[attr-defined]
-        tokenizer.add_tokens(symbols[vocab.text_end - vocab.text_start :])
+        tokenizer.add_tokens(exported_symbols(vocab)[vocab.text_end - vocab.text_start :])
         tokenizer.save_pretrained(directory)
-
-
-def exported_symbols(vocab: JointVocabulary) -> List[str]:
-    """The symbol of each row of the exported vocabulary."""
-    return [vocab.table[i] for i in joint_ids(vocab).tolist()]
 
 
 def _layer_from_gpt2(state: State, theirs: str, ours: str) -> State:

@@ -22,7 +22,7 @@ class FixedProducts:
         self.products: Dict[nn.Module, FixedLinear] = {}
         inside: set[nn.Module] = set()  # of layers with an adapter
         for module in model.modules():
-            found = None if module in inside else _effective(module)
+            found = None if module in inside else effective_weights(module)
             if found is not None:
                 inside.update(module.modules())
                 self.products[module] = FixedLinear(*found, rows)
@@ -37,7 +37,7 @@ class FixedProducts:
 
 
 @torch.no_grad()
-def _effective(module: nn.Module) -> Optional[Tuple[Tensor, Optional[Tensor]]]:
+def effective_weights(module: nn.Module) -> Optional[Tuple[Tensor, Optional[Tensor]]]:
     """Weight (out, in) and bias of a linear layer of torch's, of GPT-2's, or of either with an adapter of peft's."""
     layer: Any = module
     if type(module) is nn.Linear:
@@ -45,7 +45,7 @@ def _effective(module: nn.Module) -> Optional[Tuple[Tensor, Optional[Tensor]]]:
     if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):
         return layer.weight.t(), layer.bias
     base = getattr(module, "base_layer", None)
-    found = None if base is None else _effective(base)
+    found = None if base is None else effective_weights(base)
     if found is None or not hasattr(module, "get_delta_weight"):
         return None
     weight, bias = found

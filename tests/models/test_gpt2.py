@@ -13,6 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
 from sld_user_dir.models import gpt2, joint_lm
 from sld_user_dir.models.dictionaries import TextView, UnitView
+from sld_user_dir.models.exported_symbols import SYMBOLS_FILE, exported_symbols, joint_ids
 from sld_user_dir.vocabulary.joint import JointVocabulary
 from sld_user_dir.vocabulary.tokenizers import GPT2_DIR, GPT2Tokenizer, WordTokenizer
 
@@ -87,14 +88,14 @@ def test_export_gives_the_same_logits(tmp_path):
     ours = imported(make_gpt2())
     gpt2.export_directory(ours, VOCAB, tmp_path)
     theirs = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
-    ids = gpt2.joint_ids(VOCAB)
+    ids = joint_ids(VOCAB)
     assert sorted(ids.tolist()) == list(range(len(VOCAB)))
     rows = torch.randint(len(VOCAB), (3, SIZES["n_positions"]))
     rows[ids[rows] == VOCAB.pad] = 0  # our positions skip padding
     with torch.no_grad():
         expected, logits = ours(ids[rows])[0][..., ids], theirs(rows).logits
     assert torch.allclose(logits, expected, atol=1e-4)
-    symbols = json.loads((tmp_path / gpt2.SYMBOLS_FILE).read_text(encoding="utf-8"))
+    symbols = json.loads((tmp_path / SYMBOLS_FILE).read_text(encoding="utf-8"))
     assert symbols == [VOCAB.table[i] for i in ids.tolist()]
     assert symbols[: len(WORDS)] == VOCAB.table.symbols[TEXT]
     assert symbols[theirs.config.eos_token_id] == "</s>"
@@ -151,7 +152,7 @@ def test_gpt2s_tokenizer_is_exported_with_our_symbols(tmp_path):
     options = {**gpt2.options_of(make_gpt2().config)}
     gpt2.export_directory(make_joint(options, vocab), vocab, tmp_path / GPT2_DIR)
     exported = GPT2TokenizerFast.from_pretrained(tmp_path / GPT2_DIR)
-    ids = exported.convert_tokens_to_ids(gpt2.exported_symbols(vocab))
+    ids = exported.convert_tokens_to_ids(exported_symbols(vocab))
     assert ids == list(range(len(vocab)))
     assert tokenizer.vocabulary() == list(pieces)  # that of the data directory stays as it was
     assert exported("one two")["input_ids"] == [i - vocab.text_start for i in vocab.encode_text("one two")]
