@@ -50,6 +50,7 @@ STAGES = {
         Command("vocab", "the joint vocabulary of a data directory"),
         Command("limit", "leave out what the model cannot hold"),
         Command("import-gpt2", "pretrained GPT-2 weights to a checkpoint that training starts from"),
+        Command("import-hf", "a Hugging Face model that reads units, as a base and a checkpoint"),
     ),
     "training and decoding are fairseq's commands, with --user-dir sld_user_dir": (),
     "after decoding": (
