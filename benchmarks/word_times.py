@@ -6,7 +6,9 @@
 Trains `sld_ctc` of the demo on each kind of units (five to ten minutes of one core each; what is trained is used
 again), decodes, fits a confidence map on the validation set, and prints for each test set: median and 90th percentile
 of the absolute errors of word boundaries, of all and of those between words, beside those of evenly spread words; and
-normalised cross-entropy, expected calibration error and area under the ROC curve of word confidences.
+normalised cross-entropy, expected calibration error and area under the ROC curve of word confidences. Then the
+lag table, of the last test set: word errors of streams beside offline decoding, how long after its end a word settles,
+and the time of one core that a second of speech takes.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+from _lag_table import lag_rows
 from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.confidence.checkpoint_fingerprint import checkpoint_fingerprint
@@ -50,6 +53,10 @@ class WordTimesBenchmark:
     """folder of true word times, SET.ctm"""
     out: Path = ROOT / "runs" / "word_times"
     """where runs go"""
+    reuse: bool = False
+    """measure what was trained in `out` before, whatever may have changed since, and train nothing"""
+    lag_strings: int = 40
+    """strings of the last test set that are decoded as streams; 0: none"""
     json: bool = False
     """print JSON instead of a table"""
 
@@ -79,7 +86,8 @@ def decode(config: WordTimesBenchmark, data: Path, test_set: str) -> List[Labell
 
 def measure(config: WordTimesBenchmark, data: Path) -> List[Dict[str, Any]]:
     """A row for each test set."""
-    train(config, data)
+    if not config.reuse:
+        train(config, data)
     checkpoint = config.out / "quick" / data.name / SYSTEM.name / "checkpoint_best.pt"
     vocabulary = JointVocabulary.load(data).fingerprint
     valid = decode(config, data, VALID)
@@ -101,16 +109,25 @@ def measure(config: WordTimesBenchmark, data: Path) -> List[Dict[str, Any]]:
     return rows
 
 
+def measure_lag(config: WordTimesBenchmark, data: Path) -> List[Dict[str, Any]]:
+    """Rows of the lag table."""
+    if not config.lag_strings:
+        return []
+    checkpoint = config.out / "quick" / data.name / SYSTEM.name / "checkpoint_best.pt"
+    return lag_rows(checkpoint, data, config.sets.split(",")[-1], config.references, config.lag_strings, BEAM)
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
     parser.add_arguments(WordTimesBenchmark, dest="config")
     config: WordTimesBenchmark = parser.parse_args(argv).config
     rows = [row for data in config.data.split(",") for row in measure(config, Path(data))]
+    lags = [row for data in config.data.split(",") for row in measure_lag(config, Path(data))]
     if config.json:
         headline = rows[len(config.sets.split(",")) - 1]  # the last test set of the first kind of units
-        print(json.dumps({**headline, "rows": rows}, indent=1))
+        print(json.dumps({**headline, "rows": rows, "lag": lags}, indent=1))
         return 0
-    for row in rows:
+    for row in rows + lags:
         figures = [f"{name} {value:.3f}" for name, value in row.items() if isinstance(value, float)]
         print(f"{row['units']}, {row['test_set']}: " + ", ".join(figures))
     return 0

@@ -6,7 +6,7 @@ The same task, dataset, generator and `inference_step` as `fairseq-interactive`,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterator, Optional, Sequence, Union, overload
+from typing import Any, Iterable, Iterator, Optional, Sequence, Union, overload
 
 import torch
 
@@ -31,6 +31,8 @@ from sld_user_dir.models import checkpoints
 from sld_user_dir.models.fairseq_decoder import FairseqDecoder
 from sld_user_dir.models.generation import generation_config
 from sld_user_dir.sequences.sequence_format import format_of
+from sld_user_dir.streaming.heard_audio import ListenOptions
+from sld_user_dir.streaming.stream_recogniser import PartialText, StreamRecogniser
 from sld_user_dir.timing.word_aligner import WordAligner
 
 PathLike = Union[str, Path]
@@ -96,6 +98,18 @@ class Model:
             for i, nbest in zip(sample["id"].tolist(), results):
                 found[i] = [self._transcript(h) for h in nbest]
         return found
+
+    def decode_with(self, generator: Any, units: Units, forced: Sequence[str] = ()) -> list[Transcript]:
+        """Transcripts of one utterance by a generator that the task has built, best first.
+
+        Args:
+            forced: symbols that they begin with.
+        """
+        ids = [[self.vocab.table.id_of(one) for one in forced]]
+        prefix = torch.tensor(ids, device=self.device) if forced else None
+        (sample,) = self._batches([units])
+        found = self.task.inference_step(generator, self.models, sample, prefix_tokens=prefix)
+        return [self._transcript(one) for one in found[0]]
 
     def confidence(self, nbest: Sequence[Transcript]) -> Optional[TranscriptConfidence]:
         """How sure the best transcript of an utterance is, and each of its words; None without a confidence map.
@@ -217,6 +231,52 @@ class Model:
                 raise one.error
             found.append(one)
         return found[0] if single else found
+
+    def listener(self, options: Optional[ListenOptions] = None, *, beam: int = 5, **generation: Any) -> Any:
+        """Text while the speech still comes: called with blocks of samples, it tells what it has heard so far.
+
+            for heard in model.listener()(blocks):
+                print(heard.partial.settled, heard.partial.tentative)
+
+        Args:
+            options: sizes of chunks, what settles a word, what ends a segment.
+
+        Returns:
+            a `sld_user_dir.hub.listening.StreamListener`; samples are mono, of its `sample_rate_hz`.
+
+        Raises:
+            InputError: as of `transcribe`.
+        """
+        from sld_user_dir.hub.listening import StreamListener  # audio libraries, where they are needed
+
+        self._require("asr")
+        return StreamListener(self, ListenOptions() if options is None else options, beam, **generation)
+
+    def listen_to_units(
+        self,
+        chunks: Iterable[Units],
+        *,
+        agreement: int = 2,
+        keep_settled: bool = False,
+        beam: int = 5,
+        **generation: Any,
+    ) -> Iterator[PartialText]:
+        """Text of an utterance whose raw units come in chunks: what is known after each, and the final text.
+
+        Args:
+            agreement: hypotheses in a row that must agree on a word for it to settle.
+            keep_settled: the final text takes no settled word back; else it is that of `transcribe_units`.
+        """
+        from sld_user_dir.hub.listening import StreamDecoder
+
+        self._require("asr")
+        decode = StreamDecoder(self, beam, **generation)
+        recogniser = StreamRecogniser(decode, self.vocab.tokenizer, agreement, keep_settled)
+        heard: list[int] = []
+        for chunk in chunks:
+            heard.extend(chunk)
+            yield recogniser.update(heard)
+        yield recogniser.finish(heard)
 
     def units_of(self, files: Sequence[PathLike]) -> list[list[int]]:
         """Units of recordings, by the features and the k-means, or the tokenizer, that the model was trained with.

@@ -9,11 +9,13 @@ Nothing in the cache ever moves when beams change places: only an additive bias 
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from sld_user_dir.search.prompt_past import PromptPast
 
 FIRST_ROOM = 32
 """Tokens that there is room for at first; it doubles when it is full."""
@@ -90,14 +92,17 @@ class SlotCache:
 
     Args:
         slots: of the batch.
+        past: what the beginning of the prompt has become already, if the batch is one utterance.
 
     Attributes:
+        n_past: tokens of the prompt that were read before.
         keys: of each layer (B, H, D, slots), the layout that few queries read fastest.
         values: (B, H, slots, D).
     """
 
-    def __init__(self, slots: BeamSlots):
-        self.slots, self.beams = slots, slots.beams
+    def __init__(self, slots: BeamSlots, past: Optional[PromptPast] = None):
+        self.slots, self.beams, self.past = slots, slots.beams, past
+        self.n_past = 0 if past is None else len(past)
         self.keys: List[Tensor] = []
         self.values: List[Tensor] = []
 
@@ -113,10 +118,35 @@ class SlotCache:
             self.keys[index] = self.keys[index][rows]
             self.values[index] = self.values[index][rows]
 
-    def _remember_prompt(self, k: Tensor, v: Tensor) -> None:
-        """Keep what the next layer makes of the prompt, (B, H, P, D) each, with room for what is to come."""
+    def _prompt_past(self, prompts: Tensor, logits: Optional[Tensor]) -> Optional[PromptPast]:
+        """What the prompt (1, P) has become, for a longer one; None for a batch of several."""
+        if len(prompts) != 1:
+            return None
+        width = prompts.size(1)
+        keys, values = [one[..., :width] for one in self.keys], [one[:, :, :width] for one in self.values]
+        return PromptPast(prompts[0], keys, values, logits)
+
+    def _logits_of_prompt(self, new: Tensor) -> Tensor:
+        """(B, P, V), where the logits of the new tokens are (B, P - n_past, V)."""
+        return new if self.past is None or self.past.logits is None else torch.cat([self.past.logits, new], dim=1)
+
+    def _remember_prompt(self, k: Tensor, v: Tensor) -> Tuple[Tensor, Tensor]:
+        """Keep what the next layer makes of the prompt, with room for what is to come.
+
+        Args:
+            k: keys (B, H, T, D) of the tokens that were not read before.
+            v: values, likewise.
+
+        Returns:
+            those of the whole prompt, (B, H, P, D) each.
+        """
+        if self.past is not None:
+            index = len(self.keys)
+            k = torch.cat([self.past.keys[index].transpose(2, 3), k], dim=2)
+            v = torch.cat([self.past.values[index], v], dim=2)
         self.keys.append(self.slots.grown(k.transpose(2, 3), 3))
         self.values.append(self.slots.grown(v, 2))
+        return k, v
 
     def _make_room(self, index: int) -> None:
         """Room for this step in a layer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sld_user_dir.models.prompt_cache import PromptCache
 from sld_user_dir.search.decoders import DecoderSession
+from sld_user_dir.search.prompt_past import PromptPast
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class FairseqDecoder:
         model.eval()
         kind = getattr(getattr(model, "decoder", None), "prompt_cache", PromptCache)
         why = kind.supports(model)
-        self._session = RecomputedPrompts if why else kind
+        self._session: Any = RecomputedPrompts if why else kind
         if why:
             logger.warning("slow decoding, the whole sequence again at each step: %s", why)
 
@@ -44,9 +45,23 @@ class FairseqDecoder:
         """Read prompts (B, P) of `lengths` (B,); see `Decoder`."""
         return self._session(self.model, prompts, lengths, beams, outputs, every_position)
 
+    def go_on(
+        self,
+        past: PromptPast,
+        prompts: Tensor,
+        lengths: Tensor,
+        beams: int,
+        outputs: Optional[int],
+        all_positions: bool,
+    ) -> DecoderSession:
+        """Read what follows the past in one prompt (1, P); see `GrowingDecoder`."""
+        return self._session(self.model, prompts, lengths, beams, outputs, all_positions, past=past)
+
 
 class RecomputedPrompts:
     """A session of any language model: the whole sequences are run again at each step."""
+
+    prompt_past: Optional[PromptPast] = None
 
     def __init__(
         self,

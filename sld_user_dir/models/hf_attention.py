@@ -84,11 +84,15 @@ def packed_attend(packing: Packing) -> Attend:
 def causal_attention(
     q: Tensor, k: Tensor, v: Tensor, scaling: float, window: Optional[int] = None, dropout: float = 0.0
 ) -> Tensor:
-    """(B, H, T, D), (B, G, T, D) twice to (B, H, T, D); each position sees the last `window` up to itself."""
-    mask = None
-    if window is not None and window < q.size(2):
-        at = torch.arange(q.size(2), device=q.device)
-        mask = (at <= at[:, None]) & (at > at[:, None] - window)
+    """(B, H, T, D), (B, G, P, D) twice to (B, H, T, D); each position sees the last `window` up to itself.
+
+    The T queries are of the last of the P positions.
+    """
+    mask, positions = None, k.size(2)
+    if 0 < q.size(2) < positions or (window is not None and window < q.size(2)):
+        at = torch.arange(positions, device=q.device)
+        own = at[positions - q.size(2) :, None]
+        mask = (at <= own) & (at > own - (positions if window is None else window))
     return F.scaled_dot_product_attention(
         q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=q.size(1) != k.size(1)
     )

@@ -19,6 +19,7 @@ from sld_user_dir.models.fixed_linear import FixedLinear
 from sld_user_dir.models.hf_attention import arguments, causal_attention
 from sld_user_dir.models.hf_products import FixedProducts
 from sld_user_dir.models.last_layer import LastLayerOnce
+from sld_user_dir.search.prompt_past import PromptPast
 
 
 class HFPromptCache(SlotCache):
@@ -32,20 +33,24 @@ class HFPromptCache(SlotCache):
         beams: int,
         outputs: Optional[int] = None,
         every_position: bool = False,
+        past: Optional[PromptPast] = None,
     ):
-        super().__init__(BeamSlots(lengths, prompts.size(1), beams))
+        super().__init__(BeamSlots(lengths, prompts.size(1), beams), past)
         self.decoder = model.decoder
         rows = prompts.size(0) * beams
         self.products = FixedProducts(self.decoder.backbone, rows)
         matrix = torch.cat(self.decoder.output_matrices())[:outputs]
         self.project = FixedLinear(matrix, None, rows)
-        positions = torch.arange(prompts.size(1), device=prompts.device)[None]
-        at = (torch.arange(len(prompts), device=prompts.device), lengths - 1)
-        once = nullcontext() if every_position else LastLayerOnce(self.decoder.backbone, self.decoder.num_layers, at[1])
+        positions = torch.arange(self.n_past, prompts.size(1), device=prompts.device)[None]
+        at = (torch.arange(len(prompts), device=prompts.device), lengths - 1 - self.n_past)
+        whole = every_position or self.n_past > 0  # what follows a past is too short to save anything
+        once = nullcontext() if whole else LastLayerOnce(self.decoder.backbone, self.decoder.num_layers, at[1])
         with once:
-            x = self._run(prompts, positions, self._attend_prompt)  # (B, P, d)
-        self.prompt_logits = self.project(x) if every_position else None
-        self.first_logits = self.project(x[at]) if self.prompt_logits is None else self.prompt_logits[at]
+            x = self._run(prompts[:, self.n_past :], positions, self._attend_prompt)  # (B, T, d)
+        new_logits = self.project(x) if every_position else None
+        self.first_logits = self.project(x[at]) if new_logits is None else new_logits[at]
+        self.prompt_logits = None if new_logits is None else self._logits_of_prompt(new_logits)
+        self.prompt_past = self._prompt_past(prompts, self.prompt_logits)
 
     @staticmethod
     def supports(model: Any) -> Optional[str]:
@@ -76,7 +81,7 @@ class HFPromptCache(SlotCache):
         self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: Optional[int], dropout: float
     ) -> Tensor:
         """Padding stands on the right: causal attention keeps it out of the real positions."""
-        self._remember_prompt(k, v)
+        k, v = self._remember_prompt(k, v)
         return causal_attention(q, k, v, scaling, window).transpose(1, 2)
 
     def _attend_step(

@@ -27,6 +27,7 @@ from sld_user_dir.models.causal_decoder import PARTS_OF_STOCK_LAYERS_ONLY, activ
 from sld_user_dir.models.fixed_linear import FixedLinear
 from sld_user_dir.models.prefix_mask import prefix_mask
 from sld_user_dir.models.stable_mask import softmax_with_mass, with_pseudo_key, without_pseudo_key
+from sld_user_dir.search.prompt_past import PromptPast
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
@@ -41,10 +42,12 @@ class PromptCache(SlotCache):
         beams: K
         outputs: only the first `outputs` rows of the output matrix are multiplied; None for all
         every_position: compute `prompt_logits`
+        past: of a single prompt's beginning; only what follows is read
 
     Attributes:
         first_logits: (B, V), of the token after each prompt
         prompt_logits: (B, P, V), of the token after each position of each prompt, or None
+        prompt_past: what a longer prompt goes on from; None of a batch of several, and of a prefix-LM
     """
 
     def __init__(
@@ -55,9 +58,10 @@ class PromptCache(SlotCache):
         beams: int,
         outputs: Optional[int] = None,
         every_position: bool = False,
+        past: Optional[PromptPast] = None,
     ):
         self.decoder: TransformerDecoderBase = model.decoder
-        super().__init__(BeamSlots(lengths, prompts.size(1), beams))
+        super().__init__(BeamSlots(lengths, prompts.size(1), beams), past)
         self.outputs, self.prompt_width = outputs, prompts.size(1)
         self.layers = list(self.decoder.layers)
         rows = prompts.size(0) * beams
@@ -73,6 +77,8 @@ class PromptCache(SlotCache):
         self.mask = None if separator is None else prefix_mask(prompts, separator)  # (B, 1, P, P)
         self.prompt_logits: Optional[Tensor] = None
         self.first_logits = self._prefill(prompts, every_position)
+        # a prefix-LM's prompt sees all of itself, and so must be read anew when it grows
+        self.prompt_past = self._prompt_past(prompts, self.prompt_logits) if self.mask is None else None
 
     @staticmethod
     def supports(model: FairseqLanguageModel) -> Optional[str]:
@@ -110,19 +116,29 @@ class PromptCache(SlotCache):
 
     def _attend_prompt(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Padding stands on the right: causal attention, or a prefix, keeps it out of the real positions."""
-        self._remember_prompt(k, v)
+        keys, values = self._remember_prompt(k, v)
+        if self.n_past:
+            return self._attend_from_past(q, keys, values)
         if self.stable_mask is not None:
             log_mass = self.stable_mask.log_mass(torch.arange(q.size(2), device=q.device))
             keyed = with_pseudo_key(q, k, v, log_mass)
             return without_pseudo_key(F.scaled_dot_product_attention(*keyed, is_causal=True, scale=1.0))
         return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, is_causal=self.mask is None, scale=1.0)
 
+    def _attend_from_past(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """From the new tokens (1, H, T, D) of a prompt to all of it, (1, H, P, D)."""
+        at = torch.arange(self.n_past, self.prompt_width, device=q.device)
+        scores = torch.matmul(q, k.transpose(2, 3))
+        scores.masked_fill_(torch.arange(self.prompt_width, device=q.device) > at[:, None], float("-inf"))
+        return torch.matmul(self._weights(scores, at[:, None]), v)
+
     def _attend_last(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """From the last token of each prompt only: T is 1 in what is returned."""
-        self._remember_prompt(k, v)
-        q = q.transpose(1, 2)[torch.arange(q.size(0), device=q.device), self.lengths - 1].unsqueeze(2)
+        k, v = self._remember_prompt(k, v)
+        at = self.lengths - 1 - self.n_past
+        q = q.transpose(1, 2)[torch.arange(q.size(0), device=q.device), at].unsqueeze(2)
         scores = torch.matmul(q, k.transpose(2, 3)).masked_fill_(self.padding[:, None, None], float("-inf"))
-        return torch.matmul(self._weights(scores, self.lengths - 1), v)
+        return torch.matmul(self._weights(scores, self._at(self.lengths - 1)), v)
 
     def _attend_step(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """From one token a beam, to the prompt and all beams' text at once; the bias takes out the others'."""
@@ -130,27 +146,35 @@ class PromptCache(SlotCache):
         keys[..., stop - self.beams : stop] = k.transpose(2, 3)
         values[:, :, stop - self.beams : stop] = v
         scores = torch.matmul(q, keys[..., :stop]).add_(self.slots.bias_within(None))  # (B, H, K, slots)
-        return torch.matmul(self._weights(scores, self.lengths + self.slots.steps), values[:, :, :stop])
+        return torch.matmul(self._weights(scores, self._at(self.lengths + self.slots.steps)), values[:, :, :stop])
+
+    @staticmethod
+    def _at(positions: Tensor) -> Tensor:
+        """Positions (B,) of one query in each row, beside scores of four dimensions."""
+        return positions[:, None, None, None]
 
     def _weights(self, scores: Tensor, positions: Tensor) -> Tensor:
-        """Softmax in float32 at least, as fairseq does, of scores (B, H, T, slots) of queries at positions (B,)."""
+        """Softmax in float32 at least, as fairseq does, of scores (B, H, T, slots); positions go with (B, H, T, 1)."""
         precise = scores.float() if scores.dtype.itemsize < 4 else scores
         if self.stable_mask is None:
             return torch.softmax(precise, dim=-1).to(scores.dtype)
-        return softmax_with_mass(precise, self.stable_mask.log_mass(positions)[:, None, None, None]).to(scores.dtype)
+        return softmax_with_mass(precise, self.stable_mask.log_mass(positions)).to(scores.dtype)
 
     # -- the decoder, as TransformerDecoderBase and its layers do it, without dropout -----------------
 
     def _prefill(self, prompts: Tensor, every_position: bool) -> Tensor:
         """Run the prompts and return the logits after each, (B, V)."""
-        x = self._embed(prompts, torch.arange(self.prompt_width, device=prompts.device), is_prompt=True)  # (B, P, C)
+        x = self._embed(prompts, torch.arange(self.prompt_width, device=prompts.device), is_prompt=True)
+        x = x[:, self.n_past :]  # (B, T, C): what was not read before
         last = len(self.layers) - 1
         for index in range(last):
             x = self._layer(index, x, self._attend_prompt)
         if not every_position:
-            x = self._layer(last, x, self._attend_last, at=self.lengths - 1)  # (B, 1, C): no other is needed
+            x = self._layer(
+                last, x, self._attend_last, at=self.lengths - 1 - self.n_past
+            )  # (B, 1, C): no other is needed
             return self._output(x)[:, 0]
-        self.prompt_logits = self._output(self._layer(last, x, self._attend_prompt))  # (B, P, V)
+        self.prompt_logits = self._logits_of_prompt(self._output(self._layer(last, x, self._attend_prompt)))
         return self.prompt_logits[torch.arange(len(prompts), device=prompts.device), self.lengths - 1]
 
     def _embed(self, tokens: Tensor, positions: Tensor, is_prompt: bool = False) -> Tensor:

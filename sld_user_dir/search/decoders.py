@@ -10,6 +10,8 @@ from typing import Optional, Protocol
 
 from torch import Tensor
 
+from sld_user_dir.search.prompt_past import PromptPast
+
 
 class DecoderSession(Protocol):
     """A decoder over one batch of prompts."""
@@ -43,3 +45,25 @@ class Decoder(Protocol):
             outputs: only the first `outputs` ids need logits; None for all.
             every_position: `prompt_logits` are wanted, too.
         """
+
+
+class GrowingSession(DecoderSession, Protocol):
+    """A session whose prompt may grow."""
+
+    prompt_past: Optional[PromptPast]
+    """what a longer prompt goes on from; None where it must be read anew"""
+
+
+class GrowingDecoder(Decoder, Protocol):
+    """A decoder that reads a prompt in parts, as a stream brings them."""
+
+    def go_on(
+        self,
+        past: PromptPast,
+        prompts: Tensor,
+        lengths: Tensor,
+        beams: int,
+        outputs: Optional[int],
+        all_positions: bool,
+    ) -> DecoderSession:
+        """As `start` does, with one prompt (1, P) of which those of `past`, but not the last, were read."""

@@ -27,6 +27,7 @@ CORE = (
     "losses",
     "search",
     "timing",
+    "streaming",
     "scoring",
     "confidence",
 )
@@ -43,7 +44,8 @@ FORBIDDEN = {
     "sequences": {"losses", "search", "pipeline", "experiment"},
     "losses": {"search", "pipeline", "scoring"},
     "search": {"losses", "scoring", "pipeline"},
-    "timing": {"losses", "scoring", "confidence", "pipeline"},
+    "timing": {"losses", "scoring", "confidence", "pipeline", "streaming"},
+    "streaming": {"losses", "scoring", "confidence", "pipeline", "clustering", "interop"},
     "scoring": {"search", "losses", "sequences", "timing", "confidence"},
     "confidence": {"search", "losses", "sequences", "timing"},
     "interop": {"sequences", "losses", "search"},

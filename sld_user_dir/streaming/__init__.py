@@ -1,0 +1,1 @@
+"""Text while the speech still comes: a prompt that grows, hypotheses that agree, and where a segment ends."""

@@ -1,0 +1,73 @@
+"""A model that listens: partial texts, and final ones that are those of offline decoding."""
+
+import io
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from support.commands import sld
+
+from sld_user_dir import hub
+from sld_user_dir.streaming.heard_audio import ListenOptions
+
+OPTIONS = {"beam": 2, "max_len_b": 5}
+
+
+@pytest.fixture(scope="module")
+def model(spoken):
+    folder, _ = spoken
+    return hub.load(folder / "save" / "checkpoint_last.pt", data=folder / "data", device="cpu")
+
+
+@pytest.mark.parametrize("agreement", [1, 2])
+def test_the_final_text_of_units_is_that_of_offline_decoding(model, spoken, agreement):
+    _, recordings = spoken
+    for units in model.units_of([one.path for one in recordings]):
+        chunks = [units[i : i + 7] for i in range(0, len(units), 7)]
+        *partial, final = model.listen_to_units(chunks, agreement=agreement, **OPTIONS)
+        assert final.is_final and final.text == model.transcribe_units(units, **OPTIONS)
+        assert len(partial) == len(chunks) and not any(one.is_final for one in partial)
+        kept = list(model.listen_to_units(chunks, agreement=agreement, keep_settled=True, **OPTIONS))
+        settled = kept[-2].settled
+        assert kept[-1].settled[: len(settled)] == settled and kept[-1].taken_back == 0
+
+
+def test_the_final_text_of_audio_is_that_of_offline_decoding(model, spoken):
+    path = spoken[1][2].path
+    wave = soundfile.read(path, dtype="float32")[0]
+    listener = model.listener(ListenOptions(chunk_seconds=0.2, end_pause_seconds=0), **OPTIONS)
+    assert listener.sample_rate_hz == 8000
+    *partial, final = listener(np.array_split(wave, 9))
+    assert final.text == model.transcribe(path, **OPTIONS)
+    assert [round(one.heard_seconds, 3) for one in partial] == [0.2, 0.4, 0.6, 0.7] and final.segment == 0
+
+
+def test_pauses_end_segments(model):
+    rng = np.random.default_rng(0)
+    parts = [(0.2 if i % 2 == 0 else 1e-4) * rng.standard_normal(int(8000 * s)) for i, s in enumerate([0.4, 0.5, 0.4])]
+    wave = np.concatenate(parts).astype(np.float32)
+    options = ListenOptions(chunk_seconds=0.1, end_pause_seconds=0.3)
+    found = [one for one in model.listener(options, **OPTIONS)([wave]) if one.partial.is_final]
+    assert [one.segment for one in found] == [0, 1]
+    assert found[0].start_seconds == 0 and 0.5 < found[1].start_seconds < 0.9 and found[1].heard_seconds == 1.3
+
+
+def test_the_command(spoken, capsys, monkeypatch, caplog):
+    folder, recordings = spoken
+    path = recordings[1].path
+    words = [folder / "save" / "checkpoint_last.pt", path, "--data", folder / "data", "--max-len-b", 5, "--beam", 2]
+    assert sld("listen", *words, "--device", "cpu", "--end-pause-seconds", 0) == 0
+    printed = capsys.readouterr()
+    *_, final = (line.split("\t") for line in printed.out.splitlines())
+    assert final[:2] == ["0.60", "final"] and "heard 0.60 s" in printed.err
+    assert "normalised over the whole recording" in caplog.text
+    samples = (soundfile.read(path, dtype="float32")[0] * 32768).round().astype("<i2")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(samples.tobytes())))
+    words[1] = "-"
+    assert sld("listen", *words, "--device", "cpu", "--rate", 8000, "--json", "--end-pause-seconds", 0) == 0
+    *_, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert last["final"] and last["settled"] == "".join(final[2:]) and last["heard"] == 0.6
+    assert sld("listen", *words, "--pace", -1) == 1
