@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
 
+import torch
 import yaml
 
 from sld_user_dir.errors import InputError
@@ -23,6 +24,8 @@ from sld_user_dir.stored_checkpoint import read_stored, write_stored
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 WEIGHTS = Path("model/pp_00/tp_00/sdp_00.pt")
+FORMAT = 3.0
+"""Of fairseq's decoders; one that does not state it loses its last normalisation."""
 
 
 def export(checkpoints: Path, data: Path, out: Path, step: Optional[int] = None) -> None:
@@ -100,7 +103,7 @@ def fairseq_checkpoint(weights: Dict[str, Any], config: Dict[str, Any], data: st
     return {
         "args": None,
         "cfg": {"model": model, "task": {"_name": "speech_unit_lm", "data": data, "tokens_per_sample": positions}},
-        "model": to_fairseq(weights, pad),
+        "model": {"decoder.version": torch.tensor([FORMAT]), **to_fairseq(weights, pad)},
         "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
         "task_state": origin,

@@ -35,6 +35,7 @@ class UnitTrainUnit(TrainUnit[UnitBatch]):
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
         """Let the metrics be known before the first batch, as a training that goes on needs them."""
         unit_metrics.update_measures(metric_bag, measures_of_nothing(self._loss, self._vocab))
+        unit_metrics.update_sizes(metric_bag, None)
 
     def set_step_nr(self, step_nr: int) -> None:
         """Let weights with a schedule know the update, which fairseq2 counts from 1."""
@@ -59,6 +60,7 @@ class UnitEvalUnit(EvalUnit[UnitBatch]):
 
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
         unit_metrics.update_measures(metric_bag, measures_of_nothing(self._loss, self._vocab))
+        unit_metrics.update_sizes(metric_bag, None)
         if self._generator is not None:
             unit_metrics.update_errors(metric_bag, count_errors([], [], self._vocab))
 

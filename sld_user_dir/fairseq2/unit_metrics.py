@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, MutableMapping
+from typing import Any, Iterable, Mapping, MutableMapping, Optional
 
 import torch
 from fairseq2.metrics import Mean, MetricBag, Sum
@@ -16,17 +16,21 @@ SIZES = ("num_examples", "num_elements")
 
 
 @torch.inference_mode()
-def update_sizes(bag: MetricBag, batch: UnitBatch) -> None:
-    """Count examples and tokens; fairseq2 makes tokens a second of them."""
+def update_sizes(bag: MetricBag, batch: Optional[UnitBatch]) -> None:
+    """Count examples and tokens, of which fairseq2 makes tokens a second; None: nothing, so that they are known."""
     for name in SIZES:
-        _get(bag, name, Sum).update(getattr(batch, name))
-        _get(bag, f"total_{name}", Sum).update(getattr(batch, name))
+        count = 0 if batch is None else getattr(batch, name)
+        _get(bag, name, Sum).update(count)
+        _get(bag, f"total_{name}", Sum).update(count)
 
 
 @torch.inference_mode()
 def update_measures(bag: MetricBag, measures: Iterable[Measure]) -> None:
-    """Add the batch's measures up, in bits or per cent."""
+    """Add the batch's measures up, in bits or per cent; padding as fairseq2 does, in tokens."""
     for one in measures:
+        if one.kind == "share":
+            _get(bag, one.name, Sum).update(one.total.detach())
+            continue
         cases = one.cases.detach().float()
         mean = SCALE[one.kind] * one.total.detach() / cases.clamp(min=1)
         _get(bag, one.name, Mean).update(mean, weight=cases)
