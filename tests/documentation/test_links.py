@@ -120,10 +120,10 @@ def names_of_tests() -> set:
 
 @pages
 def test_make_targets_and_modules_exist(page):
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M))
     code = [*code_spans(page), *(block.code for block in cut(page).blocks)]
     for span in code:
-        for target in re.findall(r"(?:^|&& )make ([a-z-]+)", span, re.M):
+        for target in re.findall(r"(?:^|&& )make ([a-z0-9-]+)", span, re.M):
             assert target in targets, f"{name_of(page)}: no target {target}"
         for module in re.findall(r"python -m ([\w.]+)", span):
             assert importlib.util.find_spec(module), f"{name_of(page)}: no module {module}"
