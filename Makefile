@@ -15,10 +15,11 @@ BOOTSTRAP := $(firstword $(shell command -v python3) $(shell command -v python) 
 RUN := .venv/bin/python
 # One thread a process: the machine's cores are shared out by WORKERS.
 TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
-BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
+# But for load.py, which takes more than an hour.
+BENCHMARKS := $(filter-out benchmarks/load.py,$(wildcard benchmarks/[a-z]*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-audio librispeech-mini test test-slow test-gpu lint format typecheck docs bench clean
+.PHONY: help setup demo demo-audio librispeech-mini test test-slow test-gpu lint format typecheck docs bench matrix clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +63,9 @@ bench: setup  ## every benchmark, results in runs/bench/*.json
 	@mkdir -p runs/bench
 	@set -e; for script in $(BENCHMARKS); do name=$$(basename $$script .py); echo "$$name …"; \
 		$(RUN) $$script --json > runs/bench/$$name.part; mv runs/bench/$$name.part runs/bench/$$name.json; done
+
+matrix:  ## every supported Python, with its fairseq, under the oldest and the newest torch (a quarter of an hour each)
+	@python3 scripts/matrix.py $(ARGS)
 
 clean:  ## remove .venv and caches; runs/ stays
 	@rm -rf .venv .venv-setup.log build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

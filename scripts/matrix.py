@@ -4,8 +4,9 @@
     python scripts/matrix.py --only 3.12/newest --tests tests/losses tests/golden
 
 Each runs in a clone of the committed sources with its own `.venv`, made by `scripts/setup_environment.py`, so what is
-tried is what users get. The `.venv` is removed before the next. The interpreters are looked for among pyenv's and on
-PATH. A row is appended to --out as it is done; rows that are there, of the same commit and tests, are not run again.
+tried is what users get. The next takes its place, so 8 GB of disk are enough. The interpreters are looked for among
+pyenv's and on PATH. A row is appended to --out as it is done; rows that are there, of the same commit and tests, are
+not run again. With --folder the clone stays, and an interrupted run goes on in it.
 """
 
 from __future__ import annotations
@@ -70,7 +71,6 @@ def try_one(name: str, torch: str, tests: Sequence[str], clone: Path, log: Path)
     python = interpreter(name.partition("/")[0])
     if python is None:
         return {"outcome": "no interpreter"}
-    shutil.rmtree(clone / ".venv", ignore_errors=True)
     if run([python, "scripts/setup_environment.py", "--python", python, "--torch", torch, "--cpu"], clone, log):
         return {"outcome": "cannot be installed", "said": last_line(log), "seconds": round(time.monotonic() - started)}
     installed = time.monotonic()
@@ -110,19 +110,21 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--only", nargs="*", help="combinations such as 3.10/oldest (default: all)")
     parser.add_argument("--tests", nargs="*", default=[*FAST, *IMPORTS], help="what pytest runs (default: a fast part)")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "matrix.jsonl", help="rows, one a line")
+    parser.add_argument("--folder", type=Path, help="where the clone is made, and kept (default: a temporary folder)")
     parser.add_argument("--table", action="store_true", help="only print the table of the rows that are there")
     arguments = parser.parse_args(argv)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
     wanted = {f"{python}/{age}": torch for python in PYTHONS for age, torch in zip(("oldest", "newest"), torch_range())}
     rows = [json.loads(line) for line in arguments.out.open(encoding="utf-8")] if arguments.out.exists() else []
     with tempfile.TemporaryDirectory(prefix="sld-matrix-") as folder:
-        clone = Path(folder) / "clone"
+        clone = (arguments.folder or Path(folder)).absolute() / "clone"
+        if not (clone.exists() or arguments.table):
+            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        sources = ROOT if arguments.table else clone
+        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=sources, text=True).strip()
         for name in [] if arguments.table else arguments.only or wanted:
             if any((row["name"], row["commit"], row["tests"]) == (name, commit, arguments.tests) for row in rows):
                 continue
-            if not clone.exists():
-                subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
             log = arguments.out.with_name(f"matrix-{name.replace('/', '-')}.log")
             log.write_bytes(b"")
             found = try_one(name, wanted[name], arguments.tests, clone, log)

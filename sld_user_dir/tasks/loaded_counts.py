@@ -105,7 +105,9 @@ class LoadedCounts:
             self._others = np.setdiff1d(rows, self._expected)
 
     def _write_loaded(self, split: _LoadedSplit, entry: LedgerEntry) -> None:
-        if not split.written and _is_given(self.cfg.save_dir) and distributed_utils.get_global_rank() == 0:
+        # fairseq-train has made the folder by now; a task that is made without it has none
+        there = _is_given(self.cfg.save_dir) and Path(self.cfg.save_dir).is_dir()
+        if not split.written and there and distributed_utils.get_global_rank() == 0:
             write_ledger(entry, Path(self.cfg.save_dir) / f"{split.name}.loaded{SUFFIX}", split.hashes())
         split.written = True
 

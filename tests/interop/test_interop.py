@@ -371,7 +371,9 @@ def test_ids_with_white_space_go_where_a_format_can_hold_them(name, tmp_path):
     write_manifest(path, [Utterance(name, np.array([1]), "six")], UnitProvenance.unknown(9))
     for kind in ("textless", "gslm", "gslm-json", "resynthesis", "authors"):
         assert sld("export", "--manifest", path, "--format", kind, "--out", tmp_path / kind / "x") == 0
-        (main,) = [p for p in (tmp_path / kind).iterdir() if not p.name.endswith((".text", ".provenance.json"))]
+        (main,) = [
+            p for p in (tmp_path / kind).iterdir() if not p.name.endswith((".text", ".provenance.json", ".ledger.json"))
+        ]
         text = main.with_name(main.name + ".text")
         statement = Statement(provenance=main.with_name(main.name + ".provenance.json"))
         import_units([main], tmp_path / "o.tsv", text=text if text.exists() else None, statement=statement)
@@ -462,7 +464,7 @@ def test_commands_import_and_export(tmp_path, capsys):
     assert sld("export", "--manifest", out, "--format", "textless", "--out", tmp_path / "e" / "t") == 0
     printed = capsys.readouterr().out
     assert re.search(r"no place for: .*speaker", printed)
-    names = ["t.units", "t.units.provenance.json", "t.units.text"]
+    names = ["t.units", "t.units.ledger.json", "t.units.provenance.json", "t.units.text"]
     assert sorted(p.name for p in (tmp_path / "e").iterdir()) == names
     assert json.loads((tmp_path / "e" / "t.units.provenance.json").read_text())["num_units"] == 100
     assert sld("import", "--units", path, "--out", out) == 1
