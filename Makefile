@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything runs in .venv, which is made at first use and then reused.
 #   PYTHON=python3.11     interpreter for .venv (3.10, 3.11 or 3.12)
 #   TORCH="torch==2.9.1"  another torch, a GPU build for example      GPU=1 / GPU=0  faiss-gpu / faiss-cpu
-#   AUDIO=folder          recordings for demo-audio
+#   AUDIO=folder          recordings for demo-audio     BACKBONE=model  a pretrained language model for librispeech-mini
 #   ARGS="-k losses"      more arguments for pytest                   WORKERS=2      test processes
 PYTHON ?=
 TORCH ?=
@@ -10,6 +10,7 @@ ARGS ?=
 WORKERS ?= 2
 PRESET ?= quick
 AUDIO ?=
+BACKBONE ?=
 
 BOOTSTRAP := $(firstword $(shell command -v python3) $(shell command -v python) $(PYTHON))
 RUN := .venv/bin/python
@@ -19,10 +20,10 @@ TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 BENCHMARKS := $(filter-out benchmarks/load.py,$(wildcard benchmarks/[a-z]*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-audio librispeech-mini test test-slow test-gpu lint format typecheck docs bench matrix clean
+.PHONY: help setup demo demo-audio librispeech-mini test test-slow test-gpu setup-fairseq2 test-fairseq2 lint format typecheck docs bench matrix clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup:  ## make .venv and install everything (3 to 5 minutes; at once if it is there)
 	@if [ -z "$(BOOTSTRAP)" ]; then echo "setup: no Python found: install Python 3.11" >&2; exit 1; fi
@@ -36,7 +37,8 @@ demo-audio: setup  ## recordings to a word error rate: prompts fetched by apt-ge
 	@$(RUN) scripts/demo_audio.py $(if $(AUDIO),--audio "$(AUDIO)") $(ARGS)
 
 librispeech-mini: setup  ## train on LibriSpeech's train-clean-5, decode and score test-clean (PRESET=standard or long)
-	@$(RUN) scripts/librispeech_mini.py --preset $(if $(filter quick full,$(PRESET)),standard,$(PRESET)) $(ARGS)
+	@$(RUN) scripts/librispeech_mini.py --preset $(if $(filter quick full,$(PRESET)),standard,$(PRESET)) $(ARGS) \
+		$(if $(BACKBONE),--backbone "$(BACKBONE)")
 
 test: setup  ## the test suite, without what is slow or needs a GPU
 	@$(TEST) -m "not slow and not gpu" $(ARGS)
@@ -46,6 +48,12 @@ test-slow: setup  ## the slow tests
 
 test-gpu: setup  ## the tests that need a GPU
 	@$(RUN) -m pytest -m gpu $(ARGS)
+
+setup-fairseq2:  ## make .venv-fairseq2 (7 GB, 5 minutes; at once if it is there): the extension of fairseq2
+	@bash scripts/setup_fairseq2.sh $(PYTHON)
+
+test-fairseq2: setup-fairseq2  ## the tests of the extension
+	@OMP_NUM_THREADS=1 .venv-fairseq2/bin/python -m pytest tests-fairseq2 $(ARGS)
 
 lint: setup  ## style and common mistakes
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .

@@ -39,6 +39,8 @@ max_tokens=1024                   # positions of the model: units, separator and
 max_text_tokens=150               # text tokens of a training utterance
 too_long=skip                     # longer training utterances: skip (listed), or truncate as the authors do in silence
 gpt2=gpt2-medium                  # pretrained weights and tokenizer: directory or hub name
+backbone=                         # in place of GPT-2, any causal language model of Hugging Face: directory or hub name
+lora_rank=0                       # with --backbone: train adapters of this rank; 0 trains everything
 batch=64                          # utterances an update, over all GPUs
 gpus=1                            # GPUs in all
 gpu_batch=8                       # utterances that one GPU takes at a time; the rest is accumulated
@@ -116,6 +118,7 @@ check() {
     [ $((batch % (gpus * gpu_batch))) = 0 ] ||
         die "a batch of $batch is no multiple of $gpus GPUs times --gpu-batch $gpu_batch; change --gpu-batch"
     $cpu && hardware=(--cpu) || hardware=()
+    if [ -d "$backbone" ]; then backbone=$(cd "$backbone" && pwd); fi # a checkpoint remembers the word
     name=${name:-$objective}
     run_dir=$out/$name
     data=$out/data
@@ -228,13 +231,22 @@ stage_data() {
     inputs=("$data/train_all.tsv" "${dev[@]}") outputs=("$data/dict.txt" "$data/vocab.json" "$data/train.tsv" "$data/valid.tsv")
     # one manifest of all dev sets: the first one's header, everyone's rows
     run_to "$data/valid.tsv" awk 'NR == FNR {print; next} FNR == 1 {names = 0} /^#/ {next} names++ {print}' "${dev[@]}"
-    run sld vocab --data "$data" --split train_all --text-tokenizer gpt2 --gpt2 "$gpt2"
+    if [ -n "$backbone" ]; then
+        run sld vocab --data "$data" --split train_all --text-tokenizer hf --hf-model "$backbone"
+    else
+        run sld vocab --data "$data" --split train_all --text-tokenizer gpt2 --gpt2 "$gpt2"
+    fi
     run sld limit --data "$data" --split train_all --out train --max-tokens "$max_tokens" \
         --max-text-tokens "$max_text_tokens" --too-long "$too_long"
 }
 
 stage_gpt2() {
-    inputs=("$data/dict.txt" "$data/vocab.json") outputs=("$out/gpt2.pt" "$out/gpt2.options")
+    inputs=("$data/dict.txt" "$data/vocab.json") outputs=("$out/gpt2.options")
+    if [ -n "$backbone" ]; then # which training loads by itself
+        run_to "$out/gpt2.options" echo --arch joint_hf --hf-model "$backbone" --lora-rank "$lora_rank" --tokens-per-sample "$max_tokens"
+        return
+    fi
+    outputs+=("$out/gpt2.pt")
     run_to "$out/gpt2.options" sld import-gpt2 --gpt2 "$gpt2" --data "$data" --out "$out/gpt2.pt" --seed "$seed"
 }
 
@@ -247,7 +259,8 @@ updates() { # of the whole training, as fairseq counts them
 }
 
 stage_train() {
-    inputs=("$data/dict.txt" "$data/train.tsv" "$data/valid.tsv" "$out/gpt2.pt" "$out/gpt2.options")
+    inputs=("$data/dict.txt" "$data/train.tsv" "$data/valid.tsv" "$out/gpt2.options")
+    [ -n "$backbone" ] || inputs+=("$out/gpt2.pt")
     outputs=("$run_dir/checkpoint_last.pt")
     local shape='OPTIONS_OF_GPT2' metric=loss total
     [ -e "$out/gpt2.options" ] && shape=$(cat "$out/gpt2.options")

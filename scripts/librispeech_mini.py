@@ -16,6 +16,7 @@ from typing import Any, Dict, Optional, Sequence
 from simple_parsing import ArgumentParser, DashVariant, choice
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.experiment.backbone_data import absolute, backbone_data
 from sld_user_dir.experiment.fairseq_commands import Plan, System, choose
 from sld_user_dir.experiment.html_report import write_html
 from sld_user_dir.experiment.results import (
@@ -58,6 +59,13 @@ PRESETS: Dict[str, Dict[str, Any]] = {
     "long": {"max_update": 5000, "max_tokens": 8000, "dropout": 0.2, "decode_ctc_weight": 0.5},
 }
 
+OF_OWN_MODEL = (
+    "decoder_layers", "decoder_embed_dim", "decoder_ffn_embed_dim", "decoder_attention_heads", "activation_fn",
+    "dropout", "attention_dropout", "speech_conv_kernel", "ctc_weight", "decode_ctc_weight",
+)  # fmt: skip
+"""options of BASE and PRESETS that a backbone has no use for; CTC over its many text symbols would cost more than it"""
+BACKBONE: Dict[str, Any] = {"arch": "joint_hf", "lr": 5e-4, "eval_wer_max_len": 150}
+
 
 @dataclass
 class LibriSpeechMiniConfig:
@@ -69,6 +77,10 @@ class LibriSpeechMiniConfig:
     """which units: of Whisper tiny.en's encoder (which was trained on transcribed speech), or MFCC"""
     data: Path = ROOT / "manifests" / "librispeech-mini"
     """folder with a data directory for each kind of units"""
+    backbone: Optional[str] = None
+    """a pretrained language model of Hugging Face in place of the small model: a directory, or a name on the hub"""
+    lora_rank: int = 16
+    """with a backbone: rank of its adapters; 0 trains everything"""
     criteria: str = "multimodal_ce"
     """comma-separated names of the systems to train; the first is what the others are compared with"""
     jobs: int = 2
@@ -85,12 +97,17 @@ class LibriSpeechMiniConfig:
 
 def build_plan(config: LibriSpeechMiniConfig) -> Plan:
     """Options of all systems."""
-    data = config.data / config.units
+    data, name = config.data / config.units, f"{config.units}-{config.preset}"
     options = {**BASE, **PRESETS[config.preset]}
+    if config.backbone is not None:
+        name = f"{name}-{Path(config.backbone).name}"
+        data = backbone_data(data, config.backbone, config.out / f"data-{name}")
+        own = {"hf_model": absolute(config.backbone), "lora_rank": config.lora_rank}
+        options = {key: value for key, value in {**options, **BACKBONE, **own}.items() if key not in OF_OWN_MODEL}
     updates = config.max_update or options["max_update"]
     return Plan(
         data=data,
-        out=config.out / f"{config.units}-{config.preset}",
+        out=config.out / name,
         test_sets=["test"],
         train_options={
             **options,
@@ -100,7 +117,7 @@ def build_plan(config: LibriSpeechMiniConfig) -> Plan:
             "seed": config.seed,
         },
         generate_options={
-            "beam": 5, "decode_ctc_weight": options["decode_ctc_weight"], "max_len_a": 0.8, "max_len_b": 20,
+            "beam": 5, "decode_ctc_weight": options.get("decode_ctc_weight"), "max_len_a": 0.8, "max_len_b": 20,
             "max_tokens": 12000,
         },
         threads=config.threads,

@@ -4,11 +4,13 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from support.backbones import make_base
 from support.forks import forwarding_programs
-from support.miniature import NUM_UNITS, ROOT, make_data, make_provenance, make_utterances
+from support.miniature import NUM_UNITS, ROOT, fairseq_command, make_data, make_provenance, make_utterances
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
@@ -16,8 +18,11 @@ import librispeech_mini
 
 from sld_user_dir.clustering.kmeans_file import Centroids, centroids_sha256
 from sld_user_dir.experiment import fairseq_commands
+from sld_user_dir.experiment.fairseq_commands import option_list
 from sld_user_dir.experiment.results import format_table
 from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
+from sld_user_dir.stored_checkpoint import read_stored
+from sld_user_dir.vocabulary.joint import JointVocabulary
 
 MINIATURE = ROOT / "manifests" / "librispeech-mini"
 
@@ -62,6 +67,22 @@ def test_on_a_miniature_and_again(tmp_path, arguments, capsys):
     assert (tmp_path / "out" / "learning_curve.png").stat().st_size and (tmp_path / "out" / "report.html").exists()
     assert librispeech_mini.main(arguments) == 0
     assert "$" not in capsys.readouterr().out  # nothing was run again
+
+
+def test_a_backbone_takes_the_small_models_place(tmp_path, arguments, monkeypatch):
+    """Its data directory has its own vocabulary, and of the small model's options none is left."""
+    base = make_base(tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    config = librispeech_mini.LibriSpeechMiniConfig(backbone="base", data=Path(arguments[1]), out=tmp_path / "out")
+    plan = librispeech_mini.build_plan(config)
+    assert JointVocabulary.load(plan.data).tokenizer.name == "hf" and (plan.data / "train.tsv").is_symlink()
+    few = {"criterion": "sld", "max_update": 1, "tokens_per_sample": 64, "eval_wer": None, "save_dir": plan.out}
+    few["best_checkpoint_metric"] = "loss"
+    fairseq_command("train", plan.data, *option_list({**plan.train_options, **few}))
+    held = read_stored(plan.out / "checkpoint_last.pt")
+    assert held["cfg"]["model"]["hf_model"] == str(base) and any("lora_" in name for name in held["model"])
+    assert plan.generate_options["decode_ctc_weight"] is None
+    assert librispeech_mini.build_plan(config).data == plan.data  # made once
 
 
 def test_what_is_missing_is_named(tmp_path, arguments, capsys):

@@ -193,6 +193,19 @@ def test_another_objective_shares_the_data(pretend, tmp_path):
     assert (tmp_path / "out" / "masked_ce" / "scores.txt").read_text() == "the table\n"
 
 
+def test_a_backbone_takes_gpt2s_place(pretend, tmp_path):
+    """The stages are the same; vocabulary and training name the model by its path from the root."""
+    (tmp_path / "smollm").mkdir()
+    calls = pretend("--backbone", tmp_path / "smollm" / ".." / "smollm", "--lora-rank", 8)
+    assert len(calls) == CALLS - 1 and "sld import-gpt2" not in programs(calls)
+    (vocab,) = (call for call in calls if call[0] == "sld vocab")
+    (train,) = (call for call in calls if call[0] == "fairseq-train")
+    assert option(vocab, "--text-tokenizer") == "hf"
+    assert option(vocab, "--hf-model") == option(train, "--hf-model") == str(tmp_path / "smollm")
+    assert option(train, "--arch") == "joint_hf" and option(train, "--lora-rank") == "8"
+    assert pretend("--backbone", tmp_path / "smollm", "--lora-rank", 8) == []
+
+
 def test_a_training_of_other_settings_is_not_gone_on_with(pretend):
     pretend()
     pretend("--lr", "1e-3", check=False)
