@@ -13,7 +13,7 @@ from sld_user_dir.losses.term_options import term_options
 def _section() -> Any:
     options: List[Any] = []
     for name, one in term_options(term_classes()).items():
-        hint = Literal[one.choices] if one.choices else one.hint  # type: ignore[valid-type]
+        hint = Literal[one.choices] if one.choices else one.hint
         options.append((name, hint, field(default=one.default, metadata=one.metadata)))
     made = make_dataclass("ObjectiveSection", options, kw_only=True)
     made.__module__, made.__doc__ = __name__, "Options of the loss terms; docs/losses.md says what each does."

@@ -134,7 +134,7 @@ class UnitRecipeConfig:
     )
     dataset: UnitDatasetSection = field(default_factory=UnitDatasetSection)
     tokenizer: TokenizerSection = field(default_factory=_tokenizer)
-    objective: ObjectiveSection = field(default_factory=ObjectiveSection)  # type: ignore[valid-type]
+    objective: ObjectiveSection = field(default_factory=ObjectiveSection)
     loss: LossFormSection = field(default_factory=LossFormSection)
     search: SearchSection = field(default_factory=SearchSection)
     gang: GangSection = field(default_factory=GangSection)

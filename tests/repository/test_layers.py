@@ -71,6 +71,16 @@ def test_only_the_adapters_import_fairseq():
     assert users and {folder_of(name) for name in users} <= set(ADAPTERS)
 
 
+def test_fairseq2_has_a_folder_of_its_own():
+    """It alone imports fairseq2, and nothing of fairseq's side; nothing else imports it."""
+    users = {name for name, path in SOURCES.items() if any(n.split(".")[0] == "fairseq2" for n in imported_names(path))}
+    assert users and {folder_of(name) for name in users} == {"fairseq2"}
+    for name, others in graph().items():
+        folders = {folder_of(other) for other in others}
+        wrong = {*ADAPTERS, "hub", "experiment", "commands"} if folder_of(name) == "fairseq2" else {"fairseq2"}
+        assert not folders & wrong, name
+
+
 @pytest.mark.parametrize("folder", CORE)
 def test_the_core_loads_no_framework(folder):
     loaded = fresh(import_all(folder) + "print([m for m in ('fairseq', 'hydra') if m in sys.modules])")
