@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Union
 
@@ -12,4 +16,10 @@ FloatArray = npt.NDArray[np.float32]
 """Waveforms (n_samples,) or frames (T, D)."""
 UnitArray = npt.NDArray[np.int32]
 """Raw units (N,)."""
+ARRAY_FILE_ERRORS = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OverflowError, MemoryError),
+    *(RecursionError, NotImplementedError, RuntimeError, SyntaxError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What numpy and zipfile raise of an .npy or .npz that is damaged; found by trying."""
 PathLike = Union[str, Path]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Optional
@@ -16,7 +15,7 @@ from typing import Any, Optional
 import numpy as np
 import numpy.typing as npt
 
-from sld_user_dir.arrays import PathLike
+from sld_user_dir.arrays import ARRAY_FILE_ERRORS, PathLike
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path, parse_json, refuse_lfs_pointer
 from sld_user_dir.manifests.provenance import OWN_CODES, UnitProvenance
@@ -69,12 +68,12 @@ class Centroids:
         """
         remedy = "train one with sld kmeans, or import it (docs/units.md)"
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as arrays:
                 values, metadata = arrays["centroids"].astype(np.float32), parse_json(str(arrays["metadata"]))
             known = metadata.pop("format", None) == FORMAT
         except FileNotFoundError:
             raise KMeansError(path, "no such file", remedy) from None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AttributeError, EOFError) as error:
+        except ARRAY_FILE_ERRORS as error:
             refuse_lfs_pointer(path, KMeansError)
             raise KMeansError(path, f"not a k-means file ({error})", remedy) from error
         if not known:

@@ -15,9 +15,9 @@ from typing import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from sld_user_dir.arrays import FloatArray, PathLike
+from sld_user_dir.arrays import ARRAY_FILE_ERRORS, FloatArray, PathLike
 from sld_user_dir.clustering.unit_coverage import FEWEST_FRAMES_PER_UNIT
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import atomic_path
 
 BUFFERS_PER_CAPACITY = 8  # a buffer of 1/8 of the capacity gathers newcomers between two evictions
@@ -104,8 +104,20 @@ def save_sample(path: PathLike, **samples: FrameSample) -> None:
 
 
 def merge_file(path: PathLike, **samples: FrameSample) -> None:
-    """Add what `save_sample` wrote to samples of the same names, a block of rows at a time."""
-    with np.load(path, allow_pickle=False) as small, zipfile.ZipFile(path) as archive:
+    """Add what `save_sample` wrote to samples of the same names, a block of rows at a time.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    try:
+        _merge(path, samples)
+    except ARRAY_FILE_ERRORS as error:
+        problem = f"a damaged sample of frames ({reason_of(error)})"
+        raise InputError(path, problem, "remove it and run again: it is made anew") from error
+
+
+def _merge(path: PathLike, samples: dict[str, FrameSample]) -> None:
+    with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as small, zipfile.ZipFile(path) as archive:
         for name, sample in samples.items():
             keys, start = small[f"{name}_keys"], 0
             for frames in _stored_rows(archive, f"{name}_frames.npy"):

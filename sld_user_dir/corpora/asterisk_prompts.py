@@ -19,7 +19,7 @@ from typing import Sequence
 from sld_user_dir.corpora.connected_digits import WORDS
 from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.features.waveform import probe
-from sld_user_dir.files import atomic_path, decode_lines
+from sld_user_dir.files import atomic_path, decode_lines, publish_directory, scratch_directory
 from sld_user_dir.manifests.audio_manifest import Recording
 
 PACKAGES = ("asterisk-core-sounds-en-wav", "asterisk-core-sounds-en")
@@ -72,11 +72,11 @@ def fetch(folder: Path) -> Path:
             )
     folder.mkdir(parents=True, exist_ok=True)
     _download(folder)
-    aside = folder / f".unpacked.{os.getpid()}"
-    for package in PACKAGES:
-        for archive in sorted(folder.glob(f"{package}_*.deb")):
-            _run(["dpkg", "-x", archive.name, aside.name], folder)
-    os.replace(aside, tree)
+    with scratch_directory(folder) as aside:
+        for package in PACKAGES:
+            for archive in sorted(folder.glob(f"{package}_*.deb")):
+                _run(["dpkg", "-x", archive.name, aside.name], folder)
+        publish_directory(aside, tree)
     return tree
 
 

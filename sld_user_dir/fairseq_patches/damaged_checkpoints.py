@@ -11,6 +11,7 @@ from typing import Any
 from fairseq import checkpoint_utils
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.fairseq_patches.plain_checkpoints import plain_values_only
 from sld_user_dir.stored_checkpoint import READ_ERRORS, refuse_damaged, unreadable
 
 
@@ -26,7 +27,8 @@ def install() -> None:
             return original(path, *args, **kwargs)
         refuse_damaged(path, "restore it from a copy, or give another")
         try:
-            return original(path, *args, **kwargs)
+            with plain_values_only(path):
+                return original(path, *args, **kwargs)
         except InputError:
             raise
         except READ_ERRORS as error:

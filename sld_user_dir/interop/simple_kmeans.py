@@ -8,12 +8,13 @@ from typing import Any, Iterator, Optional
 
 import numpy as np
 
-from sld_user_dir.arrays import FloatArray
+from sld_user_dir.arrays import ARRAY_FILE_ERRORS, FloatArray
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined
 from sld_user_dir.files import iter_lines, refuse_lfs_pointer
 from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, numbered_lines
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
+from sld_user_dir.manifests.fairseq_listing import LONGEST_NUMBER
 
 NAME = re.compile(r"(.+)_(\d+)_(\d+)")
 
@@ -63,7 +64,7 @@ def _lengths(shard: Path) -> list[int]:
     """Frames of each recording of a shard."""
     lengths = []
     for where, line in numbered_lines(shard.with_suffix(".len")):
-        if not line.strip().isdecimal() or int(line) < 1:
+        if not line.strip().isdecimal() or len(line) > LONGEST_NUMBER or int(line) < 1:
             raise InteropError(where, f"{line[:20]!r} is no number of frames", "dump the features again")
         lengths.append(int(line))
     return lengths
@@ -72,7 +73,7 @@ def _lengths(shard: Path) -> list[int]:
 def _utterances(shard: Path, lengths: list[int], kmeans: KMeans) -> Iterator[FloatArray]:
     try:
         frames = np.load(shard, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except ARRAY_FILE_ERRORS as error:
         refuse_lfs_pointer(shard, InteropError)
         raise InteropError(shard, f"no array of frames ({error})", "dump the features again") from None
     if frames.ndim != 2 or frames.shape[1] != kmeans.dim:

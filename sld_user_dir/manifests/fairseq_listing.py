@@ -13,7 +13,7 @@ from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.files import atomic_path, printable, read_lines, unwritable, unwritable_line
 from sld_user_dir.manifests.named_columns import cell_problem
 
-_LONGEST_NUMBER = 18
+LONGEST_NUMBER = 18
 """Digits of a number of samples, which 64 bits hold."""
 
 
@@ -37,7 +37,7 @@ def read_listing(path: Path, lines: Sequence[str], error: type[InputError]) -> l
     files = []
     for number, (line, text) in enumerate(zip(lines[1:], texts), 2):
         name, tab, samples = line.partition("\t")
-        if not tab or not samples.strip().isdecimal() or len(samples) > _LONGEST_NUMBER:
+        if not tab or not samples.strip().isdecimal() or len(samples) > LONGEST_NUMBER:
             raise error(line_of(path, number), "not 'path<TAB>samples'", "see docs/units.md")
         files.append(ListedFile(line_of(path, number), name, int(samples), text))
     return files

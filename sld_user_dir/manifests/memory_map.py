@@ -41,6 +41,7 @@ from sld_user_dir.ledger.ledger_entry import Flow, LedgerEntry
 from sld_user_dir.ledger.ledger_file import SUFFIX, write_ledger
 from sld_user_dir.manifests.fast_reader import NeedsSlowReader, parse_chunks
 from sld_user_dir.manifests.manifest_counts import unit_manifest_counts
+from sld_user_dir.manifests.map_checks import rows_of, whole_meta
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.ragged import Ragged, ragged
 from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, UtteranceTable, encode_rows, read_manifest
@@ -70,7 +71,14 @@ class MappedManifest(UtteranceTable):
 
     def _values(self, row: int) -> list[str]:
         start, stop = self._field_offsets[row : row + 2]
-        return self._fields[start:stop].tobytes().decode("utf-8").split("\t")
+        try:
+            values = self._fields[start:stop].tobytes().decode("utf-8").split("\t")
+        except UnicodeDecodeError:
+            values = []
+        if len(values) != len(self._names):
+            remedy = "remove it; the next start makes it again"
+            raise ManifestError(self.directory, f"a damaged memory map: its row {row} is no row", remedy)
+        return values
 
     def column(self, name: str) -> list[str]:
         """All values of a column."""
@@ -85,8 +93,9 @@ class MappedManifest(UtteranceTable):
     def encoded_texts(self, vocab: Any) -> tuple[Ragged, int]:
         """Text ids of all transcripts, and how many are `<unk>`; encoded once a vocabulary."""
         target = self.directory / f"text-{vocab.fingerprint}"
-        if not target.is_dir():
+        if not _holds_texts(target, len(self)):
             try:
+                shutil.rmtree(target, ignore_errors=True)
                 _write_directory(target, lambda partial: _write_texts(partial, self, vocab))
             except OSError:  # another user's cache
                 ids = list(encode_rows(self, vocab.encode_text, self.column("text")))
@@ -141,10 +150,15 @@ def _signature(path: Path) -> list[int]:
 
 def _meta(directory: Path) -> Optional[dict[str, Any]]:
     """What a map says of itself; None if it is damaged or of another version."""
-    with contextlib.suppress(ValueError, KeyError):
-        meta: dict[str, Any] = read_json(directory / "meta.json")
-        return meta if meta["version"] == VERSION else None
-    return None
+    return whole_meta(directory, VERSION)
+
+
+def _holds_texts(directory: Path, n_rows: int) -> bool:
+    """Whether the encoded transcripts of all rows are there."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        unknown = read_json(directory / "meta.json")["unknown"]
+        return type(unknown) is int and rows_of(directory / "ids.bin", directory / "offsets.bin", "int32") == n_rows
+    return False
 
 
 def _find(path: Path, root: Path) -> Optional[Path]:

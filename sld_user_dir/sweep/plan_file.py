@@ -24,6 +24,7 @@ objective before both. `train_utterances` in a condition trains on the first so 
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
@@ -93,9 +94,10 @@ def read_plan(path: Path) -> SweepPlan:
     Raises:
         InputError: no such file, no YAML, an unknown or missing key, or a name that the plan does not define.
     """
+    text = read_text(path)
     try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none; nested too deep
         raise InputError(path, f"no YAML ({reason_of(error)})", "docs/evidence.md shows a plan") from error
     top = _Table(path, "the plan", content)
     conditions = {name: _condition(path, name, one) for name, one in top.tables("conditions")}
@@ -170,7 +172,9 @@ class _Table:
             raise InputError(self.path, f"{self.what} lacks {key!r}", "docs/evidence.md shows a plan")
         value = self.content.pop(key)
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise InputError(self.path, f"{key!r} of {self.what} is {value!r}", "docs/evidence.md shows a plan")
+            raise InputError(
+                self.path, f"{key!r} of {self.what} is {reprlib.repr(value)}", "docs/evidence.md shows a plan"
+            )
         return value
 
     def tables(self, key: str) -> list[tuple[str, _Table]]:

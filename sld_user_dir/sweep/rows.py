@@ -32,7 +32,9 @@ def read_rows(path: Path) -> list[SweepRow]:
         try:
             row = parse_json(line)
             key = row["cell"], row.get("test_set", "")
-        except (ValueError, KeyError, TypeError) as error:
+            if not all(isinstance(value, str) for value in (*key, row["status"], row["fingerprint"])):
+                raise ValueError("its cell, test_set, status and fingerprint are texts")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(line_of(path, number), f"no row of a sweep ({error})", "remove the line") from error
         if row["status"] == "done":
             rows.pop((row["cell"], ""), None)  # it had failed before

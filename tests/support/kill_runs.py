@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
     """One stage that was killed and run again."""
 
     stage: str
-    moment: str
+    moments: List[str]
     faults: List[str]
 
 
@@ -83,23 +83,24 @@ class Soak:
     def kill(self, stage: KillStage, rng: np.random.Generator) -> Outcome:
         """Kill a stage once or twice, then let it end."""
         whole, moments = self.whole[stage.name], list[str]()
-        shutil.rmtree(self.work)
-        shutil.copytree(whole.before, self.work)
         wanted = int(rng.integers(1, 3))
         while len(moments) < wanted:
+            if not moments:
+                shutil.rmtree(self.work)
+                shutil.copytree(whole.before, self.work)
             by_time = not moments and rng.random() < 0.4
             at, seconds = int(rng.integers(1, whole.changes + 1)), float(rng.random() * whole.seconds)
             status, said = self.run(stage, 0, seconds) if by_time else self.run(stage, at)
             if status == KILLED:
                 moments.append(f"after {seconds:.2f} s" if by_time else f"before change {at} of {whole.changes}")
             elif status != 0:
-                return Outcome(stage.name, ", ".join(moments), [f"refused: {said.strip()[-400:]}"])
-            elif not by_time:
-                break  # it was done already, or goes on from so far that less is left to do
+                return Outcome(stage.name, moments, [f"refused: {said.strip()[-400:]}"])
+            elif moments:
+                break  # the first kill left less to do than the second one waited for
         status, said = self.run(stage)
         if status:
-            return Outcome(stage.name, ", ".join(moments), [f"refused: {said.strip()[-400:]}"])
-        return Outcome(stage.name, ", ".join(moments), self._faults(whole, losses(said)))
+            return Outcome(stage.name, moments, [f"refused: {said.strip()[-400:]}"])
+        return Outcome(stage.name, moments, self._faults(whole, losses(said)))
 
     def _faults(self, whole: Undisturbed, again: Dict[int, Any]) -> List[str]:
         now, then = digests(self.work), whole.files
@@ -166,7 +167,7 @@ def table(outcomes: List[Outcome]) -> str:
     kills, runs, good = Counter[str](), Counter[str](), Counter[str]()
     for one in outcomes:
         runs[one.stage] += 1
-        kills[one.stage] += one.moment.count("of") + one.moment.count("after")
+        kills[one.stage] += len(one.moments)
         good[one.stage] += not one.faults
     rows = [f"| {stage} | {kills[stage]} | {runs[stage]} | {good[stage]} |" for stage in runs]
     total = f"| all | {kills.total()} | {runs.total()} | {good.total()} |"
@@ -188,8 +189,10 @@ def main() -> None:
         while killed < options.kills:
             outcome = soak.kill(STAGES[len(outcomes) % len(STAGES)], rng)
             outcomes.append(outcome)
-            killed = sum(int(row.split("|")[2]) for row in table(outcomes).split("\n")[-1:])
-            print(f"{killed}: {outcome.stage}, {outcome.moment}: {outcome.faults or 'the same'}", flush=True)
+            killed += len(outcome.moments)
+            print(
+                f"{killed}: {outcome.stage}, {', '.join(outcome.moments)}: {outcome.faults or 'the same'}", flush=True
+            )
     print(table(outcomes))
     raise SystemExit(any(one.faults for one in outcomes))
 
