@@ -115,7 +115,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments = parser.parse_args(argv)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     wanted = {f"{python}/{age}": torch for python in PYTHONS for age, torch in zip(("oldest", "newest"), torch_range())}
-    rows = [json.loads(line) for line in arguments.out.open(encoding="utf-8")] if arguments.out.exists() else []
+    lines = arguments.out.read_text(encoding="utf-8").split("\n") if arguments.out.exists() else []
+    rows = [json.loads(line) for line in lines if line]
     with tempfile.TemporaryDirectory(prefix="sld-matrix-") as folder:
         clone = (arguments.folder or Path(folder)).absolute() / "clone"
         if not (clone.exists() or arguments.table):
