@@ -60,6 +60,7 @@ STAGES = {
         Command("confidence", "learn how sure a checkpoint's words are, from a decoded set such as valid"),
         Command("word-times", "how far word times are from true ones"),
         Command("transcribe", "recordings to text by a trained model"),
+        Command("view", "a page of recordings: waveform, units, surprise, words, hypotheses, sound"),
         Command("listen", "text while the speech still comes, from a recording or standard input"),
         Command("model-card", "a model card beside a checkpoint"),
         Command("export-gpt2", "a trained model as a Hugging Face GPT-2 directory"),

@@ -143,6 +143,15 @@ class Model:
                 found[i] = words
         return found
 
+    def prompts_of(self, units: Sequence[Units]) -> list[torch.Tensor]:
+        """Ids (P,) of the prompt of each utterance of raw units, the separator included."""
+        found: list[torch.Tensor] = [torch.empty(0)] * len(units)
+        for sample in self._batches(units):
+            rows, lengths = sample["net_input"]["src_tokens"], sample["prompt_lengths"].tolist()
+            for i, row, length in zip(sample["id"].tolist(), rows, lengths):
+                found[i] = row[:length]
+        return found
+
     def score(self, units: Units, text: str) -> Score:
         """How likely the transcript `text` of these units is: the decoder, forced to write it; no CTC.
 

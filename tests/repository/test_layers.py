@@ -30,6 +30,7 @@ CORE = (
     "streaming",
     "scoring",
     "confidence",
+    "view",
 )
 TABLES = ("ledger", "vocabulary", "manifests", "interop", "corpora", "scoring", "confidence", "commands")
 FORBIDDEN = {
@@ -48,6 +49,7 @@ FORBIDDEN = {
     "streaming": {"losses", "scoring", "confidence", "pipeline", "clustering", "interop"},
     "scoring": {"search", "losses", "sequences", "timing", "confidence"},
     "confidence": {"search", "losses", "sequences", "timing"},
+    "view": {"losses", "scoring", "pipeline", "clustering", "interop", "streaming"},
     "interop": {"sequences", "losses", "search"},
 }
 """What each folder must not import beside the adapters: data flows one way."""
