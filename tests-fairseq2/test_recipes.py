@@ -21,7 +21,11 @@ from sld_user_dir.scoring.hypotheses import read_generate
 SIZES = ["num_layers=2", "model_dim=32", "ffn_inner_dim=64", "dropout_p=0.0", "attn_dropout_p=0.0", "max_seq_len=64"]
 MODEL = [f"model.config_overrides.{size}" for size in SIZES]
 REGIME = ["publish_metrics_every_n_steps=1", "validate_every_n_steps=4", "checkpoint_every_n_steps=4"]
-FAST = [f"regime.{one}" for one in REGIME] + ["dataset.max_num_tokens=200", "common.no_sweep_dir=true"]
+FAST = [f"regime.{one}" for one in REGIME] + [
+    "dataset.max_num_tokens=200",
+    "dataset.dedup_prob=0.5",
+    "common.no_sweep_dir=true",
+]
 
 
 def of(data: Path) -> list:
@@ -53,7 +57,7 @@ def test_a_training_logs_every_term_and_the_word_error_rate(trained):
     for name in ("loss_text", "loss_speech", "loss_kl", "text", "speech", "kl", "Loss"):
         assert name in steps[-1], name
     terms = sum(steps[-1][name] for name in ("loss_text", "loss_speech", "loss_kl"))
-    assert steps[-1]["Loss"] == pytest.approx(terms) and 0 < steps[-1]["Loss"] < steps[0]["Loss"]
+    assert steps[-1]["Loss"] == pytest.approx(terms) and 0 < valid[-1]["Loss"] < valid[0]["Loss"]
     assert {"Word Error Rate (WER)", "cer", "Loss"} <= valid[-1].keys()
 
 
@@ -99,6 +103,16 @@ def test_units_of_another_making_than_the_models_are_refused(mini, trained, tmp_
     write_manifest(other / "train.tsv", make_utterances(5), make_provenance(kmeans="sha256:9"))
     with pytest.raises(InputError, match=r"sha256:9.*but the model has.*sha256:0"):
         decoded(tmp_path / "out", other, f"common.assets.prev_checkpoint_dir={trained / 'checkpoints'}")
+
+
+def test_a_training_goes_on_with_its_own_units_alone(trained, tmp_path):
+    other = make_data(tmp_path / "other", train=5, valid=5)
+    for split in ("train", "valid"):
+        write_manifest(other / f"{split}.tsv", make_utterances(5), make_provenance(kmeans="sha256:9"))
+    stated = (trained / "checkpoints/model.yaml").read_text()
+    with pytest.raises(InputError, match=r"checkpoints: it was .* units .*sha256:0.*but the data has .*sha256:9"):
+        run(training, trained, *of(other), *MODEL, *FAST, "regime.num_steps=9")
+    assert (trained / "checkpoints/model.yaml").read_text() == stated
 
 
 def test_splits_of_different_units_are_refused(tmp_path):

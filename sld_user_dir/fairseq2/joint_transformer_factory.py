@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Optional
 
+from fairseq2.checkpoint import CheckpointDir
 from fairseq2.composition import register_model_family
 from fairseq2.data.tokenizers import Tokenizer
 from fairseq2.models.transformer import (
@@ -35,6 +37,7 @@ from torch import nn
 from sld_user_dir.errors import InputError
 from sld_user_dir.fairseq2.joint_transformer import JointTransformer
 from sld_user_dir.fairseq2.joint_transformer_config import JointTransformerConfig, register_architectures
+from sld_user_dir.fairseq2.model_origin import refuse_other_origin, stored_config
 from sld_user_dir.fairseq2.state_names import from_fairseq
 from sld_user_dir.fairseq2.unit_manifests import UnitManifests, stored_units, units_to_store
 from sld_user_dir.fairseq2.unit_tokenizer import UnitTokenizer
@@ -48,12 +51,26 @@ def create_for_recipe(resolver: Any, config: JointTransformerConfig) -> JointTra
     """A model for the tokenizer and the data of a recipe; outside recipes, for what the configuration states.
 
     Raises:
-        InputError: a stored model of another vocabulary.
+        InputError: a stored model, or a run that goes on, of another vocabulary or other units.
     """
     tokenizer = resolver.maybe_resolve(Tokenizer, key="tokenizer")
     if isinstance(tokenizer, UnitTokenizer):
         fill_in(config, tokenizer, resolver.maybe_resolve(object, key="dataset"))
+        refuse_other_run(resolver, config)
     return create_joint_transformer(config)
+
+
+def refuse_other_run(resolver: Any, config: JointTransformerConfig) -> None:
+    """A training that goes on must have the units and the vocabulary that it began with.
+
+    Raises:
+        InputError: names both sides.
+    """
+    out, chosen = resolver.maybe_resolve(Path), resolver.maybe_resolve(CheckpointDir)
+    folder = chosen.path if chosen is not None and chosen.path is not None else out and out / "checkpoints"
+    if folder is not None and (folder / "model.yaml").is_file():
+        stored = stored_config(folder)
+        refuse_other_origin(folder, stored["vocabulary"], stored["units"], config)
 
 
 def fill_in(config: JointTransformerConfig, tokenizer: UnitTokenizer, dataset: Optional[object]) -> None:

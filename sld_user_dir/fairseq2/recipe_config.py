@@ -64,6 +64,21 @@ class UnitDatasetSection(DatasetSection):
     input_mask_tokens: Literal["speech", "all"] = "speech"
     """which input tokens input_mask_prob may hide"""
 
+    dedup_prob: float = 0.0
+    """augmentation of training units: probability of collapsing runs of one unit"""
+
+    dedup_level: Literal["utterance", "run"] = "utterance"
+    """what dedup_prob is drawn for"""
+
+    unit_substitution_prob: float = 0.0
+    """augmentation of training units: probability of replacing one by another"""
+
+    unit_substitution_kmeans: Optional[str] = None
+    """k-means .npz of the units: another one is then drawn among the nearest"""
+
+    unit_substitution_neighbours: int = 10
+    """among how many of the nearest"""
+
 
 @dataclass(kw_only=True)
 class SearchSection:
@@ -140,7 +155,7 @@ class UnitRecipeConfig:
     gang: GangSection = field(default_factory=GangSection)
     trainer: TrainerSection = field(default_factory=_trainer)
     optimizer: OptimizerSection = field(default_factory=_optimizer)
-    lr_scheduler: Optional[LRSchedulerSection] = field(default_factory=_lr_scheduler)
+    lr_scheduler: LRSchedulerSection = field(default_factory=_lr_scheduler)
     regime: RegimeSection = field(default_factory=_regime)
     common: CommonSection = field(default_factory=_seed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, Iterator, Type
 
 from fairseq2.logging import log
@@ -18,6 +19,7 @@ from sld_user_dir.fairseq2.unit_tokenizer import UnitTokenizer
 from sld_user_dir.search.beam import SearchOptions
 from sld_user_dir.search.generator import PromptGenerator
 from sld_user_dir.search.scorers import FusedCtc, Scorer
+from sld_user_dir.sequences.augmentation import build_augmentation
 from sld_user_dir.sequences.ctc_classes import CtcClasses
 from sld_user_dir.sequences.sequence_format import FORMATS
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -45,7 +47,7 @@ def reader_of(
     """The batches of a split; in training shuffled.
 
     Args:
-        options: of `UnitBatchReader`; with `count`, for training.
+        options: of `UnitBatchReader`; with `count` and `seed`, for training.
     """
     training = "count" in options
     dataset = data.open_split(
@@ -57,6 +59,9 @@ def reader_of(
         shuffle=training,
         mixed_lengths=training and section.mixed_lengths,
     )
+    if training:
+        asked = SimpleNamespace(**vars(section), seed=options["seed"])
+        dataset.augment = build_augmentation(asked, data.units_of(split), str(data.data / f"{split}.tsv"))
     return UnitBatchReader(
         dataset,
         context.gangs,
@@ -72,9 +77,11 @@ def generator_of(model: JointTransformer, vocab: JointVocabulary, section: Searc
     Raises:
         InputError: an option out of range.
     """
+    where = f"search.beam={section.beam} search.ctc_weight={section.ctc_weight}"
     if section.beam < 1 or not 0 <= section.ctc_weight <= 1:
-        where = f"search.beam={section.beam} search.ctc_weight={section.ctc_weight}"
         raise InputError(where, "nothing to search", "choose a beam above 0 and a weight in [0, 1]")
+    if section.ctc_weight and vocab.tasks:
+        raise InputError(where, "CTC is for a model of speech recognition alone", "leave search.ctc_weight out")
     ctc = FusedCtc(CtcClasses.of(vocab), section.ctc_weight) if section.ctc_weight else None
     scorer = Scorer([TransformerDecoder(model, vocab)], FORMATS["asr"].emission(vocab), ctc=ctc)
     options = SearchOptions(beam=section.beam, lenpen=section.lenpen)

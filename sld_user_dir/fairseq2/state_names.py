@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.fairseq2.model_origin import refuse_other_origin
 
 State = Dict[str, Any]
 NAMES: Tuple[Tuple[str, str], ...] = (
@@ -25,6 +26,7 @@ POSITIONS = "decoder.embed_positions.weight"
 SHARED_NAMES = re.compile(
     r"decoder\.(layers\.\d+\.(self_attn\.[qkv]_proj|self_attn_layer_norm)|layer_norm)\.(weight|bias)"
 )
+OF_FAIRSEQ = "the checkpoint of fairseq's"
 NO_WEIGHTS = ("decoder.version", "decoder.embed_positions._float_tensor")
 
 
@@ -41,7 +43,8 @@ def from_fairseq(state: State, config: Any) -> State:
     """
     if "model" not in state or "decoder_frontend.embed.weight" in state:
         return state
-    refuse_other_origin(state.get("task_state") or {}, config)
+    origin = state.get("task_state") or {}
+    refuse_other_origin(OF_FAIRSEQ, origin.get("vocabulary"), origin.get("unit_provenance"), config)
     weights = {name: value for name, value in state["model"].items() if name not in NO_WEIGHTS}
     return {_translated(name): _shifted(name, value, config.pad_idx) for name, value in weights.items()}
 
@@ -58,28 +61,13 @@ def to_fairseq(weights: Mapping[str, Tensor], pad: int) -> Dict[str, Tensor]:
     return found
 
 
-def refuse_other_origin(task_state: Mapping[str, Any], config: Any) -> None:
-    """What a checkpoint of fairseq's remembers must be what the model's configuration states.
-
-    Raises:
-        InputError: names both sides.
-    """
-    stated = {"vocabulary": config.vocabulary or None, "units": dict(config.units) or None}
-    stored = {"vocabulary": task_state.get("vocabulary"), "units": task_state.get("unit_provenance")}
-    for what, here in stated.items():
-        there = stored[what]
-        if here is not None and there is not None and here != there:
-            problem = f"its {what} is {there}, but that of the data is {here}"
-            raise InputError("the checkpoint of fairseq's", problem, "use the data directory it was trained with")
-
-
 def _translated(name: str) -> str:
     for theirs, ours in NAMES:
         if theirs in name:
             return name.replace(theirs, ours)
     if not SHARED_NAMES.fullmatch(name):
         remedy = "convert a joint_lm without --speech-conv-kernel and other additions"
-        raise InputError("the checkpoint of fairseq's", f"it has {name}, which fairseq2's layers have not", remedy)
+        raise InputError(OF_FAIRSEQ, f"it has {name}, which fairseq2's layers have not", remedy)
     return name
 
 

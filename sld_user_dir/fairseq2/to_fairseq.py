@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
 
 import torch
-import yaml
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.fairseq2.model_origin import stored_config
 from sld_user_dir.fairseq2.state_names import to_fairseq
-from sld_user_dir.files import read_text
 from sld_user_dir.stored_checkpoint import read_stored, write_stored
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
@@ -55,30 +54,6 @@ def folder_of_step(checkpoints: Path, step: Optional[int]) -> Path:
         wanted = "no step" if step is None else f"no step {step}"
         raise InputError(checkpoints, f"{wanted} of a training is there", "give the folder checkpoints of a training")
     return steps[max(steps) if step is None else step]
-
-
-def stored_config(checkpoints: Path) -> Dict[str, Any]:
-    """The configuration of the model, as fairseq2 states it beside its checkpoints.
-
-    Raises:
-        InputError: it states none of this package's.
-    """
-    path = checkpoints / "model.yaml"
-    for stated in yaml.safe_load_all(read_text(path)):
-        for entry in stated if isinstance(stated, list) else [stated]:
-            config = _find(entry, "vocabulary")
-            if config is not None:
-                return config
-    raise InputError(path, "it states no model of the family joint_transformer", "give a training of that family")
-
-
-def _find(stated: Any, key: str) -> Optional[Dict[str, Any]]:
-    """The mapping with this key, however deep."""
-    if not isinstance(stated, dict):
-        return None
-    if key in stated:
-        return stated
-    return next((found for found in (_find(value, key) for value in stated.values()) if found), None)
 
 
 def fairseq_checkpoint(weights: Dict[str, Any], config: Dict[str, Any], data: str, pad: int) -> Dict[str, Any]:

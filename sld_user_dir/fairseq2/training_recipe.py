@@ -18,7 +18,7 @@ from sld_user_dir.fairseq2.unit_loss import UnitLoss
 from sld_user_dir.fairseq2.unit_manifests import UnitManifests
 from sld_user_dir.losses.objective import Objective
 from sld_user_dir.losses.term import Context
-from sld_user_dir.sequences.feature_names import HIDDEN_SEPARATORS, TASK_TOKENS
+from sld_user_dir.sequences.feature_names import CHANGED_UNITS, HIDDEN_SEPARATORS, TASK_TOKENS
 from sld_user_dir.sequences.sequence_format import FORMATS, SPEECH
 from sld_user_dir.sequences.task_mix import RECOGNITION, parse_mix
 
@@ -81,6 +81,7 @@ def objective_of(config: UnitRecipeConfig, data: UnitManifests) -> Objective:
     objective = build_objective(config.objective, context)
     switches = (
         (TASK_TOKENS, bool(data.vocab.tasks)),
+        (CHANGED_UNITS, section.dedup_prob > 0 or section.unit_substitution_prob > 0),
         (HIDDEN_SEPARATORS, section.input_mask_prob > 0 and section.input_mask_tokens == "all"),
     )
     features: List[str] = [feature for feature, on in switches if on]
