@@ -10,6 +10,8 @@ ARGS ?=
 WORKERS ?= 2
 PRESET ?= quick
 AUDIO ?=
+SOAK ?= 100
+INPUTS ?= 100000
 BACKBONE ?=
 
 BOOTSTRAP := $(firstword $(shell command -v python3) $(shell command -v python) $(PYTHON))
@@ -20,7 +22,7 @@ TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 BENCHMARKS := $(filter-out benchmarks/load.py,$(wildcard benchmarks/[a-z]*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-audio librispeech-mini test test-slow test-gpu setup-fairseq2 test-fairseq2 lint format typecheck docs bench matrix clean
+.PHONY: help setup demo demo-audio librispeech-mini test test-slow test-gpu setup-fairseq2 test-fairseq2 lint format typecheck docs bench matrix soak fuzz clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -75,6 +77,12 @@ bench: setup  ## every benchmark, results in runs/bench/*.json
 matrix:  ## every supported Python, with its fairseq, under the oldest and the newest torch (a quarter of an hour each)
 	@python3 scripts/matrix.py $(ARGS)
 
+soak: setup  ## kill every stage at random moments, SOAK=100 times, and compare with undisturbed runs (20 minutes)
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(RUN) -m support.kill_runs --kills $(SOAK)
+
+fuzz: setup  ## try every reader with INPUTS=100000 strange files (3 minutes)
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(RUN) -m support.fuzz --inputs $(INPUTS) 2>/dev/null
+
 clean:  ## remove .venv and caches; runs/ stays
-	@rm -rf .venv .venv-setup.log build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-setup.log .venv-setup.lock build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -9,6 +9,8 @@ recognised by the marker `.venv/sld-environment.json` and left alone; choices th
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -18,7 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any, Dict, List, Optional, Sequence, Tuple
+from typing import IO, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from setup_toolchain import AGAIN, SetupError, check_compiler, choose_python, comes_compiled, probe, version_text
 
@@ -26,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 MARKER = VENV / "sld-environment.json"
 LOG = ROOT / ".venv-setup.log"
+LOCK = ROOT / ".venv-setup.lock"
 DEFAULT_TORCH = "torch==2.13.0"  # the release that this project is tested with
 
 # What a failed pip log shows, and what to do about it: the first that matches is reported.
@@ -244,6 +247,25 @@ def set_up(python: Optional[str], torch: Optional[str], gpu: Optional[bool]) -> 
     print(f"Environment ready in {duration(time.monotonic() - started)}.", flush=True)
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One set-up at a time: a second one waits, and finds the work done. What a killed one held is free at once."""
+    try:
+        lock = LOCK.open("w")
+    except OSError:  # nothing can be made here; what is there may do
+        yield
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("setup: another set-up is at work here; waiting until it is done …", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--python", help="interpreter: 3.10, 3.11 or 3.12 (default: the first found, 3.11 preferred)")
@@ -253,7 +275,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     kind.add_argument("--cpu", dest="gpu", action="store_false", default=None, help="back to faiss-cpu")
     arguments = parser.parse_args(argv)
     try:
-        set_up(arguments.python, arguments.torch, arguments.gpu)
+        with alone():
+            set_up(arguments.python, arguments.torch, arguments.gpu)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

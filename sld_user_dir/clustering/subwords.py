@@ -49,7 +49,9 @@ class UnitSubwords:
             raise SubwordError(path, "an empty file", "train one with sld subwords")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
+            for piece in range(self.num_pieces):
+                self._processor.id_to_piece(piece)  # is it text? Else whoever meets it would stumble
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise SubwordError(path, "not a SentencePiece model", "train one with sld subwords") from error
 
     @property

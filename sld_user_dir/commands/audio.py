@@ -10,10 +10,12 @@ LibriSpeech's *.trans.txt. What is left out stands in OUT with .rejected.tsv, wi
 """
 
 from argparse import Namespace
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import List, Optional
 
+from sld_user_dir.files import output_lock
 from sld_user_dir.manifests.audio_manifest import (
     Recording,
     read_audio_manifest,
@@ -76,9 +78,13 @@ SHOWS_PROGRESS = True
 
 
 def run(options: Namespace) -> None:
-    """Run the command."""
-    config, executor = (options.config, options.executor)
-    draft_path = config.out.with_suffix(".draft.tsv")
+    """Run the command: one process at a time, but for shards of a job array."""
+    draft_path = options.config.out.with_suffix(".draft.tsv")
+    with output_lock(draft_path) if options.executor.shard is None else nullcontext():
+        _list(options.config, options.executor, draft_path)
+
+
+def _list(config: AudioManifestConfig, executor: ExecutorConfig, draft_path: Path) -> None:
     root = config.root.absolute()
     rejected: List[Rejected] = []
     not_drawn: List[Recording] = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import output_lock
 from sld_user_dir.pipeline.length_limits import LengthLimits, limit_manifest
 from sld_user_dir.pipeline.stage_ledgers import limit_ledger
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -39,8 +40,9 @@ def run(options: Namespace) -> None:
         raise InputError(None, f"--out {config.out} would overwrite what is read", "take another name")
     vocab, target = (JointVocabulary.load(config.data), config.data / f"{config.out}.tsv")
     source = config.data / f"{config.split}.tsv"
-    written, too_long = limit_manifest(source, target, vocab, limits)
-    limit_ledger(target, source, limits, too_long)
+    with output_lock(target):  # three files that belong together
+        written, too_long = limit_manifest(source, target, vocab, limits)
+        limit_ledger(target, source, limits, too_long)
     done = "cut" if limits.too_long == "truncate" else "left out"
     print(
         f"{target}: {written} utterances; {len(too_long)} too long and {done} ({target.with_suffix('.too-long.tsv')})"

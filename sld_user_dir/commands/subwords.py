@@ -8,12 +8,14 @@ Subwords shorten sequences; a manifest of pieces trains like one of units.
 """
 
 from argparse import Namespace
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import List, Optional
 
 from sld_user_dir.clustering.subwords import UnitSubwords, encode_manifest
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import output_lock
 from sld_user_dir.manifests.audio_manifest import draw_share
 from sld_user_dir.manifests.unit_manifest import read_manifest, refuse_empty, write_manifest
 from sld_user_dir.pipeline.stage_ledgers import manifest_ledger
@@ -47,6 +49,11 @@ def run(options: Namespace) -> None:
     config = options.config
     if config.encode and not config.out_dir:
         raise InputError("--encode", "no folder to write to", "give one by --out-dir")
+    with output_lock(config.model) if config.train else nullcontext():  # manifests of one model, in one folder
+        _make(config)
+
+
+def _make(config: SubwordConfig) -> None:
     if config.train:
         manifest = read_manifest(config.train)
         refuse_empty(manifest)
@@ -56,6 +63,7 @@ def run(options: Namespace) -> None:
     else:
         subwords = UnitSubwords.load(config.model)
     for path in config.encode:
+        assert config.out_dir is not None  # checked by `run`
         manifest = read_manifest(path)
         refuse_empty(manifest)
         utterances, provenance = encode_manifest(manifest, subwords)

@@ -64,6 +64,8 @@ def _chunks(
     """Name and place of each chunk of a file, from `start` on."""
     length, wide = struct.calcsize(header), header.endswith("Q")
     for _ in range(MAX_CHUNKS):
+        if start > size:  # perhaps by more than a file can be
+            return
         file.seek(start)
         read = file.read(length)
         if len(read) < length:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, Sequence
 
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import refuse_lfs_pointer
 from sld_user_dir.vocabulary.hf_tokenizer import HF_DIR, HFTokenizer
 
@@ -70,6 +70,11 @@ class SentencePieceTokenizer:
         import sentencepiece
 
         self.processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+        try:
+            self.vocabulary()
+        except UnicodeDecodeError as error:
+            remedy = "restore it, or train it again with sld vocab --text-vocab-size"
+            raise InputError(model, f"a damaged SentencePiece model ({reason_of(error)})", remedy) from error
 
     def encode(self, text: str) -> list[str]:
         return self.processor.encode(text, out_type=str)

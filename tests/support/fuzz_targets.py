@@ -14,6 +14,9 @@ from support.text_readers import READERS, TextReader
 class BinaryReader(TextReader):
     """A reader of files that are no text: `files` holds their bytes as Latin-1."""
 
+    def __repr__(self) -> str:
+        return self.name
+
     def write(self, folder: Path, change: Callable[[bytes], bytes] = bytes) -> Path:
         for name, content in self.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

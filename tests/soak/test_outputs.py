@@ -1,0 +1,164 @@
+"""Disks that take no more, folders that are read-only, two processes at one output: said by name, nothing lost."""
+
+import errno
+import multiprocessing
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from sld_user_dir.errors import InputError
+from sld_user_dir.file_locks import HeldByAnotherError, file_lock
+from sld_user_dir.files import OutputError, atomic_path, output_lock, scratch_directory
+from sld_user_dir.pipeline.shards import Job
+from sld_user_dir.registration import register
+from sld_user_dir.stored_checkpoint import write_stored
+
+
+@pytest.mark.parametrize(
+    "number, said",
+    [
+        (errno.ENOSPC, "no space is left on its disk; free some"),
+        (errno.EDQUOT, "the disk quota is used up"),
+        (errno.EROFS, "its file system is read-only; write to another folder"),
+        (errno.EACCES, "no permission to write there"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_named_and_what_was_there_stays(number, said, tmp_path):
+    out = tmp_path / "train.tsv"
+    out.write_text("before")
+    with pytest.raises(OutputError) as error, atomic_path(out) as aside:
+        aside.write_text("half of i")
+        raise OSError(number, os.strerror(number))  # as of a write, which names no file
+    assert str(error.value).startswith(f"{out}: cannot be written: ") and said in str(error.value)
+    assert str(error.value).endswith("what was there before is intact")
+    assert out.read_text() == "before" and os.listdir(tmp_path) == ["train.tsv"]
+
+
+def test_errors_of_what_is_read_meanwhile_pass(tmp_path):
+    with pytest.raises(PermissionError, match="secret"), atomic_path(tmp_path / "out"):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "secret"))
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """A file system of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a file system can be mounted here by nobody: full and read-only disks are not tried")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_and_a_read_only_disk(mounted):
+    out = mounted / "checkpoint_last.pt"
+    write_stored(out, {"model": {"w": torch.zeros(10)}})
+    before = out.read_bytes()
+    with pytest.raises(OutputError, match=r"checkpoint_last\.pt: cannot be written: no space is left"):
+        write_stored(out, {"model": {"w": torch.zeros(200_000)}})
+    assert out.read_bytes() == before and os.listdir(mounted) == [out.name]
+    subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+    with pytest.raises(OutputError, match="its file system is read-only"):
+        write_stored(out, {"model": {"w": torch.zeros(10)}})
+    with pytest.raises(OutputError, match="its file system is read-only"), output_lock(mounted / "new.tsv"):
+        pass
+    assert out.read_bytes() == before
+
+
+def _hold(path: Path, ready) -> None:
+    with output_lock(path):
+        ready.set()
+        time.sleep(60)
+
+
+def test_a_lock_ends_with_its_holder(tmp_path):
+    out, lock = tmp_path / "out.tsv", tmp_path / ".out.tsv.lock"
+    process = multiprocessing.get_context("fork")
+    ready = process.Event()
+    holder = process.Process(target=_hold, args=(out, ready))
+    holder.start()
+    assert ready.wait(30)
+    with pytest.raises(HeldByAnotherError), file_lock(lock, wait=False):
+        pass
+    holder.kill()
+    holder.join()
+    with output_lock(out):
+        assert lock.exists()
+    assert not lock.exists()
+
+
+class CountedJob(Job):
+    """Writes down that a shard was made."""
+
+    def inputs(self):
+        return {}
+
+    def write_shard(self, index, path):
+        with open(self.out.with_suffix(".made"), "a") as made:
+            made.write(f"{index}\n")
+        time.sleep(0.05)
+        with atomic_path(path) as aside:
+            aside.write_text("shard")
+
+    def merge(self, paths):
+        with atomic_path(self.out) as aside:
+            aside.write_text("".join(path.read_text() for path in paths))
+
+
+def _run(out: Path) -> None:
+    from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
+
+    run_job(CountedJob(out, 3), ExecutorConfig(shards=3))
+
+
+def test_two_stages_at_one_output_do_the_work_once(tmp_path):
+    out = tmp_path / "units.tsv"
+    processes = [multiprocessing.get_context("fork").Process(target=_run, args=(out,)) for _ in range(3)]
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join(60)
+    assert [one.exitcode for one in processes] == [0, 0, 0]
+    assert sorted(out.with_suffix(".made").read_text().split()) == ["0", "1", "2"]
+    assert out.read_text() == "shard" * 3
+    assert sorted(os.listdir(tmp_path)) == ["units.made", "units.tsv", "units.tsv.job"]
+
+
+def test_scratch_that_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / "partial-abc").mkdir()
+    (tmp_path / ".partial-abc.lock").touch()
+    with scratch_directory(tmp_path) as first, scratch_directory(tmp_path) as second:
+        assert first.is_dir() and second.is_dir()  # what is in use stays
+        assert not (tmp_path / "partial-abc").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_trainings_with_one_folder(tmp_path):
+    register()
+    from sld_user_dir.fairseq_patches.whole_checkpoints import LOCK, hold_save_dir
+
+    process = multiprocessing.get_context("fork")
+    ready = process.Event()
+    holder = process.Process(target=_train, args=(tmp_path, ready))
+    holder.start()
+    assert ready.wait(30)
+    with pytest.raises(InputError, match=r"another training writes its checkpoints there; wait"):
+        hold_save_dir(tmp_path)
+    holder.kill()
+    holder.join()
+    hold_save_dir(tmp_path)
+    hold_save_dir(tmp_path)  # the next training of this process
+    assert (tmp_path / LOCK).exists()
+
+
+def _train(save_dir: Path, ready) -> None:
+    from sld_user_dir.fairseq_patches.whole_checkpoints import hold_save_dir
+
+    hold_save_dir(save_dir)
+    ready.set()
+    time.sleep(60)
