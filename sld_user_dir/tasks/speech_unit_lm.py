@@ -393,8 +393,9 @@ class SpeechUnitLMTask(FairseqTask):
         update_num: int,
         ignore_grad: bool = False,
     ) -> Tuple[Tensor, float, Dict[str, Any]]:
-        if hasattr(criterion, "set_num_updates"):  # fairseq tells models and optimizers, not criteria
-            criterion.set_num_updates(update_num)
+        tell: Any = getattr(criterion, "set_num_updates", None)
+        if tell is not None:  # fairseq tells models and optimizers, not criteria
+            tell(update_num)
         if self.learned_units is not None:
             model.train()
             sample = self.learned_units.quantise(sample, model, update_num)
