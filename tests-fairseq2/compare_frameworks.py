@@ -44,7 +44,6 @@ def timed(command: list) -> float:
     )
     if done.returncode:
         sys.exit(done.stdout[-2000:] + done.stderr[-2000:])
-    (Path(tempfile.gettempdir()) / f"{Path(command[1]).name}.log").write_text(done.stdout + done.stderr)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
