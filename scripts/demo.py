@@ -84,7 +84,7 @@ class DemoConfig:
     data: str = ",".join(str(ROOT / "manifests" / name) for name in ("digits-whisper", "digits-mfcc"))
     """comma-separated data directories, one a kind of units, each with unit manifests, dict.txt and vocab.json"""
     test_sets: Optional[str] = None
-    """comma-separated names of the test manifests; by default all of a directory, test*.tsv, quick without test_voices"""
+    """comma-separated names of the test manifests; by default test*.tsv, of which quick leaves out test_voices"""
     criteria: str = STANDARD
     """comma-separated names of the systems to train; the first is what the others are compared with"""
     out: Path = ROOT / "runs" / "demo"

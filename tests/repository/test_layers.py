@@ -34,7 +34,17 @@ CORE = (
 )
 TABLES = ("ledger", "vocabulary", "manifests", "interop", "corpora", "scoring", "confidence", "commands")
 FORBIDDEN = {
-    "ledger": {"manifests", "features", "clustering", "pipeline", "interop", "sequences", "losses", "search", "scoring"},
+    "ledger": {
+        "manifests",
+        "features",
+        "clustering",
+        "pipeline",
+        "interop",
+        "sequences",
+        "losses",
+        "search",
+        "scoring",
+    },
     "vocabulary": {"sequences", "losses", "search", "features", "clustering"},
     "manifests": {"features", "clustering", "pipeline", "sequences", "losses", "search"},
     "features": {"clustering", "pipeline", "sequences", "losses", "search"},
