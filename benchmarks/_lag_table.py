@@ -87,5 +87,11 @@ def _row(
 ) -> Dict[str, Any]:
     errors = sum(distance(one.text.split(), words) for one, words in zip(some, texts))
     n_words = sum(len(one.text.split()) for one in some)
-    return {"units": data.name, "test_set": test_set, "kind": kind, "strings": len(some),
-            "wer_percent": 100 * errors / n_words, "compute_per_second": compute}  # fmt: skip
+    return {
+        "units": data.name,
+        "test_set": test_set,
+        "kind": kind,
+        "strings": len(some),
+        "wer_percent": 100 * errors / n_words,
+        "compute_per_second": compute,
+    }

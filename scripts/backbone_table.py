@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Dict, Optional, Sequence, Set
 
+from sld_user_dir.files import read_text
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "backbones.md"
 MARKS = ("<!-- backbone-table -->\n", "<!-- /backbone-table -->")
@@ -39,7 +41,7 @@ NAMES = {
 def families_of_tests(collected: str) -> Dict[str, Set[str]]:
     """Families by test, of what `pytest --collect-only -q` prints."""
     found: Dict[str, Set[str]] = {test: set() for test in TESTS.values()}
-    for line in collected.splitlines():
+    for line in collected.split("\n"):
         name, _, parameters = line.rpartition("::")[2].partition("[")
         if name in found:
             # the longest name that the parameters begin with: llama-untied before llama
@@ -70,7 +72,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if not options.write:
         print(made, end="")
         return
-    text = PAGE.read_text(encoding="utf-8")
+    text = read_text(PAGE)
     before, _, rest = text.partition(MARKS[0])
     PAGE.write_text(f"{before}{MARKS[0]}{made}{MARKS[1]}{rest.partition(MARKS[1])[2]}", encoding="utf-8")
 

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
+from sld_user_dir.files import read_log, read_text
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12")
 FAST = ("tests/golden", "tests/losses", "tests/criterions", "tests/search", "tests/manifests", "tests/vocabulary")
@@ -31,7 +33,7 @@ IMPORTS = ("tests/tasks/test_task.py", "tests/tasks/test_resume.py", "tests/mode
 
 def torch_range() -> tuple[str, str]:
     """The oldest and the newest torch that requirements-base.txt admits, as pip takes them."""
-    text = (ROOT / "requirements-base.txt").read_text(encoding="utf-8")
+    text = read_text(ROOT / "requirements-base.txt")
     found = re.search(r"^torch(>=([\d.]+),<\d+)", text, re.M)
     assert found, "requirements-base.txt has no line torch>=…,<…"
     return f"torch=={found[2]}.0", f"torch{found[1]}"
@@ -89,7 +91,7 @@ def try_one(name: str, torch: str, tests: Sequence[str], clone: Path, log: Path)
 
 def last_line(log: Path) -> str:
     """The last line with something on it."""
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = read_log(log)
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
@@ -115,7 +117,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments = parser.parse_args(argv)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     wanted = {f"{python}/{age}": torch for python in PYTHONS for age, torch in zip(("oldest", "newest"), torch_range())}
-    lines = arguments.out.read_text(encoding="utf-8").split("\n") if arguments.out.exists() else []
+    lines = read_text(arguments.out).split("\n") if arguments.out.exists() else []
     rows = [json.loads(line) for line in lines if line]
     with tempfile.TemporaryDirectory(prefix="sld-matrix-") as folder:
         clone = (arguments.folder or Path(folder)).absolute() / "clone"

@@ -168,7 +168,7 @@ def read_json(path: PathLike, error: type[InputError] = InputError) -> Any:
         InputError: as `read_lines`; or it is not JSON, with the line.
     """
     try:
-        return parse_json(read_text(path, error))
+        return parse_json(read_text(path, error).rstrip())
     except json.JSONDecodeError as problem:
         raise error(line_of(path, problem.lineno), f"not JSON ({problem.msg})", "correct the file") from None
 

@@ -16,7 +16,6 @@ from simple_parsing import field
 
 from sld_user_dir import hub
 from sld_user_dir.files import atomic_path
-from sld_user_dir.hub.viewing import view_recordings
 from sld_user_dir.view.page import page
 from sld_user_dir.view.page_server import LOOPBACK, page_server
 
@@ -53,6 +52,8 @@ SHOWS_PROGRESS = False
 
 def run(options: Namespace) -> int:
     """Run the command."""
+    from sld_user_dir.hub.viewing import view_recordings  # it brings fairseq, which help does not need
+
     config: ViewConfig = options.config
     model = hub.load(
         config.checkpoint, config.data, kmeans=config.kmeans, tokenizer=config.tokenizer, device=config.device

@@ -40,6 +40,10 @@ BAD_INPUT = {
     "sweep": (["NOWHERE"], "check the path"),
     "transcribe": (["--checkpoint", "NOWHERE", "x.wav"], "no such checkpoint; train one with fairseq-train"),
     "model-card": (["--checkpoint", "NOWHERE", "--data", "NOWHERE"], "NOWHERE"),
+    "import-hf": (["--hf-model", "NOWHERE", "--data", "NOWHERE", "--out", "OUT"], "NOWHERE"),
+    "export-hf": (["--checkpoint", "NOWHERE", "--data", "NOWHERE", "--out", "OUT"], "NOWHERE"),
+    "listen": (["NOWHERE", "x.wav"], "no such checkpoint; train one with fairseq-train"),
+    "view": (["NOWHERE", "x.wav"], "no such checkpoint; train one with fairseq-train"),
     "export-gpt2": (["--checkpoint", "NOWHERE", "--data", "NOWHERE", "--out", "OUT"], "NOWHERE"),
 }
 

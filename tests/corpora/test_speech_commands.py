@@ -44,7 +44,7 @@ def test_text_length_and_speaker_of_a_string(commands, tmp_path):
     assert sum(len(one.text.split()) for one in recordings) == 18
     for one in recordings:
         assert one.speaker in VOICES and set(one.text.split()) <= set(WORDS)
-        assert one.sample_rate_hz == SAMPLE_RATE_HZ == soundfile.info(one.path).samplerate
+        assert one.sample_rate == SAMPLE_RATE_HZ == soundfile.info(one.path).samplerate
         assert one.n_samples == 800 * len(one.text.split())
         assert [name.partition("/")[0] for name in one.fields["digits"].split()] == one.text.split()
 

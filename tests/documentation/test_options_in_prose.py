@@ -14,7 +14,12 @@ from support.miniature import ROOT
 
 from sld_user_dir.commands import COMMANDS, parser_of
 
-FOREIGN = {"--preserve_name": "textless-lib's", "--no-python": "torchrun's"}
+FOREIGN = {
+    "--preserve_name": "textless-lib's",
+    "--no-python": "torchrun's",
+    "--kills": "the soak's, of the tests",
+    "--inputs": "the fuzzing's, of the tests",
+}
 """Options of other programs that pages mention, and whose they are."""
 
 TRAIN_BACKBONE = "fairseq-train of a backbone"

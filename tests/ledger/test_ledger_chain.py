@@ -47,14 +47,42 @@ def chain(tmp_path_factory):
     run("limit", "--data", data, "--split", "all", "--out", "train", "--max-tokens", 120)
     run("limit", "--data", data, "--split", "train", "--out", "valid", "--too-long", "truncate", "--max-tokens", 50)
     run("export", "--manifest", data / "train.tsv", "--format", "textless", "--out", folder / "exported")
-    run("import", "--units", folder / "exported.units", "--num-units", 6, "--text", folder / "exported.units.text",
-        "--format", "textless", "--out", folder / "imported.tsv")  # fmt: skip
-    run("subwords", "--train", data / "all.tsv", "--model", folder / "sub.model", "--num-pieces", 10,
-        "--encode", data / "all.tsv", "--out-dir", folder / "subwords")  # fmt: skip
+    run(
+        "import",
+        "--units",
+        folder / "exported.units",
+        "--num-units",
+        6,
+        "--text",
+        folder / "exported.units.text",
+        "--format",
+        "textless",
+        "--out",
+        folder / "imported.tsv",
+    )
+    run(
+        "subwords",
+        "--train",
+        data / "all.tsv",
+        "--model",
+        folder / "sub.model",
+        "--num-pieces",
+        10,
+        "--encode",
+        data / "all.tsv",
+        "--out-dir",
+        folder / "subwords",
+    )
     train(data, folder / "model", "--tokens-per-sample", 128, "--max-tokens", 300, updates=1)
     decode(data, folder / "model" / "checkpoint_last.pt", folder / "results")
-    run("score", folder / "results" / "generate-valid.txt", "--manifest", data / "valid.tsv",
-        "--json", folder / "report.json")  # fmt: skip
+    run(
+        "score",
+        folder / "results" / "generate-valid.txt",
+        "--manifest",
+        data / "valid.tsv",
+        "--json",
+        folder / "report.json",
+    )
     return folder
 
 
@@ -63,8 +91,22 @@ def run(*arguments):
 
 
 def decode(data, checkpoint, results):
-    fairseq_command("generate", data, "--path", checkpoint, "--gen-subset", "valid", "--results-path", results,
-                    "--max-len-b", 5, "--max-len-a", 0, "--beam", 1)  # fmt: skip
+    fairseq_command(
+        "generate",
+        data,
+        "--path",
+        checkpoint,
+        "--gen-subset",
+        "valid",
+        "--results-path",
+        results,
+        "--max-len-b",
+        5,
+        "--max-len-a",
+        0,
+        "--beam",
+        1,
+    )
 
 
 @pytest.fixture

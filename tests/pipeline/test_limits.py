@@ -52,7 +52,9 @@ def test_limits(data, capsys, too_long):
 def test_no_limit_on_text(data):
     vocab = JointVocabulary.load(data)
     written, too_long = limit_manifest(data / "train_all.tsv", data / "x.tsv", vocab, LengthLimits(11, None))
-    assert written == 4 and too_long == [TooLong("both", 20, 9)]
+    assert written == 4 and too_long == [
+        TooLong("both", 20, 9, {"utterances": 1, "units": 20, "words": 9, "frames": 40})
+    ]
 
 
 @pytest.mark.parametrize(

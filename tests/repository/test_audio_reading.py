@@ -13,6 +13,7 @@ LIBRARIES = {"soundfile", "torchaudio", "librosa", "wave", "aifc", "audioread", 
 OTHERS = {
     PACKAGE / "clustering" / "stability.py": "codes and decodes in memory what was read",
     PACKAGE / "corpora" / "connected_digits.py": "writes",
+    PACKAGE / "view" / "page.py": "writes",
     ROOT / "benchmarks" / "kmeans.py": "writes",
     ROOT / "benchmarks" / "pauses.py": "writes",
     ROOT / "scripts" / "check_environment.py": "looks whether it imports",
@@ -69,7 +70,11 @@ def test_audio_is_opened_by_its_owner():
 
 
 def test_the_length_of_a_manifest_goes_with_its_recording():
-    checked = {PACKAGE / "pipeline" / "audio_scan.py"}  # which makes the manifest
+    checked = {  # no manifest has named these recordings yet
+        PACKAGE / "pipeline" / "audio_scan.py",
+        PACKAGE / "corpora" / "speech_commands.py",
+        PACKAGE / "commands" / "listen.py",
+    }
     wrong = {path: without_length(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
     assert {path for path, lines in wrong.items() if lines} <= checked
 

@@ -72,8 +72,11 @@ def test_transcripts_of_a_stream_are_those_of_whole_prompts():
 
 
 def test_a_model_that_keeps_nothing_reads_its_prompts_whole():
-    growing = RememberingDecoder(FairseqDecoder(make_joint(adaptive_input=True, adaptive_input_cutoff="10",
-                                                           share_decoder_input_output_embed=False)))  # fmt: skip
+    growing = RememberingDecoder(
+        FairseqDecoder(
+            make_joint(adaptive_input=True, adaptive_input_cutoff="10", share_decoder_input_output_embed=False)
+        )
+    )
     assert all(session.first_logits.isfinite().all() for session in sessions(growing, False))
     batch = torch.tensor([prompt_of(1, 2), prompt_of(3, 4)])
     fast = RememberingDecoder(FairseqDecoder(make_joint()))
