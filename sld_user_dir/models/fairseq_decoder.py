@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Optional, Tuple
+from typing import Any, Optional
 
-import torch
-import torch.nn.functional as F
 from fairseq.models import FairseqLanguageModel
 from torch import Tensor
 
 from sld_user_dir.models.prompt_cache import PromptCache
 from sld_user_dir.search.decoders import DecoderSession
 from sld_user_dir.search.prompt_past import PromptPast
+from sld_user_dir.search.recomputed_session import RecomputedSession
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +57,8 @@ class FairseqDecoder:
         return self._session(self.model, prompts, lengths, beams, outputs, all_positions, past=past)
 
 
-class RecomputedPrompts:
-    """A session of any language model: the whole sequences are run again at each step."""
+class RecomputedPrompts(RecomputedSession):
+    """A session of any language model of fairseq's: log-probabilities serve as logits."""
 
     prompt_past: Optional[PromptPast] = None
 
@@ -72,42 +71,19 @@ class RecomputedPrompts:
         outputs: Optional[int] = None,
         every_position: bool = False,
     ):
-        self.model, self.beams, self.outputs, self.lengths = model, beams, outputs, lengths
-        self.prompts = prompts
-        self.text = prompts.new_empty(prompts.size(0), beams, 0)
-        log_probs, lengths = self._log_probs(prompts, lengths)
-        self.prompt_logits = log_probs if every_position else None
-        self.first_logits = log_probs[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        def run(rows: Tensor) -> Tensor:
+            found: Tensor = model.get_normalized_probs(model(rows), log_probs=True, sample=None)
+            return found
 
-    def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
-        """Feed tokens (B, K) that continue beams `parents` (B, K); returns (B, K, V) of the next ones."""
-        past = self.text.gather(1, parents[..., None].expand(-1, -1, self.text.size(2)))
-        self.text = torch.cat([past, tokens[..., None]], dim=2)  # (B, K, T)
-        steps = self.text.size(2)
-        rows = F.pad(self.prompts, (0, steps), value=self.model.decoder.dictionary.pad())
-        rows = rows.repeat_interleave(self.beams, dim=0)  # (B K, P + T)
-        lengths = self.lengths.repeat_interleave(self.beams)
-        slots = lengths[:, None] + torch.arange(steps, device=rows.device)
-        rows = rows.scatter(1, slots, self.text.flatten(0, 1))
-        return self._run(rows, lengths + steps).unflatten(0, (-1, self.beams))
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these utterances only; rows: (B',) indices."""
-        self.prompts, self.text, self.lengths = self.prompts[rows], self.text[rows], self.lengths[rows]
-
-    def _run(self, rows: Tensor, lengths: Tensor) -> Tensor:
-        """Log-probabilities, which serve as logits, after the last token of each row: (rows, V)."""
-        log_probs, lengths = self._log_probs(rows, lengths)
-        return log_probs[torch.arange(rows.size(0), device=rows.device), lengths - 1]
-
-    def _log_probs(self, rows: Tensor, lengths: Tensor) -> Tuple[Tensor, Tensor]:
-        """Log-probabilities after every position, (rows, L, V), and the lengths of what was read."""
-        # finished rows may run past the end, which some models put at infinity
-        longest = int(min(int(lengths.max()), self.model.max_positions()))
-        lengths = lengths.clamp(max=longest)
-        dictionary = self.model.decoder.dictionary
-        # what stands behind a row does not reach it; as padding it would make fairseq build masks
-        rows = rows[:, :longest]
-        rows = rows.masked_fill(rows.eq(dictionary.pad()), dictionary.eos())
-        log_probs = self.model.get_normalized_probs(self.model(rows), log_probs=True, sample=None)
-        return log_probs[..., : self.outputs], lengths
+        ids = model.decoder.dictionary
+        super().__init__(
+            run,
+            prompts,
+            lengths,
+            beams,
+            pad=ids.pad(),
+            filler=ids.eos(),  # as padding it would make fairseq build masks
+            max_positions=model.max_positions(),
+            outputs=outputs,
+            every_position=every_position,
+        )
