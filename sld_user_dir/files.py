@@ -215,6 +215,17 @@ def is_lfs_pointer(path: PathLike) -> bool:
         return False
 
 
+def directory_or_name(source: str) -> str:
+    """The source of a pretrained model, unless it is a file: transformers would ask a hub for it, again and again.
+
+    Raises:
+        NotADirectoryError: it is a file.
+    """
+    if Path(source).is_file():
+        raise NotADirectoryError("it is a file, not a directory of save_pretrained")
+    return source
+
+
 def refuse_lfs_pointer(path: PathLike, error: type[InputError] = InputError) -> None:
     """Say so where a file that is no text, or one in a folder of such, is only a pointer of Git LFS.
 

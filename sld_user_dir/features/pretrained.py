@@ -9,7 +9,7 @@ from typing import Iterator
 
 from sld_user_dir.errors import reason_of
 from sld_user_dir.features.frame_encoder import EncoderError
-from sld_user_dir.files import refuse_lfs_pointer
+from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
 
 FORM = "config.json, preprocessor_config.json and model.safetensors"
 
@@ -35,6 +35,7 @@ def loading(name: str) -> Iterator[None]:
         EncoderError: transformers cannot load it.
     """
     try:
+        directory_or_name(name)
         yield
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
         refuse_lfs_pointer(name, EncoderError)

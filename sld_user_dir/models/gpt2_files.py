@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 import torch
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import refuse_lfs_pointer
+from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
 from sld_user_dir.models.checkpoints import load_ensemble
 from sld_user_dir.models.gpt2 import export_directory, from_gpt2, options_of
 from sld_user_dir.stored_checkpoint import write_stored
@@ -32,7 +32,7 @@ def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = 
 
     vocab = JointVocabulary.load(data)
     try:
-        model = GPT2LMHeadModel.from_pretrained(source, dtype=torch.float32)
+        model = GPT2LMHeadModel.from_pretrained(directory_or_name(source), dtype=torch.float32)
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
         refuse_lfs_pointer(source)
         reason = reason_of(error)

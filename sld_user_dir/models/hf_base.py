@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import refuse_lfs_pointer
+from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
 from sld_user_dir.models.hf_attention import ATTENTION, register_attention
 from sld_user_dir.vocabulary.hf_tokenizer import REMEDY, HFTokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -60,7 +60,7 @@ def load_base(source: str) -> HFBase:
     register_attention()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
+            directory_or_name(source),
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,

@@ -11,7 +11,7 @@ from fairseq.tasks import setup_task
 from torch import Tensor
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import atomic_path, read_json, refuse_lfs_pointer
+from sld_user_dir.files import atomic_path, directory_or_name, read_json, refuse_lfs_pointer
 from sld_user_dir.models.joint_hf import JointHFConfig, JointHFModel
 from sld_user_dir.models.unit_token_layouts import UnitTokens, find_unit_tokens
 from sld_user_dir.vocabulary.building import copy_hf_tokenizer
@@ -52,6 +52,7 @@ def _load(source: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:  # weights of the authors' time are pickled: torch reads them without running code
+        source = directory_or_name(source)
         return AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
         refuse_lfs_pointer(source)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import atomic_path, refuse_lfs_pointer
+from sld_user_dir.files import atomic_path, directory_or_name, refuse_lfs_pointer
 from sld_user_dir.manifests.unit_manifest import encode_rows, read_manifest, refuse_empty
 from sld_user_dir.vocabulary.hf_tokenizer import HF_DIR, load_tokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
@@ -65,7 +65,7 @@ def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
     from transformers import GPT2TokenizerFast  # type: ignore[attr-defined]
 
     try:
-        tokenizer = GPT2TokenizerFast.from_pretrained(source)
+        tokenizer = GPT2TokenizerFast.from_pretrained(directory_or_name(source))
     except (OSError, ValueError) as error:
         refuse_lfs_pointer(source)
         reason = reason_of(error)

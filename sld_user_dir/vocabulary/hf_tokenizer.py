@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Sequence, Union
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import refuse_lfs_pointer
+from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
 
 HF_DIR = "hf_tokenizer"
 _LIKE_OURS = re.compile(r"</?\w+>")  # <s>, </s>, <sep>, <asr>, <u12>
@@ -28,7 +28,7 @@ def load_tokenizer(source: Union[str, Path]) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(directory_or_name(str(source)), trust_remote_code=False)
         size = len(tokenizer)
     except Exception as error:  # transformers and its hub raise many kinds
         refuse_lfs_pointer(source)

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -40,7 +41,7 @@ BAD_INPUT = {
     "sweep": (["NOWHERE"], "check the path"),
     "transcribe": (["--checkpoint", "NOWHERE", "x.wav"], "no such checkpoint; train one with fairseq-train"),
     "model-card": (["--checkpoint", "NOWHERE", "--data", "NOWHERE"], "NOWHERE"),
-    "import-hf": (["--hf-model", "NOWHERE", "--data", "NOWHERE", "--out", "OUT"], "NOWHERE"),
+    "import-hf": (["--hf-model", ".", "--data", "NOWHERE", "--out", "OUT"], "give a directory of save_pretrained"),
     "export-hf": (["--checkpoint", "NOWHERE", "--data", "NOWHERE", "--out", "OUT"], "NOWHERE"),
     "listen": (["NOWHERE", "x.wav"], "no such checkpoint; train one with fairseq-train"),
     "view": (["NOWHERE", "x.wav"], "no such checkpoint; train one with fairseq-train"),
@@ -158,6 +159,28 @@ def test_a_broken_file_is_named_with_a_remedy(name, kind, mini, tmp_path, monkey
     assert len(lines) == 1 and re.match(rf"sld {name}: .+; .+", lines[0])
     assert "FILE" in lines[0] or "--alignment" in lines[0] or "textless-lib" in lines[0]
     assert not (tmp_path / "OUT").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("import-gpt2", ["--gpt2", "FILE", "--data", "mini", "--out", "OUT"]),
+        ("import-hf", ["--hf-model", "FILE", "--data", "mini", "--out", "OUT"]),
+        ("vocab", ["--data", "mini", "--gpt2", "FILE"]),
+        ("vocab", ["--data", "mini", "--text-tokenizer", "hf", "--hf-model", "FILE"]),
+        ("kmeans", ["--audio", "audio.tsv", "--out", "OUT", "--features", "./FILE"]),
+    ],
+)
+def test_no_hub_is_asked_for_a_file(name, options, mini, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(mini, "mini")
+    soundfile.write("a.wav", np.zeros(8000), 8000)
+    write_audio_manifest(tmp_path / "audio.tsv", [Recording("a", tmp_path / "a.wav", 8000, 8000)], tmp_path)
+    (tmp_path / "FILE").write_text("no model")
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **_: asked.append(arguments))
+    assert sld(name, *options) == 1
+    assert "FILE" in capsys.readouterr().err and not asked
 
 
 @pytest.mark.parametrize(
