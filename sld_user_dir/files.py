@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Optional
@@ -204,6 +205,15 @@ def read_log(path: PathLike) -> list[str]:
     path = Path(path)
     text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
     return [line for line in text.replace("\r", "\n").split("\n") if line]
+
+
+def sha256_of(path: PathLike) -> str:
+    """Of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        for block in iter(lambda: handle.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def is_lfs_pointer(path: PathLike) -> bool:

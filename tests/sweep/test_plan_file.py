@@ -1,11 +1,13 @@
 """Plan files: what they say, and which error names what is wrong."""
 
 import pytest
+from support.miniature import ROOT
 from support.sweeps import DATA, plan_content, write_plan
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.sweep.cells import cells_of, command_plan, fingerprint
 from sld_user_dir.sweep.plan_file import read_plan
+from sld_user_dir.sweep.rows import current_rows, read_rows
 
 BLOCK = {"conditions": ["small"], "objectives": ["sld"], "seeds": [1]}
 CONDITION = plan_content()["conditions"]["small"]
@@ -80,3 +82,10 @@ def test_no_yaml_is_said(tmp_path):
     (tmp_path / "plan.yaml").write_text("title: [", encoding="utf-8")
     with pytest.raises(InputError, match="no YAML"):
         read_plan(tmp_path / "plan.yaml")
+
+
+def test_every_committed_row_is_of_the_committed_plan():
+    """A fingerprint that is made in another way would leave hours of training out of the report."""
+    plan = read_plan(ROOT / "evidence" / "plan.yaml")
+    rows = read_rows(ROOT / "evidence" / "plan.rows.jsonl")
+    assert rows and current_rows(plan, cells_of(plan), rows) == rows
