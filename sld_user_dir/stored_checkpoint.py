@@ -55,6 +55,20 @@ def write_stored(path: Union[str, Path], content: Any) -> None:
             raise
 
 
+def untrained(
+    model: dict[str, Any], task_state: dict[str, Any], cfg: Optional[dict[str, Any]] = None
+) -> dict[str, Any]:
+    """The entries of a checkpoint that no training has written: weights, what the task remembers, options if known."""
+    return {
+        "args": None,
+        "cfg": cfg,
+        "model": model,
+        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+        "task_state": task_state,
+    }
+
+
 def unreadable(path: Union[str, Path], error: BaseException) -> InputError:
     """The error to raise of a file that torch does not read.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import iter_lines
+from sld_user_dir.files import iter_lines, sha256_of
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import Manifest, ManifestError, read_manifest
 from sld_user_dir.manifests.unit_text import format_numbers
@@ -155,7 +154,7 @@ def _split(manifest: Manifest, name: str, role: str) -> Split:
         _hours(manifest),
         header.get("license"),
         header.get("attribution"),
-        _sha256(manifest.path),
+        sha256_of(manifest.path),
     )
 
 
@@ -179,7 +178,7 @@ def _test_set(path: Path) -> str:
 def _evaluate(path: Path, manifest: Manifest) -> Evaluated:
     records = read_generate(path, manifest)
     _check_sources(path, records, manifest)
-    return Evaluated(_test_set(path), path.name, _sha256(path), _beam(path), score(records, worst=0))
+    return Evaluated(_test_set(path), path.name, sha256_of(path), _beam(path), score(records, worst=0))
 
 
 def _check_sources(path: Path, records: Sequence[DecodedUtterance], manifest: Manifest) -> None:
@@ -197,7 +196,3 @@ def _beam(path: Path) -> Optional[int]:
     """From the line that ends fairseq-generate's output; None where there is none."""
     found = [match for line in iter_lines(path) if (match := _DECODED.match(line))]
     return int(found[-1][2]) if found else None
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -19,7 +19,7 @@ import torch
 from sld_user_dir.errors import InputError
 from sld_user_dir.fairseq2.model_origin import stored_config
 from sld_user_dir.fairseq2.state_names import to_fairseq
-from sld_user_dir.stored_checkpoint import read_stored, write_stored
+from sld_user_dir.stored_checkpoint import read_stored, untrained, write_stored
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 WEIGHTS = Path("model/pp_00/tp_00/sdp_00.pt")
@@ -75,14 +75,8 @@ def fairseq_checkpoint(weights: Dict[str, Any], config: Dict[str, Any], data: st
         **dict.fromkeys(("tokens_per_sample", "max_target_positions"), positions),
     }
     origin = {"vocabulary": config["vocabulary"], "unit_provenance": config["units"] or None}
-    return {
-        "args": None,
-        "cfg": {"model": model, "task": {"_name": "speech_unit_lm", "data": data, "tokens_per_sample": positions}},
-        "model": {"decoder.version": torch.tensor([FORMAT]), **to_fairseq(weights, pad)},
-        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
-        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
-        "task_state": origin,
-    }
+    cfg = {"model": model, "task": {"_name": "speech_unit_lm", "data": data, "tokens_per_sample": positions}}
+    return untrained({"decoder.version": torch.tensor([FORMAT]), **to_fairseq(weights, pad)}, origin, cfg)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterator, Optional
 
+from sld_user_dir.files import sha256_of
 from sld_user_dir.ledger.ledger_entry import LedgerEntry, LedgerError
-from sld_user_dir.ledger.ledger_file import SUFFIX, check_flow, ledger_path, read_ledger, sha256_of
+from sld_user_dir.ledger.ledger_file import SUFFIX, check_flow, ledger_path, read_ledger
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any, Optional
 
-from sld_user_dir.files import atomic_path, read_json
+from sld_user_dir.files import atomic_path, read_json, sha256_of
 from sld_user_dir.ledger.ledger_entry import (
     Change,
     Counts,
@@ -132,12 +131,3 @@ def _from_json(content: dict[str, Any], folder: Path) -> LedgerEntry:
     out = content["out"]
     path = None if out["path"] is None else file(out)
     return LedgerEntry(str(content["stage"]), path, counts(out["counts"]), list(map(flow, content["in"])), hashes)
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        for block in iter(lambda: handle.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

@@ -7,12 +7,11 @@ from typing import Iterable, Iterator
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import iter_lines
+from sld_user_dir.ledger.ledger_entry import Counts
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.header import read_header
 from sld_user_dir.manifests.unit_manifest import Utterance
 from sld_user_dir.manifests.unit_text import parse_numbers
-
-Counts = dict[str, int]
 
 
 def unit_manifest_counts(path: Path, lengths: bool = True) -> Counts:

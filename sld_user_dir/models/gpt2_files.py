@@ -11,7 +11,7 @@ from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
 from sld_user_dir.models.checkpoints import load_ensemble
 from sld_user_dir.models.gpt2 import export_directory, from_gpt2, options_of
-from sld_user_dir.stored_checkpoint import write_stored
+from sld_user_dir.stored_checkpoint import untrained, write_stored
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
@@ -38,15 +38,8 @@ def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = 
         reason = reason_of(error)
         remedy = "give a directory of save_pretrained, or a name on the Hugging Face hub such as gpt2"
         raise InputError(source, f"no GPT-2 can be loaded from there: {reason}", remedy) from error
-    checkpoint = {
-        "args": None,
-        "cfg": None,
-        "model": from_gpt2(model.state_dict(), model.config, vocab, initialisation, seed),
-        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
-        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
-        "task_state": {"vocabulary": vocab.fingerprint},
-    }
-    write_stored(out, checkpoint)
+    weights = from_gpt2(model.state_dict(), model.config, vocab, initialisation, seed)
+    write_stored(out, untrained(weights, {"vocabulary": vocab.fingerprint}))
     return ["--arch", "joint_lm_gpt2", *_as_flags(options_of(model.config)), "--finetune-from-model", str(out)]
 
 

@@ -14,6 +14,7 @@ from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import atomic_path, directory_or_name, read_json, refuse_lfs_pointer
 from sld_user_dir.models.joint_hf import JointHFConfig, JointHFModel
 from sld_user_dir.models.unit_token_layouts import UnitTokens, find_unit_tokens
+from sld_user_dir.stored_checkpoint import untrained, write_stored
 from sld_user_dir.vocabulary.building import copy_hf_tokenizer
 from sld_user_dir.vocabulary.hf_tokenizer import HF_DIR, HFTokenizer, load_tokenizer
 from sld_user_dir.vocabulary.joint import DICT_FILE, JointVocabulary
@@ -130,15 +131,7 @@ def _new_rows(table: Tensor, found: UnitTokens, vocab: JointVocabulary) -> Tenso
 def _write_checkpoint(model: Any, cfg: Any, vocab: JointVocabulary, out: Path) -> Path:
     from omegaconf import OmegaConf
 
-    checkpoint = {
-        "args": None,
-        "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
-        "model": model.state_dict(),
-        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
-        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
-        "task_state": {"vocabulary": vocab.fingerprint},
-    }
+    options: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     path = out / "checkpoint.pt"
-    with atomic_path(path) as aside:
-        torch.save(checkpoint, aside)
+    write_stored(path, untrained(model.state_dict(), {"vocabulary": vocab.fingerprint}, options))
     return path

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Callable, Iterable, Optional, Sequence, TypeVa
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path, output_lock, read_text
+from sld_user_dir.files import atomic_path, output_lock, read_text, sha256_of
 from sld_user_dir.manifests.rejected import NothingLeftError
 
 logger = logging.getLogger(__name__)
@@ -46,11 +46,7 @@ def fingerprint(**inputs: Any) -> str:
 
 def file_sha256(path: PathLike) -> str:
     """`sha256:...` of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        for block in iter(lambda: handle.read(1 << 20), b""):
-            digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
+    return f"sha256:{sha256_of(path)}"
 
 
 @dataclass(frozen=True)
