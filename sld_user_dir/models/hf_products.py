@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Tuple
 import torch
 from torch import Tensor, nn
 
-from sld_user_dir.models.fixed_linear import FixedLinear
+from sld_user_dir.search.fixed_linear import FixedLinear
 
 
 class FixedProducts:

@@ -14,11 +14,11 @@ from typing import Any, Optional
 import torch
 from torch import Tensor, nn
 
-from sld_user_dir.models.beam_slots import BeamSlots, SlotCache
-from sld_user_dir.models.fixed_linear import FixedLinear
 from sld_user_dir.models.hf_attention import arguments, causal_attention
 from sld_user_dir.models.hf_products import FixedProducts
 from sld_user_dir.models.last_layer import LastLayerOnce
+from sld_user_dir.search.beam_slots import BeamSlots, SlotCache
+from sld_user_dir.search.fixed_linear import FixedLinear
 from sld_user_dir.search.prompt_past import PromptPast
 
 

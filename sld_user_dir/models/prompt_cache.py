@@ -22,11 +22,11 @@ from fairseq.modules import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
-from sld_user_dir.models.beam_slots import FIRST_ROOM, BeamSlots, SlotCache
 from sld_user_dir.models.causal_decoder import PARTS_OF_STOCK_LAYERS_ONLY, activate
-from sld_user_dir.models.fixed_linear import FixedLinear
 from sld_user_dir.models.prefix_mask import prefix_mask
 from sld_user_dir.models.stable_mask import softmax_with_mass, with_pseudo_key, without_pseudo_key
+from sld_user_dir.search.beam_slots import FIRST_ROOM, BeamSlots, SlotCache
+from sld_user_dir.search.fixed_linear import FixedLinear
 from sld_user_dir.search.prompt_past import PromptPast
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]

@@ -9,7 +9,7 @@ from support import reference_decoding as reference
 from support.decoding import EMITTED, RAGGED, VOCAB, assert_same, build, check_batch, make_model, make_sample
 
 from sld_user_dir.models import prompt_cache
-from sld_user_dir.models.fixed_linear import FixedLinear
+from sld_user_dir.search.fixed_linear import FixedLinear
 
 VARIANTS = {
     "sinusoidal": {},
