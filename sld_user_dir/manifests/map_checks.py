@@ -21,6 +21,7 @@ def whole_meta(directory: Path, version: int) -> Optional[dict[str, Any]]:
         if meta["version"] != version or not all(isinstance(meta[key], kind) for key, kind in _KINDS.items()):
             return None
         UnitProvenance.from_json(meta["provenance"])
+        meta["signature"]  # of the source, or None where it was too young to have one
         units = directory / "units.bin", directory / "unit_offsets.bin", meta["unit_dtype"]
         fields = directory / "fields.bin", directory / "field_offsets.bin", "uint8"
         rows = {rows_of(*units), rows_of(*fields)}

@@ -1,8 +1,7 @@
 """Changes of a file that an accident, or somebody with bad intent, could make."""
 
+from random import Random
 from typing import Callable, List
-
-import numpy as np
 
 TOKENS: List[bytes] = [
     *(b"", b"-1", b"0", b"9" * 30, b"9" * 5000, b"1e999", b"NaN", b"Infinity", b"-0.0", b"1_0", b"0x10", b"+7"),
@@ -17,76 +16,76 @@ TOKENS: List[bytes] = [
 """What is put somewhere: numbers that are none, odd white space, deep nesting, paths, pickles, sizes."""
 
 
-def mutated(content: bytes, rng: np.random.Generator, tokens: List[bytes] = TOKENS) -> bytes:
+def mutated(content: bytes, rng: Random, tokens: List[bytes] = TOKENS) -> bytes:
     """A file's bytes with one to four changes."""
-    for _ in range(int(rng.integers(1, 5))):
-        content = CHANGES[int(rng.integers(len(CHANGES)))](content, rng, tokens)
+    for _ in range(rng.randint(1, 4)):
+        content = rng.choice(CHANGES)(content, rng, tokens)
     return content
 
 
-def _place(content: bytes, rng: np.random.Generator) -> int:
-    return int(rng.integers(len(content) + 1))
+def _place(content: bytes, rng: Random) -> int:
+    return rng.randrange(len(content) + 1)
 
 
-def _span(content: bytes, rng: np.random.Generator) -> slice:
+def _span(content: bytes, rng: Random) -> slice:
     start = _place(content, rng)
-    return slice(start, start + int(rng.geometric(0.1)))
+    return slice(start, start + 1 + int(rng.expovariate(0.1)))
 
 
-def _flip(content: bytes, rng: np.random.Generator, tokens: List[bytes]) -> bytes:
+def _flip(content: bytes, rng: Random, tokens: List[bytes]) -> bytes:
     if not content:
         return content
-    place = int(rng.integers(len(content)))
-    return content[:place] + bytes([content[place] ^ (1 << int(rng.integers(8)))]) + content[place + 1 :]
+    place = rng.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ (1 << rng.randrange(8))]) + content[place + 1 :]
 
 
-def _noise(content: bytes, rng: np.random.Generator, tokens: List[bytes]) -> bytes:
+def _noise(content: bytes, rng: Random, tokens: List[bytes]) -> bytes:
     span = _span(content, rng)
-    return content[: span.start] + rng.bytes(span.stop - span.start) + content[span.stop :]
+    return content[: span.start] + rng.randbytes(span.stop - span.start) + content[span.stop :]
 
 
-def _remove(content: bytes, rng: np.random.Generator, tokens: List[bytes]) -> bytes:
+def _remove(content: bytes, rng: Random, tokens: List[bytes]) -> bytes:
     span = _span(content, rng)
     return content[: span.start] + content[span.stop :]
 
 
-def _cut(content: bytes, rng: np.random.Generator, tokens: List[bytes]) -> bytes:
+def _cut(content: bytes, rng: Random, tokens: List[bytes]) -> bytes:
     return content[: _place(content, rng)]
 
 
-def _repeat(content: bytes, rng: np.random.Generator, tokens: List[bytes]) -> bytes:
+def _repeat(content: bytes, rng: Random, tokens: List[bytes]) -> bytes:
     span = _span(content, rng)
-    return content[: span.stop] + content[span] * int(rng.integers(1, 5)) + content[span.stop :]
+    return content[: span.stop] + content[span] * rng.randint(1, 4) + content[span.stop :]
 
 
-def _insert(content: bytes, rng: np.random.Generator, tokens: List[bytes]) -> bytes:
+def _insert(content: bytes, rng: Random, tokens: List[bytes]) -> bytes:
     place = _place(content, rng)
-    return content[:place] + tokens[int(rng.integers(len(tokens)))] + content[place:]
+    return content[:place] + rng.choice(tokens) + content[place:]
 
 
-def _replace_a_word(content: bytes, rng: np.random.Generator, tokens: List[bytes]) -> bytes:
+def _replace_a_word(content: bytes, rng: Random, tokens: List[bytes]) -> bytes:
     words = content.split(b" ")
-    words[int(rng.integers(len(words)))] = tokens[int(rng.integers(len(tokens)))]
+    words[rng.randrange(len(words))] = rng.choice(tokens)
     return b" ".join(words)
 
 
-def _replace_a_field(content: bytes, rng: np.random.Generator, tokens: List[bytes]) -> bytes:
+def _replace_a_field(content: bytes, rng: Random, tokens: List[bytes]) -> bytes:
     lines = content.split(b"\n")
-    number = int(rng.integers(len(lines)))
+    number = rng.randrange(len(lines))
     fields = lines[number].split(b"\t")
-    fields[int(rng.integers(len(fields)))] = tokens[int(rng.integers(len(tokens)))]
+    fields[rng.randrange(len(fields))] = rng.choice(tokens)
     lines[number] = b"\t".join(fields)
     return b"\n".join(lines)
 
 
-def _move_a_line(content: bytes, rng: np.random.Generator, tokens: List[bytes]) -> bytes:
+def _move_a_line(content: bytes, rng: Random, tokens: List[bytes]) -> bytes:
     lines = content.split(b"\n")
-    line = lines.pop(int(rng.integers(len(lines))))
-    for _ in range(int(rng.integers(3))):
-        lines.insert(int(rng.integers(len(lines) + 1)), line)
+    line = lines.pop(rng.randrange(len(lines)))
+    for _ in range(rng.randrange(3)):
+        lines.insert(rng.randrange(len(lines) + 1), line)
     return b"\n".join(lines)
 
 
-CHANGES: List[Callable[[bytes, np.random.Generator, List[bytes]], bytes]] = [
+CHANGES: List[Callable[[bytes, Random, List[bytes]], bytes]] = [
     *(_flip, _noise, _remove, _cut, _repeat, _insert, _replace_a_word, _replace_a_field, _move_a_line)
 ]

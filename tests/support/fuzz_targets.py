@@ -17,13 +17,8 @@ class BinaryReader(TextReader):
     def __repr__(self) -> str:
         return self.name
 
-    def write(self, folder: Path, change: Callable[[bytes], bytes] = bytes) -> Path:
-        for name, content in self.files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(
-                change(content.encode("latin-1")) if name == self.file else content.encode("latin-1")
-            )
-        return folder / self.file
+    def as_bytes(self, text: str) -> bytes:
+        return text.encode("latin-1")
 
 
 def binary(name: str, file: str, files: Dict[str, bytes], read: Callable[[Path], Any]) -> BinaryReader:

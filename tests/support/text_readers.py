@@ -26,14 +26,16 @@ class TextReader(NamedTuple):
     files: Dict[str, str]
     read: Callable[[Path], Any]
 
+    def as_bytes(self, text: str) -> bytes:
+        """What stands in a file."""
+        return text.encode("utf-8")
+
     def write(self, folder: Path, change: Callable[[bytes], bytes] = bytes) -> Path:
         """Write all files, the one in question changed; returns its path."""
         for name, text in self.files.items():
-            content = text.encode("utf-8")
-            if name == self.file:
-                content = change(content)
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+            content = self.as_bytes(text)
+            put(folder / name, change(content) if name == self.file else content)
         return folder / self.file
 
     @property
@@ -43,6 +45,12 @@ class TextReader(NamedTuple):
     @property
     def n_lines(self) -> int:
         return self.content.count("\n")
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file, compressed where its name says so."""
+    with open(path, "wb") as out:
+        out.write(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 def words(text: Any) -> List[str]:
