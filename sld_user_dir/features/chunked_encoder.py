@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
-from typing import Callable, Optional, Protocol
+from typing import Callable, Optional, Protocol, Sequence
 
 import numpy as np
 import torch
@@ -57,6 +57,9 @@ class EncoderBackend(Protocol):
     def contextualise(self, embedded: Tensor, padding: Tensor) -> Tensor:
         """(B, T, D), padding (B, T) True where there is none of a recording -> the layer's output, (B, T, D)."""
 
+    def hidden_states(self, embedded: Tensor, padding: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Of `contextualise`, the outputs of several layers; see `sld_user_dir.features.hidden_states`."""
+
 
 @dataclass(frozen=True)
 class _Piece:
@@ -70,17 +73,16 @@ class _Piece:
 
 
 class ChunkedEncoder:
-    """Waveforms -> frames of one layer; a `FrameEncoder`."""
+    """Waveforms -> frames of one layer, or of several side by side; a `FrameEncoder`."""
 
     def __init__(
         self, backend: EncoderBackend, config: FeatureConfig, device: torch.device, batch_seconds: float
     ) -> None:
-        assert config.layer is not None
         self._backend, self._config, self._device = backend, config, device
         traits = backend.traits
         self._geometry = traits.geometry
         self.layer: Optional[int] = config.layer
-        self.sample_rate_hz, self.dim = traits.sample_rate_hz, traits.dim
+        self.sample_rate_hz, self.dim = traits.sample_rate_hz, traits.dim * len(config.layer_numbers)
         self.frame_rate_hz = traits.sample_rate_hz / self._geometry.hop
         self.model_name = config.features
         self.on_gpu = device.type == "cuda"
@@ -144,8 +146,14 @@ class ChunkedEncoder:
         lengths = torch.tensor([len(one) for one in embedded], device=self._device)
         padded = nn.utils.rnn.pad_sequence(embedded, batch_first=True)  # (B, T, D)
         padding = torch.arange(padded.shape[1], device=self._device)[None] >= lengths[:, None]
-        out = self._backend.contextualise(padded, padding).float().cpu().numpy()
+        out = self._states(padded, padding).float().cpu().numpy()
         return [out[i, p.skip : p.skip + p.n_frames] for i, p in enumerate(pieces)]
+
+    def _states(self, padded: Tensor, padding: Tensor) -> Tensor:
+        """(B, T, dim)."""
+        if self._config.layers is None:
+            return self._backend.contextualise(padded, padding)
+        return torch.cat(self._backend.hidden_states(padded, padding, self._config.layer_numbers), dim=2)
 
     def _tensor(self, wave: FloatArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(wave, np.float32)).to(self._device)[None]
@@ -186,14 +194,13 @@ def load_chunked_encoder(
     where = torch_device(device)
     if config.fp16 and where.type == "cpu":
         raise EncoderError("--fp16", "half precision is for GPUs", "take --nofp16 or --device cuda")
-    assert config.layer is not None
-    if config.layer < 0:
+    if config.layer is not None and config.layer < 0:
         raise EncoderError(f"--layer {config.layer}", "layers count from 0, the first block's input", "take 0 or more")
-    backend = build(config.features, config.layer)
+    backend = build(config.features, max(config.layer_numbers))
     rate = backend.traits.sample_rate_hz
     if config.sample_rate_hz != rate:
         raise EncoderError(config.features, f"it wants {rate} Hz", f"take --sample-rate-hz {rate} (audio is resampled)")
-    logger.info("%s, layer %d, on %s", config.features, config.layer, where)
+    logger.info("%s, layer %s, on %s", config.features, ",".join(map(str, config.layer_numbers)), where)
     return ChunkedEncoder(backend, config, where, batch_seconds)
 
 

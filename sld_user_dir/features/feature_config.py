@@ -7,11 +7,14 @@ unit manifest's provenance is composed from it.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.features.layer_sum import LayerSum
 
 NORMALISATIONS = ("none", "utterance", "speaker")
+ADDED_LATER = ("layers", "layer_weights")
+"""Options that k-means files state only where they are given: files without them keep their bytes."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class FeatureConfig:
     pad_to_seconds: Optional[float] = None
     """Whisper alone: fill what is shorter up with silence to this length, 30 as it was trained; default: do not"""
 
+    layers: Optional[str] = None
+    """in place of --layer: several, as in 6,9,12, of which the weighted sum is taken"""
+
+    layer_weights: Optional[str] = None
+    """of --layers: a weight of each, as in 0.2,0.5,0.3, brought to a sum of 1; default: equal ones"""
+
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISATIONS:
             raise InputError(
@@ -62,7 +71,29 @@ class FeatureConfig:
                 raise InputError(f"--{option}-seconds {seconds:g}", "pieces of no length", "take a length above 0")
         if self.context_seconds < 0:
             raise InputError(f"--context-seconds {self.context_seconds:g}", "less than no context", "take 0 or more")
+        self._check_layers()
+
+    def _check_layers(self) -> None:
+        if self.layers is not None and self.layer is not None:
+            where = f"--layer {self.layer} --layers {self.layers}"
+            raise InputError(where, "one layer, or a sum of several", "leave one of the two out")
+        if self.layer_weights is not None and self.layers is None:
+            raise InputError(f"--layer-weights {self.layer_weights}", "weights of no layers", "name them by --layers")
+        if self.layers is not None:
+            LayerSum.parse(self.layers, self.layer_weights)
+
+    @property
+    def layer_sum(self) -> Optional[LayerSum]:
+        """Of `--layers`."""
+        return None if self.layers is None else LayerSum.parse(self.layers, self.layer_weights)
+
+    @property
+    def layer_numbers(self) -> Tuple[int, ...]:
+        """All layers that are taken."""
+        if self.layer_sum is not None:
+            return self.layer_sum.layers
+        return () if self.layer is None else (self.layer,)
 
     def to_dict(self) -> Dict[str, Any]:
         """As the k-means file stores it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name not in ADDED_LATER or value is not None}

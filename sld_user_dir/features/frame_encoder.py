@@ -58,13 +58,20 @@ class EncoderSource(NamedTuple):
     takes_the_rest: bool
     pads: bool
     """Whether `--pad-to-seconds` is for it."""
+    sums_layers: bool
+    """Whether `--layers` is for it."""
 
 
 _SOURCES: Dict[str, EncoderSource] = {}
 
 
 def register_encoder(
-    name: str, claims: Callable[[str], bool], has_layers: bool = True, takes_the_rest: bool = False, pads: bool = False
+    name: str,
+    claims: Callable[[str], bool],
+    has_layers: bool = True,
+    takes_the_rest: bool = False,
+    pads: bool = False,
+    sums_layers: bool = False,
 ) -> Callable[[Callable[..., FrameEncoder]], Callable[..., FrameEncoder]]:
     """Decorator of a function that loads an encoder.
 
@@ -73,10 +80,11 @@ def register_encoder(
         has_layers: `--layer` must be given; else it must not.
         takes_the_rest: it is asked only where no other source claims a name.
         pads: it can fill recordings up with silence, `--pad-to-seconds`.
+        sums_layers: for `--layers` it gives the states of all of them side by side, (T, L * D).
     """
 
     def register(load: Callable[..., FrameEncoder]) -> Callable[..., FrameEncoder]:
-        _SOURCES[name] = EncoderSource(name, claims, load, has_layers, takes_the_rest, pads)
+        _SOURCES[name] = EncoderSource(name, claims, load, has_layers, takes_the_rest, pads, sums_layers)
         return load
 
     return register
@@ -141,12 +149,7 @@ def load_encoder(config: FeatureConfig, device: str = "auto", batch_seconds: flo
     """
     check_device(device)  # for MFCC, too, which takes none
     source = source_of(config.features)
-    if source.has_layers and config.layer is None:
-        raise EncoderError(f"--features {config.features}", "it has layers", "say which to take, for example --layer 9")
-    if not source.has_layers and config.layer is not None:
-        raise EncoderError(
-            f"--features {config.features} --layer {config.layer}", "it has no layers", "leave --layer out"
-        )
+    _check_layers(source, config)
     if config.pad_to_seconds is not None and not source.pads:
         raise EncoderError(
             f"--features {config.features} --pad-to-seconds {config.pad_to_seconds:g}",
@@ -154,6 +157,21 @@ def load_encoder(config: FeatureConfig, device: str = "auto", batch_seconds: flo
             "leave --pad-to-seconds out",
         )
     return source.load(config, device, batch_seconds)
+
+
+def _check_layers(source: EncoderSource, config: FeatureConfig) -> None:
+    """Whether the layers that are asked for fit the source."""
+    if source.has_layers and not config.layer_numbers:
+        raise EncoderError(f"--features {config.features}", "it has layers", "say which to take, for example --layer 9")
+    if not source.has_layers and config.layer is not None:
+        raise EncoderError(
+            f"--features {config.features} --layer {config.layer}", "it has no layers", "leave --layer out"
+        )
+    if config.layers is not None and not source.sums_layers:
+        problem, remedy = "it has no layers", "leave --layers out"
+        if source.has_layers:
+            problem, remedy = "it gives one layer at a time", "take one by --layer"
+        raise EncoderError(f"--features {config.features} --layers {config.layers}", problem, remedy)
 
 
 def check_layer(name: str, layer: int, n_layers: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import List, Optional
 
+import numpy as np
+
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.features.cmvn import CmvnStats, normalise
 from sld_user_dir.features.feature_config import FeatureConfig
@@ -20,7 +22,9 @@ class FrontEnd:
         self.sample_rate_hz = encoder.sample_rate_hz
         self.layer = encoder.layer
         self.model_name = encoder.model_name
-        self.dim = encoder.dim * config.stack
+        self._layer_sum = config.layer_sum
+        self.encoded_dim = encoder.dim * config.stack  # of all layers
+        self.dim = self.encoded_dim // (1 if self._layer_sum is None else len(self._layer_sum.layers))
         self.frame_rate_hz = encoder.frame_rate_hz / config.stack
 
     @property
@@ -29,6 +33,7 @@ class FrontEnd:
         name = self._encoder.encoder
         if self.config.normalise != "none":
             name += f"+cmvn-{self.config.normalise}"
+        name += "" if self._layer_sum is None else self._layer_sum.name
         return name + (f"+stack{self.config.stack}" if self.config.stack > 1 else "")
 
     @property
@@ -56,6 +61,12 @@ class FrontEnd:
         batch = self._encoder.encode_batch(waves)
         return [self._finish(frames, speakers[i] if speakers else None) for i, frames in enumerate(batch)]
 
+    def layer_frames(self, wave: FloatArray, speaker: Optional[CmvnStats] = None) -> FloatArray:
+        """Frames (T, L, dim) of each of `--layers`; their weighted sum is that of `__call__`."""
+        states = self._normalised(self._encoder.encode_batch([wave])[0], speaker)
+        layers = np.split(states, self.encoded_dim // self.dim, axis=1)
+        return np.stack([stack_frames(np.ascontiguousarray(one), self.config.stack) for one in layers], axis=1)
+
     def working_bytes(self) -> int:
         """Upper estimate of the memory that encoding takes, beside audio and frames."""
         return self._encoder.working_bytes()
@@ -69,11 +80,15 @@ class FrontEnd:
         return CmvnStats(self._encoder.dim)
 
     def _finish(self, frames: FloatArray, speaker: Optional[CmvnStats]) -> FloatArray:
+        frames = self._normalised(frames, speaker)
+        if self._layer_sum is not None:
+            frames = self._layer_sum.apply(frames)
+        return stack_frames(frames, self.config.stack)
+
+    def _normalised(self, frames: FloatArray, speaker: Optional[CmvnStats]) -> FloatArray:
         if self.config.normalise == "speaker" and speaker is None:
             raise ValueError("normalise 'speaker' wants the speaker's statistics")
-        if self.config.normalise != "none":
-            frames = normalise(frames, speaker)
-        return stack_frames(frames, self.config.stack)
+        return frames if self.config.normalise == "none" else normalise(frames, speaker)
 
 
 def build_front_end(config: FeatureConfig, device: str = "auto", batch_seconds: float = 60.0) -> FrontEnd:

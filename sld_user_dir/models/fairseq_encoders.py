@@ -10,7 +10,7 @@ import argparse
 import collections
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from sld_user_dir.features.chunked_encoder import ChunkedEncoder, load_chunked_e
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
+from sld_user_dir.features.hidden_states import first_of, hidden_states
 from sld_user_dir.features.waveform_backend import WaveformBackend
 from sld_user_dir.stored_checkpoint import refuse_damaged
 
@@ -67,6 +68,16 @@ class FairseqBackend(WaveformBackend):
         encoder: Any = self.model["encoder"]
         out: Tensor = encoder.extract_features(embedded, mask)[0]  # no final norm
         return out
+
+    def hidden_states(self, embedded: Tensor, padding: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Of `contextualise`, the outputs of several layers, (B, T, D) each; fairseq's blocks see (T, B, D)."""
+        encoder: Any = self.model["encoder"]
+        return hidden_states(
+            lambda: self.contextualise(embedded, padding),
+            encoder.layers,
+            layers,
+            lambda value: first_of(value).transpose(0, 1),
+        )
 
     def _load(self, path: Path, weights: dict[str, Tensor]) -> None:
         wanted = self.model.state_dict()
@@ -154,7 +165,9 @@ def _fill(kind: Any, values: dict[str, Any]) -> Any:
     return config
 
 
-@register_encoder("a fairseq checkpoint ending in .pt", claims=lambda features: features.endswith(".pt"))
+@register_encoder(
+    "a fairseq checkpoint ending in .pt", claims=lambda features: features.endswith(".pt"), sums_layers=True
+)
 def load(config: FeatureConfig, device: str, batch_seconds: float) -> ChunkedEncoder:
     """HuBERT or wav2vec 2.0 from a fairseq checkpoint."""
     return load_chunked_encoder(lambda name, layer: FairseqBackend(Path(name), layer), config, device, batch_seconds)

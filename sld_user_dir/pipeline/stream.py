@@ -135,7 +135,7 @@ def stream_bytes(recordings: list[Recording], front_end: FrontEnd, config: Strea
     longest = min(longest, config.max_seconds)
     window = max(config.window_seconds, longest)
     audio = (window + 2 * config.readers * longest) * front_end.sample_rate_hz * 4
-    frames = 2 * window * front_end.frame_rate_hz * front_end.dim * 4
+    frames = 2 * window * front_end.frame_rate_hz * front_end.encoded_dim * 4
     # decoding and resampling hold a second copy of the audio
     return int(2 * audio + frames) + front_end.working_bytes()
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 import importlib
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from sld_user_dir.errors import reason_of
 from sld_user_dir.features.checkpoint_file import checkpoint_contents
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
+from sld_user_dir.features.hidden_states import hidden_states
 from sld_user_dir.features.waveform_backend import WaveformBackend
 from sld_user_dir.files import read_json, refuse_lfs_pointer
 
@@ -75,6 +76,16 @@ class SpidrBackend(WaveformBackend):
         student: Any = self.model["student"]
         out: Tensor = student.get_intermediate_outputs(embedded, mask)[-1]
         return out
+
+    def hidden_states(self, embedded: Tensor, padding: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Of `contextualise`, several layers, (B, T, D) each."""
+        student: Any = self.model["student"]
+        return hidden_states(lambda: self.contextualise(embedded, padding), student.layers, layers, _before_residual)
+
+
+def _before_residual(value: Any) -> Any:
+    """Of a block's input, or of its output with and before the residual."""
+    return value[1] if isinstance(value, tuple) else value
 
 
 def _first_blocks_input() -> Any:
@@ -141,7 +152,7 @@ def is_spidr(features: str) -> bool:
     return features in (*PUBLISHED, PICKLED)
 
 
-@register_encoder("a checkpoint of SpidR or DinoSR ending in .pt", claims=is_spidr)
+@register_encoder("a checkpoint of SpidR or DinoSR ending in .pt", claims=is_spidr, sums_layers=True)
 def load(config: FeatureConfig, device: str, batch_seconds: float) -> FrameEncoder:
     """SpidR or DinoSR by the package of its authors."""
     from sld_user_dir.features.chunked_encoder import load_chunked_encoder

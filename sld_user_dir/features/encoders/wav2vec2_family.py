@@ -7,11 +7,12 @@ is run.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
+from sld_user_dir.features.hidden_states import hidden_states
 from sld_user_dir.features.pretrained import loading, require_transformers
 from sld_user_dir.features.waveform_backend import WaveformBackend
 
@@ -63,6 +64,11 @@ class TransformersBackend(WaveformBackend):
         out: Tensor = self.model["encoder"](embedded, attention_mask=mask).last_hidden_state
         return out
 
+    def hidden_states(self, embedded: Tensor, padding: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Of `contextualise`, the outputs of several layers, (B, T, D) each."""
+        encoder: Any = self.model["encoder"]
+        return hidden_states(lambda: self.contextualise(embedded, padding), encoder.layers, layers)
+
 
 def _from_pretrained(name: str, layer: int) -> TransformersBackend:
     from transformers import AutoModel
@@ -91,7 +97,10 @@ def _waveform(name: str, config: object) -> tuple[int, bool]:
 
 
 @register_encoder(
-    "a directory or hub name of the wav2vec 2.0 family", claims=lambda features: True, takes_the_rest=True
+    "a directory or hub name of the wav2vec 2.0 family",
+    claims=lambda features: True,
+    takes_the_rest=True,
+    sums_layers=True,
 )
 def load(config: FeatureConfig, device: str, batch_seconds: float) -> FrameEncoder:
     """HuBERT, WavLM or wav2vec 2.0 in Hugging Face's form."""

@@ -116,7 +116,7 @@ def is_wavlm_checkpoint(features: str) -> bool:
     return contents is not None and "cfg" in contents.keys and SIGN in contents.weights
 
 
-@register_encoder("a WavLM checkpoint of Microsoft ending in .pt", claims=is_wavlm_checkpoint)
+@register_encoder("a WavLM checkpoint of Microsoft ending in .pt", claims=is_wavlm_checkpoint, sums_layers=True)
 def load(config: FeatureConfig, device: str, batch_seconds: float) -> FrameEncoder:
     """WavLM in Microsoft's form."""
     from sld_user_dir.features.chunked_encoder import load_chunked_encoder

@@ -18,11 +18,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, check_layer, register_encoder
 from sld_user_dir.features.frame_geometry import EncoderTraits
+from sld_user_dir.features.hidden_states import hidden_states
 from sld_user_dir.features.pretrained import loading, require_transformers
 from sld_user_dir.files import read_json
 
@@ -128,6 +129,10 @@ class WhisperBackend:
             embedded = block(embedded, mask)
         return embedded
 
+    def hidden_states(self, embedded: Tensor, padding: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Of `contextualise`, the outputs of several layers, (B, T, D) each."""
+        return hidden_states(lambda: self.contextualise(embedded, padding), self.model["layers"], layers)
+
     def _log_mel(self, samples: Tensor) -> Tensor:
         """log10 of the mel energies of all whole windows: (1, n_samples) -> (1, n_mels, n_windows)."""
         import torch
@@ -172,7 +177,7 @@ def is_whisper(features: str) -> bool:
     return "whisper" in features.lower() and not features.endswith(".pt")
 
 
-@register_encoder("a directory or hub name of Whisper", claims=is_whisper, pads=True)
+@register_encoder("a directory or hub name of Whisper", claims=is_whisper, pads=True, sums_layers=True)
 def load(config: FeatureConfig, device: str, batch_seconds: float) -> FrameEncoder:
     """Whisper's encoder in Hugging Face's form."""
     from sld_user_dir.features.chunked_encoder import load_chunked_encoder
