@@ -12,13 +12,13 @@ import sys
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator
 
 from simple_parsing import field
 
-from sld_user_dir import hub
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import load_audio
+from sld_user_dir.hub.recogniser_options import RecogniserOptions
 from sld_user_dir.streaming.heard_audio import ListenOptions
 from sld_user_dir.streaming.pcm_input import pcm_blocks, wave_blocks
 
@@ -31,29 +31,15 @@ class ListenConfig:
     """checkpoint, or several joined by `:` for an ensemble"""
     audio: Path = field(positional=True, metavar="FILE")  # noqa: RUF009
     """recording, or `-`: raw mono samples of 16 bits, low byte first, on standard input"""
-    data: Optional[Path] = None
-    """data directory of the training; by default where it lay then"""
-    kmeans: Optional[Path] = None
-    """k-means file; by default kmeans.npz in the data directory"""
-    tokenizer: Optional[str] = None
-    """tokenizer of a model that was trained on a tokenizer's own codes, as sld units --tokenizer names it"""
     rate: int = 16000
     """samples a second on standard input"""
     pace: float = 0.0
     """play a recording so many times as fast as it was spoken, 1 as if live; 0: at once"""
-    beam: int = 5
-    """beam size"""
-    ctc_weight: Optional[float] = None
-    """share of the model's CTC in the score, from 0 to 1; by default that of its training's --decode-ctc-weight"""
-    max_len_b: int = 200
-    """most tokens of a segment's transcript"""
     json: bool = False
     """print a JSON object a line, for every chunk, with what it took to compute"""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda`, or one card as `cuda:1`"""
 
 
-CONFIGS = {"config": ListenConfig, "listen": ListenOptions}
+CONFIGS = {"config": ListenConfig, "recogniser": RecogniserOptions, "listen": ListenOptions}
 SHOWS_PROGRESS = False
 
 
@@ -62,15 +48,8 @@ def run(options: Namespace) -> int:
     config: ListenConfig = options.config
     if config.pace < 0:
         raise InputError(f"--pace {config.pace:g}", "time does not run backwards", "take 1, or 0 for no waiting")
-    model = hub.load(
-        config.checkpoint,
-        config.data,
-        kmeans=config.kmeans,
-        tokenizer=config.tokenizer,
-        device=config.device,
-        ctc_weight=config.ctc_weight,
-    )
-    listener = model.listener(options.listen, beam=config.beam, max_len_b=config.max_len_b)
+    recogniser: RecogniserOptions = options.recogniser
+    listener = recogniser.load(config.checkpoint).listener(options.listen, **recogniser.generation)
     compute, heard, shown = 0.0, 0.0, None
     for one in listener(_blocks(config, listener.sample_rate_hz)):
         compute, heard = compute + one.compute_seconds, one.heard_seconds

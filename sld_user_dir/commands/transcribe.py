@@ -20,12 +20,12 @@ from typing import Any, Dict, List, Optional
 from simple_parsing import field
 from tqdm import tqdm
 
-from sld_user_dir import hub
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import AudioError, probe
 from sld_user_dir.files import atomic_path, printable
 from sld_user_dir.hub.answers import FailedRecording, RecordingTranscript
 from sld_user_dir.hub.long_recordings import LongFormTranscriber
+from sld_user_dir.hub.recogniser_options import RecogniserOptions
 from sld_user_dir.longform.cutting import CutOptions
 from sld_user_dir.longform.subtitles import WRITERS
 from sld_user_dir.longform.word_subtitles import WORD_WRITERS
@@ -40,22 +40,8 @@ class TranscribeConfig:
     """recordings, of any format and rate that soundfile reads, and folders of such"""
     checkpoint: str = "checkpoint_best.pt"
     """checkpoint, or several joined by `:` for an ensemble"""
-    data: Optional[Path] = None
-    """data directory of the training; by default where it lay then"""
-    kmeans: Optional[Path] = None
-    """k-means file; by default kmeans.npz in the data directory"""
-    tokenizer: Optional[str] = None
-    """tokenizer of a model that was trained on a tokenizer's own codes, as sld units --tokenizer names it"""
-    beam: int = 5
-    """beam size"""
-    ctc_weight: Optional[float] = None
-    """share of the model's CTC in the score, from 0 to 1; by default that of its training's --decode-ctc-weight"""
-    max_len_b: int = 200
-    """most tokens of a transcript, or of a segment's"""
     batch_seconds: float = 120.0
     """audio that is encoded and decoded together"""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda`, or one card as `cuda:1`"""
 
 
 @dataclass
@@ -86,7 +72,7 @@ class OutputConfig:
         return self.subtitle_folder / recording.name.with_name(f"{recording.name.name}.{ending}")
 
 
-CONFIGS = {"config": TranscribeConfig, "cut": CutOptions, "output": OutputConfig}
+CONFIGS = {"config": TranscribeConfig, "recogniser": RecogniserOptions, "cut": CutOptions, "output": OutputConfig}
 SHOWS_PROGRESS = False
 
 
@@ -97,16 +83,13 @@ def run(options: Namespace) -> int:
     _check_subtitles(found.recordings, output)
     if found.n_folders:
         _say_found(found)
-    model = hub.load(
-        config.checkpoint,
-        config.data,
-        kmeans=config.kmeans,
-        tokenizer=config.tokenizer,
-        device=config.device,
-        ctc_weight=config.ctc_weight,
-    )
+    recogniser: RecogniserOptions = options.recogniser
     transcriber = LongFormTranscriber(
-        model, options.cut, config.batch_seconds, config.beam, output.word_times, max_len_b=config.max_len_b
+        recogniser.load(config.checkpoint),
+        options.cut,
+        config.batch_seconds,
+        word_times=output.word_times,
+        **recogniser.generation,
     )
     paths = [one.path for one in found.recordings]
     seconds = [_seconds(path) if sys.stderr.isatty() else 0.0 for path in paths]
@@ -132,7 +115,7 @@ def run(options: Namespace) -> int:
             # names that are not UTF-8 become escapes, which JSON reads as what they are
             aside.write_text(text, encoding="utf-8", errors="backslashreplace")
     if truncated:
-        print(f"sld transcribe: {truncated} segments were ended by --max-len-b {config.max_len_b}", file=sys.stderr)
+        print(f"sld transcribe: {truncated} segments were ended by --max-len-b {recogniser.max_len_b}", file=sys.stderr)
     if failed and len(paths) > 1:
         print(f"sld transcribe: {failed} of {len(paths)} recordings could not be transcribed", file=sys.stderr)
     return 1 if failed else 0

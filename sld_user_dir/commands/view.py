@@ -14,8 +14,8 @@ from typing import List, Optional
 
 from simple_parsing import field
 
-from sld_user_dir import hub
 from sld_user_dir.files import atomic_path
+from sld_user_dir.hub.recogniser_options import RecogniserOptions
 from sld_user_dir.view.page import page
 from sld_user_dir.view.page_server import LOOPBACK, page_server
 
@@ -28,25 +28,13 @@ class ViewConfig:
     """checkpoint, or several joined by `:` for an ensemble"""
     audio: List[Path] = field(positional=True, nargs="+", metavar="RECORDING")  # noqa: RUF009
     """recordings that the model holds whole"""
-    data: Optional[Path] = None
-    """data directory of the training; by default where it lay then"""
-    kmeans: Optional[Path] = None
-    """k-means file; by default kmeans.npz in the data directory"""
-    tokenizer: Optional[str] = None
-    """tokenizer of a model that was trained on a tokenizer's own codes, as sld units --tokenizer names it"""
-    beam: int = 5
-    """beam size: hypotheses that are shown"""
-    max_len_b: int = 200
-    """most tokens of a transcript"""
     out: Optional[Path] = None
     """write this HTML file, and serve nothing"""
     port: int = 0
     """of the server; 0: any that is free"""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda`, or one card as `cuda:1`"""
 
 
-CONFIGS = {"config": ViewConfig}
+CONFIGS = {"config": ViewConfig, "recogniser": RecogniserOptions}
 SHOWS_PROGRESS = False
 
 
@@ -55,10 +43,9 @@ def run(options: Namespace) -> int:
     from sld_user_dir.hub.viewing import view_recordings  # it brings fairseq, which help does not need
 
     config: ViewConfig = options.config
-    model = hub.load(
-        config.checkpoint, config.data, kmeans=config.kmeans, tokenizer=config.tokenizer, device=config.device
-    )
-    html = page(view_recordings(model, config.audio, config.beam, config.max_len_b), Path(config.checkpoint).name)
+    recogniser: RecogniserOptions = options.recogniser
+    views = view_recordings(recogniser.load(config.checkpoint), config.audio, recogniser.beam, recogniser.max_len_b)
+    html = page(views, Path(config.checkpoint).name)
     if config.out is not None:
         with atomic_path(config.out) as aside:
             aside.write_text(html, encoding="utf-8")

@@ -58,13 +58,14 @@ class Model:
         kmeans: Optional[Path] = None,
         tokenizer: Optional[str] = None,
         confidence_map: Optional[ConfidenceMap] = None,
+        features: Optional[str] = None,
     ):
         self.cfg, self.task, self.device = cfg, task, device
         self.models = [model.to(device).eval() for model in models]
         self.vocab = task.vocab
         self.provenance: Optional[UnitProvenance] = task.checkpoint_provenance
         self.confidence_map = confidence_map
-        self._kmeans, self._tokenizer = kmeans, tokenizer
+        self._kmeans, self._tokenizer, self._features = kmeans, tokenizer, features
         self._unit_extractor: Any = None  # built when the first recording comes
 
     # -- units to text --------------------------------------------------------------------
@@ -301,7 +302,7 @@ class Model:
 
         if self._unit_extractor is None:
             data = Path(str(self.task.cfg.data).split(":")[0])
-            source = UnitSource(data, self._kmeans, self._tokenizer)
+            source = UnitSource(data, self._kmeans, self._tokenizer, self._features)
             self._unit_extractor = source.open(self.provenance, str(self.device))
         return self._unit_extractor
 

@@ -54,6 +54,9 @@ class UnitSource:
         by_tokenizer = self.tokenizer is not None or (trained_on is not None and trained_on.kmeans == OWN_CODES)
         where: Union[str, Path]
         maker: UnitMaker
+        if by_tokenizer and self.features is not None:
+            problem = "an encoder is named, but the model was trained on a tokenizer's codes, which has none beside it"
+            raise InputError(f"--features {self.features}", problem, "leave it out, or name the tokenizer anew")
         if by_tokenizer:
             where, remedy = self.tokenizer or self._stated_tokenizer(trained_on), NAME_TOKENIZER
             maker = TokenizerUnits.named(where, device)
