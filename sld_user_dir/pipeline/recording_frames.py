@@ -18,7 +18,7 @@ MIB = 2**20
 
 
 class RecordingFrames(Sequence[FloatArray]):
-    """Frames (T, D) float32 of each recording; the last ones that were used stay in memory.
+    """Frames float32, (T, D) or (T, L, D), of each recording; the last ones that were used stay in memory.
 
     A copy of the cache is kept by each process that loads data.
 
@@ -26,10 +26,14 @@ class RecordingFrames(Sequence[FloatArray]):
         recordings: by index.
         front_end: makes the frames.
         cache_mib: size of the cache; 0 for none.
+        each_layer: of `--layers`, each for itself instead of their sum.
     """
 
-    def __init__(self, recordings: List[Recording], front_end: FrontEnd, cache_mib: float = 0.0):
+    def __init__(
+        self, recordings: List[Recording], front_end: FrontEnd, cache_mib: float = 0.0, each_layer: bool = False
+    ):
         self.recordings, self._front_end = recordings, front_end
+        self._frames_of = front_end.layer_frames if each_layer else front_end
         self._room = int(cache_mib * MIB)
         self._cache: OrderedDict[int, FloatArray] = OrderedDict()
         self._stats: Optional[dict[str, CmvnStats]] = None
@@ -60,4 +64,4 @@ class RecordingFrames(Sequence[FloatArray]):
         self.computed += 1
         wave = load_audio(recording.path, self._front_end.sample_rate_hz, recording.speed, recording.n_samples)
         stats = None if self._stats is None else self._stats.get(recording.speaker)
-        return np.ascontiguousarray(self._front_end(wave, stats), dtype=np.float32)
+        return np.ascontiguousarray(self._frames_of(wave, stats), dtype=np.float32)

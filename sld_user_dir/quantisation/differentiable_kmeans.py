@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sld_user_dir.clustering.kmeans_file import Centroids, KMeansError
+from sld_user_dir.quantisation.layer_weights import LayerWeights
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class DifferentiableKMeans(nn.Module):
         start: the centroids that it starts from.
         sharpness: s.
         hard: the hard form instead of the soft one.
+        layer_weights: of frames that come as hidden states of several layers; None: as frames.
 
     Attributes:
         shift: (K, D), the parameters.
@@ -59,7 +61,9 @@ class DifferentiableKMeans(nn.Module):
     start: Tensor
     unit_of_length: Tensor
 
-    def __init__(self, start: Centroids, sharpness: float = 1.0, hard: bool = True):
+    def __init__(
+        self, start: Centroids, sharpness: float = 1.0, hard: bool = True, layer_weights: Optional[LayerWeights] = None
+    ):
         super().__init__()
         if start.num_units < 2:
             raise KMeansError(start.path, "one centroid, so nothing to choose", "start from two units or more")
@@ -71,6 +75,7 @@ class DifferentiableKMeans(nn.Module):
         self.register_buffer("start", values)
         self.register_buffer("unit_of_length", (values - values.mean(0)).square().mean().sqrt())
         self.shift = nn.Parameter(torch.zeros_like(values))
+        self.layer_weights = layer_weights
 
     @property
     def num_units(self) -> int:
@@ -83,11 +88,17 @@ class DifferentiableKMeans(nn.Module):
         return self.start + self.unit_of_length * self.shift
 
     def log_probabilities(self, frames: Tensor) -> Tensor:
-        """log p (n, K) of frames (n, D).
+        """log p (n, K) of frames (n, D), or of their layers (n, L, D).
 
         Raises:
-            KMeansError: frames of another dimension.
+            KMeansError: frames of another dimension, or of other layers.
         """
+        if self.layer_weights is not None:
+            layers = self.layer_weights.layers
+            if frames.dim() != 3 or frames.size(1) != len(layers):
+                problem = f"frames of shape {tuple(frames.shape)} for a sum of {len(layers)} layers"
+                raise KMeansError(self.path, problem, "give the states of all layers, (n, L, D)")
+            frames = self.layer_weights(frames)
         if frames.dim() != 2 or frames.size(1) != self.start.size(1):
             raise KMeansError(
                 self.path,
@@ -101,7 +112,7 @@ class DifferentiableKMeans(nn.Module):
         return F.log_softmax(self.sharpness / self.squared_spacing * scores, dim=1)
 
     def forward(self, frames: Tensor, temperature: float = 1.0) -> Assignment:
-        """Assign frames (n, D); in training a sample at this temperature, else the nearest centroids."""
+        """Assign frames (n, D), or (n, L, D) of layers; a sample at this temperature in training, else the nearest."""
         log_p = self.log_probabilities(frames)
         if not self.training:
             return Assignment(log_p.argmax(1), None, log_p)

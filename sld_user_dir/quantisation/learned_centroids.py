@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
 from sld_user_dir.clustering.kmeans_file import Centroids, centroids_sha256, checked_centroids
+from sld_user_dir.clustering.layer_metadata import layer_sum_of, renamed, with_layer_weights
 from sld_user_dir.errors import InputError
+from sld_user_dir.quantisation.layer_weights import learnt_weights
 from sld_user_dir.sequences.feature_names import LEARNED_UNITS
 from sld_user_dir.stored_checkpoint import read_stored, write_stored
 
@@ -46,19 +48,25 @@ def export_centroids(checkpoint: Path, out: Path, plain_checkpoint: Optional[Pat
     values = checked_centroids((start.float() + length.float() * shift.float()).numpy(), checkpoint)
     metadata = {**about["metadata"], "learned_from": about["kmeans"]}
     metadata.pop("training", None)
+    if "quantiser.layer_weights.shift" in state:
+        weights = learnt_weights(*(state[f"quantiser.layer_weights.{name}"] for name in ("start", "shift")))
+        metadata = with_layer_weights(metadata, weights.tolist())
     Centroids.save(out, values, metadata)
     sha256 = centroids_sha256(values)
     if plain_checkpoint is not None:
-        write_stored(plain_checkpoint, _without_quantiser(stored, sha256))
+        write_stored(plain_checkpoint, _without_quantiser(stored, sha256, metadata))
     num_units, dim = values.shape
     return LearnedCentroids(num_units, dim, sha256, int((shift != 0).any(1).sum()))
 
 
-def _without_quantiser(stored: Dict[str, Any], sha256: str) -> Dict[str, Any]:
+def _without_quantiser(stored: Dict[str, Any], sha256: str, metadata: Dict[str, Any]) -> Dict[str, Any]:
     state = {name: value for name, value in stored["model"].items() if not name.startswith(LEARNED_PARTS)}
     task_state = {name: value for name, value in stored["task_state"].items() if name != LEARNED_UNITS}
-    if task_state.get("unit_provenance"):
-        task_state["unit_provenance"] = {**task_state["unit_provenance"], "kmeans": sha256}
+    made_by = task_state.get("unit_provenance")
+    if made_by:
+        start = layer_sum_of(stored["task_state"][LEARNED_UNITS]["metadata"])
+        encoder = renamed(made_by["encoder"], start, layer_sum_of(metadata))
+        task_state["unit_provenance"] = {**made_by, "encoder": encoder, "kmeans": sha256}
     cfg = {**stored["cfg"], "task": {**stored["cfg"]["task"], "learn_units": None}}
     # the optimizer's state counts the quantiser's parameters, too
     return {**stored, "model": state, "task_state": task_state, "cfg": cfg, "last_optimizer_state": None}

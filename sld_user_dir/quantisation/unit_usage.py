@@ -49,13 +49,16 @@ class UnitUsage(nn.Module):
         Returns:
             `units_used`, those with a frame in the last `MEMORY_UPDATES` updates; `unit_perplexity`, exp of the
             entropy of their shares; `centroid_drift`, the root mean square distance of the centroids from their
-            start, in distances between neighbours.
+            start, in distances between neighbours; `layer_weight_L` of each layer L, where they are learnt.
         """
         shares = self.shares.double()
         shares = shares / shares.sum().clamp(min=1e-12)
+        layers = quantiser.layer_weights
+        weights = {} if layers is None else dict(zip(layers.layers, layers.values.tolist()))
         moved = (quantiser.centroids - quantiser.start).detach().double()
         return {
             "units_used": float((self.idle_updates < MEMORY_UPDATES).sum()),
             "unit_perplexity": float((-torch.xlogy(shares, shares).sum()).exp()),
             "centroid_drift": float((moved.square().sum(1).mean() / quantiser.squared_spacing).sqrt()),
+            **{f"layer_weight_{layer}": weight for layer, weight in weights.items()},
         }

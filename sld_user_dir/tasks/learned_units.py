@@ -6,51 +6,26 @@ gradient comes back.
 """
 
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from sld_user_dir.clustering.kmeans_file import Centroids
+from sld_user_dir.clustering.layer_metadata import layer_sum_of
 from sld_user_dir.errors import InputError
 from sld_user_dir.losses.positions import FramePosteriors
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
 from sld_user_dir.models.causal_decoder import CausalDecoder
 from sld_user_dir.models.unit_mixture import UnitMixture
 from sld_user_dir.quantisation.differentiable_kmeans import DifferentiableKMeans
+from sld_user_dir.quantisation.layer_weights import LayerWeights
 from sld_user_dir.quantisation.temperature_schedule import TemperatureSchedule
 from sld_user_dir.quantisation.unit_usage import UnitUsage, collapse_loss
-from sld_user_dir.tasks.fairseq_dataset import FairseqSequenceDataset
+from sld_user_dir.tasks.framed_dataset import FramedDataset
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 Sample = Dict[str, Any]
-
-
-class FramedDataset(FairseqSequenceDataset):
-    """A dataset whose batches hold the frames of their utterances, `frames` (n, D), in the order of their units.
-
-    Attributes:
-        frames: of each row of the manifest.
-    """
-
-    frames: Any
-
-    def __getitem__(self, index: int) -> Dict[str, Any]:
-        item = super().__getitem__(index)
-        frames, units = self.frames[item["id"]], len(self.units[int(index) % self.rows])
-        if len(frames) != units:
-            raise InputError(
-                self.name(index),
-                f"{units} units, but its recording {self.frames.recordings[item['id']].path} has {len(frames)} frames",
-                "extract the units again from the same recordings, not de-duplicated",
-            )
-        return {**item, "frames": torch.from_numpy(frames)}
-
-    def collater(self, samples: List[Dict[str, Any]]) -> Sample:
-        batch = super().collater(samples)
-        if batch:
-            batch["frames"] = torch.cat([one["frames"] for one in samples])
-        return batch
 
 
 class LearnedUnits:
@@ -67,6 +42,8 @@ class LearnedUnits:
         self._cfg, self._vocab = cfg, vocab
         self.start = Centroids.load(cfg.learn_units)
         self.schedule = TemperatureSchedule.parse(cfg.unit_temperature)
+        layers = layer_sum_of(self.start.metadata)
+        self.learnt_layers = None if str(cfg.unit_layer_weights) == "fixed" else layers
         if self.start.num_units != vocab.num_units:
             raise InputError(
                 f"--learn-units {cfg.learn_units}",
@@ -78,6 +55,12 @@ class LearnedUnits:
                 f"--unit-sharpness {cfg.unit_sharpness:g} --unit-collapse-weight {cfg.unit_collapse_weight:g}",
                 "no quantiser",
                 "choose a sharpness above 0, and a weight of 0 or more",
+            )
+        if self.learnt_layers is not None and not all(self.learnt_layers.weights):
+            raise InputError(
+                f"--learn-units {cfg.learn_units}",
+                "a layer of weight 0, which would be learnt never",
+                "train it without that layer, or give --unit-layer-weights fixed",
             )
 
     def refuse_units(self) -> None:
@@ -94,7 +77,22 @@ class LearnedUnits:
 
     def state(self) -> Dict[str, Any]:
         """What a checkpoint remembers: where the units started, and what is known of their features."""
-        return {"kmeans": self.start.sha256, "metadata": dict(self.start.metadata)}
+        state: Dict[str, Any] = {"kmeans": self.start.sha256, "metadata": dict(self.start.metadata)}
+        return state if self.learnt_layers is None else {**state, "learns_layers": True}
+
+    def check_state(self, state: Dict[str, Any]) -> None:
+        """Refuse to go on from a checkpoint whose weights of layers are learnt where those of the run are not.
+
+        Raises:
+            InputError: so it is, or the other way round.
+        """
+        learnt = bool(state.get("learns_layers"))
+        if learnt != (self.learnt_layers is not None):
+            raise InputError(
+                f"--unit-layer-weights {self._cfg.unit_layer_weights}",
+                f"the checkpoint's weights of layers are {'learnt' if learnt else 'fixed'}",
+                "go on with the option and the k-means file that its training had",
+            )
 
     def add_to(self, model: nn.Module) -> None:
         """Give a model its quantiser.
@@ -106,8 +104,12 @@ class LearnedUnits:
         if not (isinstance(decoder, CausalDecoder) and decoder.packs()):
             raise InputError("--learn-units", "this model takes no shares of units", "choose a joint_lm architecture")
         hard = str(self._cfg.unit_form) == "hard"
-        model.quantiser = DifferentiableKMeans(self.start, self._cfg.unit_sharpness, hard)
+        model.quantiser = DifferentiableKMeans(self.start, self._cfg.unit_sharpness, hard, self._layer_weights())
         model.unit_usage = UnitUsage(self._vocab.num_units)
+
+    def _layer_weights(self) -> Optional[LayerWeights]:
+        learnt = self.learnt_layers
+        return None if learnt is None else LayerWeights(learnt.layers, learnt.weights)
 
     def add_frames(self, dataset: FramedDataset, manifest: Any, path: Path) -> None:
         """Give a dataset the frames of its recordings.
@@ -136,7 +138,9 @@ class LearnedUnits:
         if missing:
             raise InputError(audio, f"no recording for {missing[0]} of {path}", "make it again by sld audio")
         recordings = [by_id[name] for name in manifest.column("id")]
-        dataset.frames = RecordingFrames(recordings, front_end, self._cfg.unit_cache_mib)
+        dataset.frames = RecordingFrames(
+            recordings, front_end, self._cfg.unit_cache_mib, each_layer=self.learnt_layers is not None
+        )
 
     def check_batches(self, dataset: FramedDataset, batches: int) -> None:
         """Refuse batches with fewer frames than units, on average: most units would never be tried.

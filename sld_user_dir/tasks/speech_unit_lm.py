@@ -28,7 +28,8 @@ from sld_user_dir.sequences.task_mix import parse_mix
 from sld_user_dir.sequences.typed_lines import TypedLines
 from sld_user_dir.tasks.compatibility_check import CompatibilityCheck
 from sld_user_dir.tasks.fairseq_dataset import FairseqSequenceDataset
-from sld_user_dir.tasks.learned_units import FramedDataset, LearnedUnits
+from sld_user_dir.tasks.framed_dataset import FramedDataset
+from sld_user_dir.tasks.learned_units import LearnedUnits
 from sld_user_dir.tasks.loaded_counts import LoadedCounts
 from sld_user_dir.tasks.provenance_guard import ProvenanceGuard
 from sld_user_dir.tasks.task_config import SpeechUnitLMConfig
@@ -234,7 +235,10 @@ class SpeechUnitLMTask(FairseqTask):
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another vocabulary or of other units, and joint decoding without a CTC."""
         state = self.guard.load_state(state_dict)
-        if state.pop(LEARNED_UNITS, None) is not None and self.learned_units is None:
+        learned = state.pop(LEARNED_UNITS, None)
+        if learned is not None and self.learned_units is not None:
+            self.learned_units.check_state(learned)
+        elif learned is not None:
             raise InputError(
                 None,
                 "the checkpoint holds units that were learnt with it, which no manifest has",

@@ -136,6 +136,13 @@ class SpeechUnitLMConfig(FairseqDataclass):
             "help": "of --learn-units: weight of the loss against units that are never used, from 0 to 1 in size"
         },
     )
+    unit_layer_weights: ChoiceEnum(["learnt", "fixed"]) = field(  # type: ignore[valid-type]
+        default="learnt",
+        metadata={
+            "help": "of --learn-units, where its k-means is of --layers: learn their weights, too, or leave them as "
+            "they are"
+        },
+    )
     unit_cache_mib: float = field(
         default=1024.0,
         metadata={"help": "of --learn-units: frames that each data-loading process keeps in memory, in MiB; 0: none"},

@@ -22,12 +22,14 @@ SPLITS = {"train": 9, "valid": 3, "test": 2}
 FEATURES = FeatureConfig("mfcc", RATE, normalise="utterance", stack=4)
 
 
-def noise_corpus(root: Path, num_units: int = LEARNED_K) -> Path:
+def noise_corpus(root: Path, num_units: int = LEARNED_K, features: FeatureConfig = FEATURES) -> Path:
     """A data directory: manifests, audio manifests, vocabulary, recordings, and the `kmeans.npz` of the units."""
-    rng, front_end = np.random.default_rng(0), build_front_end(FEATURES, "cpu")
-    recordings = {split: [_record(root, split, i, rng) for i in range(n)] for split, n in SPLITS.items()}
-    frames = [front_end(load_audio(one.path, RATE)) for one in recordings["train"]]
-    about = {"features": FEATURES.to_dict(), "encoder": front_end.encoder}
+    rng, front_end = np.random.default_rng(0), build_front_end(features, "cpu")
+    recordings = {
+        split: [_record(root, split, i, rng, features.sample_rate_hz) for i in range(n)] for split, n in SPLITS.items()
+    }
+    frames = [front_end(load_audio(one.path, features.sample_rate_hz)) for one in recordings["train"]]
+    about = {"features": features.to_dict(), "encoder": front_end.encoder}
     kmeans = KMeans.fit(np.concatenate(frames), num_units, metadata=about, device="cpu")
     kmeans.save(root / "kmeans.npz")
     for split, some in recordings.items():
@@ -37,7 +39,7 @@ def noise_corpus(root: Path, num_units: int = LEARNED_K) -> Path:
     return root
 
 
-def _record(root: Path, split: str, number: int, rng: np.random.Generator) -> Recording:
+def _record(root: Path, split: str, number: int, rng: np.random.Generator, rate: int) -> Recording:
     """Two words of noise, each coloured its way."""
     words = rng.integers(0, 2, size=2)
     waves = []
@@ -46,6 +48,6 @@ def _record(root: Path, split: str, number: int, rng: np.random.Generator) -> Re
         waves.append(np.diff(noise, prepend=0) if word else np.convolve(noise, np.ones(8) / 8, "same"))
     path = root / "wavs" / f"{split}{number}.wav"
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, 0.1 * np.concatenate(waves), RATE)
+    soundfile.write(path, 0.1 * np.concatenate(waves), rate)
     text = " ".join(("low", "high")[word] for word in words)
-    return Recording(f"{split}{number}", path, sum(map(len, waves)), RATE, text, "s0")
+    return Recording(f"{split}{number}", path, sum(map(len, waves)), rate, text, "s0")
