@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from typing import Any, Optional
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sld_user_dir.models.hf_attention import arguments, causal_attention
@@ -20,6 +21,9 @@ from sld_user_dir.models.last_layer import LastLayerOnce
 from sld_user_dir.search.beam_slots import BeamSlots, SlotCache
 from sld_user_dir.search.fixed_linear import FixedLinear
 from sld_user_dir.search.prompt_past import PromptPast
+
+TOKENS_AT_ONCE = 512
+"""Of a batch's prompts on a CPU: what the layers make of these stays in its cache. At least one utterance is read."""
 
 
 class HFPromptCache(SlotCache):
@@ -41,14 +45,10 @@ class HFPromptCache(SlotCache):
         self.products = FixedProducts(self.decoder.backbone, rows)
         matrix = torch.cat(self.decoder.output_matrices())[:outputs]
         self.project = FixedLinear(matrix, None, rows)
-        positions = torch.arange(self.n_past, prompts.size(1), device=prompts.device)[None]
-        at = (torch.arange(len(prompts), device=prompts.device), lengths - 1 - self.n_past)
-        whole = every_position or self.n_past > 0  # what follows a past is too short to save anything
-        once = nullcontext() if whole else LastLayerOnce(self.decoder.backbone, self.decoder.num_layers, at[1])
-        with once:
-            x = self._run(prompts[:, self.n_past :], positions, self._attend_prompt)  # (B, T, d)
+        x = self._read(prompts[:, self.n_past :], every_position)
         new_logits = self.project(x) if every_position else None
-        self.first_logits = self.project(x[at]) if new_logits is None else new_logits[at]
+        at = torch.arange(len(prompts), device=prompts.device), lengths - 1 - self.n_past
+        self.first_logits = self.project(x[:, 0]) if new_logits is None else new_logits[at]
         self.prompt_logits = None if new_logits is None else self._logits_of_prompt(new_logits)
         self.prompt_past = self._prompt_past(prompts, self.prompt_logits)
 
@@ -66,6 +66,24 @@ class HFPromptCache(SlotCache):
         x = self._run(tokens, self.slots.positions_of_step.expand_as(tokens), self._attend_step)
         return self.project(x)
 
+    def _read(self, prompts: Tensor, every_position: bool) -> Tensor:
+        """(B, T) tokens to hidden states (B, T, d), or (B, 1, d) of the last of each prompt."""
+        last = self.lengths - 1 - self.n_past
+        utterances = max(1, TOKENS_AT_ONCE // prompts.size(1)) if prompts.device.type == "cpu" else len(prompts)
+        read = []
+        for first in range(0, len(prompts), utterances):
+            self.rows = slice(first, first + utterances)
+            at = last[self.rows]
+            tokens = prompts[self.rows, : int(at.max()) + 1]
+            positions = self.n_past + torch.arange(tokens.size(1), device=tokens.device)[None]
+            whole = every_position or self.n_past > 0  # what follows a past is too short to save anything
+            once = nullcontext() if whole else LastLayerOnce(self.decoder.backbone, self.decoder.num_layers, at)
+            with once:
+                x = self._run(tokens, positions, self._attend_prompt)  # (B', T', d)
+            each = torch.arange(len(at), device=at.device)
+            read.append(F.pad(x, (0, 0, 0, prompts.size(1) - x.size(1))) if every_position else x[each, at][:, None])
+        return torch.cat(read)
+
     def _run(self, tokens: Tensor, positions: Tensor, attend: Any) -> Tensor:
         """(B, T) tokens at positions to (B, T, d) hidden states."""
         x = self.decoder.embed_tokens(tokens)
@@ -81,7 +99,8 @@ class HFPromptCache(SlotCache):
         self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, scaling: float, window: Optional[int], dropout: float
     ) -> Tensor:
         """Padding stands on the right: causal attention keeps it out of the real positions."""
-        k, v = self._remember_prompt(k, v)
+        index: Any = module.layer_idx
+        k, v = self._remember_prompt(k, v, index, self.rows)
         return causal_attention(q, k, v, scaling, window).transpose(1, 2)
 
     def _attend_step(

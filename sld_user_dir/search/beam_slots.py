@@ -20,6 +20,8 @@ from sld_user_dir.search.prompt_past import PromptPast
 FIRST_ROOM = 32
 """Tokens that there is room for at first; it doubles when it is full."""
 
+EVERY_ROW = slice(None)
+
 
 class BeamSlots:
     """The slots of B utterances of K beams.
@@ -130,22 +132,30 @@ class SlotCache:
         """(B, P, V), where the logits of the new tokens are (B, P - n_past, V)."""
         return new if self.past is None or self.past.logits is None else torch.cat([self.past.logits, new], dim=1)
 
-    def _remember_prompt(self, k: Tensor, v: Tensor) -> Tuple[Tensor, Tensor]:
-        """Keep what the next layer makes of the prompt, with room for what is to come.
+    def _remember_prompt(
+        self, k: Tensor, v: Tensor, index: Optional[int] = None, rows: slice = EVERY_ROW
+    ) -> Tuple[Tensor, Tensor]:
+        """Keep what a layer makes of prompts, with room for what is to come.
 
         Args:
-            k: keys (B, H, T, D) of the tokens that were not read before.
+            k: keys (B', H, T, D) of the tokens that were not read before.
             v: values, likewise.
+            index: of the layer; by default the next one.
+            rows: which utterances these are, B' of the batch.
 
         Returns:
-            those of the whole prompt, (B, H, P, D) each.
+            those of the whole prompts, (B', H, P, D) each.
         """
+        index = len(self.keys) if index is None else index
         if self.past is not None:
-            index = len(self.keys)
             k = torch.cat([self.past.keys[index].transpose(2, 3), k], dim=2)
             v = torch.cat([self.past.values[index], v], dim=2)
-        self.keys.append(self.slots.grown(k.transpose(2, 3), 3))
-        self.values.append(self.slots.grown(v, 2))
+        if index == len(self.keys):
+            batch, heads, room = len(self.lengths), k.size(1), self.slots.room
+            self.keys.append(k.new_zeros(batch, heads, k.size(3), room))
+            self.values.append(v.new_zeros(batch, heads, room, v.size(3)))
+        self.keys[index][rows, :, :, : k.size(2)] = k.transpose(2, 3)
+        self.values[index][rows, :, : v.size(2)] = v
         return k, v
 
     def _make_room(self, index: int) -> None:

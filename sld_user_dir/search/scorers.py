@@ -114,10 +114,10 @@ class Scorer:
 
     def _combine(self, logits: List[Tensor]) -> Tensor:
         """Normalise over what may be emitted; of several models, log of the mean probability."""
-        each = [
-            at_least_float32(x).div_(self.temperature).index_fill_(-1, self.never_emitted, -math.inf) for x in logits
-        ]
-        each = [x.log_softmax(dim=-1) for x in each]
+        each = [at_least_float32(x) for x in logits]
+        if self.temperature != 1:
+            each = [x.div_(self.temperature) for x in each]
+        each = [x.index_fill_(-1, self.never_emitted, -math.inf).log_softmax(dim=-1) for x in each]
         return each[0] if len(each) == 1 else torch.stack(each).logsumexp(dim=0) - math.log(len(each))
 
     def _with_ctc(self, log_probs: Tensor) -> Tensor:
