@@ -36,6 +36,8 @@ class ConvertConfig:
     """checkpoint of --learn-units, whose units to write as our k-means file"""
     plain_checkpoint: Optional[Path] = None
     """with --checkpoint: where to write the model without its quantiser, for manifests of these units"""
+    encoder_out: Optional[Path] = None
+    """with --checkpoint of --learn-encoder: directory to write its encoder to, for --features"""
     trust_pickle: bool = False
     """load --import-sklearn: that runs whatever code the file holds"""
     check: int = 5000
@@ -64,9 +66,9 @@ def convert(config: ConvertConfig, features: FeatureConfig) -> str:
 
 
 def _export_learned(checkpoint: Path, config: ConvertConfig) -> str:
-    from sld_user_dir.quantisation.learned_centroids import export_centroids  # brings torch
+    from sld_user_dir.pipeline.learned_export import export_learned_units  # brings torch
 
-    learned = export_centroids(checkpoint, config.out, config.plain_checkpoint)
+    learned = export_learned_units(checkpoint, config.out, config.plain_checkpoint, config.encoder_out)
     text = f"{config.out}: {learned.num_units} units of {learned.dim} dimensions, {learned.moved} of them moved"
     plain = "" if config.plain_checkpoint is None else f"; {config.plain_checkpoint} decodes them"
     return f"{text}, {learned.sha256}{plain}"

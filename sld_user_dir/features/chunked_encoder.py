@@ -125,6 +125,20 @@ class ChunkedEncoder:
                 frames[pieces[i].recording][place[i] : place[i] + pieces[i].n_frames] = out
         return frames
 
+    @property
+    def model(self) -> nn.ModuleDict:
+        """All weights that are used."""
+        return self._backend.model
+
+    def differentiable_frames(self, waves: list[FloatArray]) -> list[Tensor]:
+        """As `encode_batch`, in one batch, where the model is, with the gradient of its weights."""
+        self._device = next(self.model.parameters()).device
+        pieces = [p for i, wave in enumerate(waves) for p in self._pieces(i, wave)]
+        frames: list[list[Tensor]] = [[] for _ in waves]
+        for piece, out in zip(pieces, self._forward(pieces) if pieces else ()):
+            frames[piece.recording].append(out[piece.skip : piece.skip + piece.n_frames])
+        return [torch.cat(some) if some else torch.zeros(0, self.dim, device=self._device) for some in frames]
+
     def _pieces(self, recording: int, wave: FloatArray) -> list[_Piece]:
         eps, total = self._backend.traits.wave_norm_eps, self.n_frames(len(wave))
         if eps is not None and total:
@@ -142,12 +156,16 @@ class ChunkedEncoder:
         return pieces
 
     def _run(self, pieces: list[_Piece]) -> list[FloatArray]:
+        out = self._forward(pieces).cpu().numpy()
+        return [out[i, p.skip : p.skip + p.n_frames] for i, p in enumerate(pieces)]
+
+    def _forward(self, pieces: list[_Piece]) -> Tensor:
+        """(B, T, dim), with their context."""
         embedded = [self._backend.embed(self._tensor(piece.wave), piece.peak)[0] for piece in pieces]
         lengths = torch.tensor([len(one) for one in embedded], device=self._device)
         padded = nn.utils.rnn.pad_sequence(embedded, batch_first=True)  # (B, T, D)
         padding = torch.arange(padded.shape[1], device=self._device)[None] >= lengths[:, None]
-        out = self._states(padded, padding).float().cpu().numpy()
-        return [out[i, p.skip : p.skip + p.n_frames] for i, p in enumerate(pieces)]
+        return self._states(padded, padding).float()
 
     def _states(self, padded: Tensor, padding: Tensor) -> Tensor:
         """(B, T, dim)."""

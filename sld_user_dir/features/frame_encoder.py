@@ -60,6 +60,8 @@ class EncoderSource(NamedTuple):
     """Whether `--pad-to-seconds` is for it."""
     sums_layers: bool
     """Whether `--layers` is for it."""
+    trains: bool
+    """Whether its weights can be trained: it is loaded as `trained_encoder` saves it."""
 
 
 _SOURCES: Dict[str, EncoderSource] = {}
@@ -72,6 +74,7 @@ def register_encoder(
     takes_the_rest: bool = False,
     pads: bool = False,
     sums_layers: bool = False,
+    trains: bool = False,
 ) -> Callable[[Callable[..., FrameEncoder]], Callable[..., FrameEncoder]]:
     """Decorator of a function that loads an encoder.
 
@@ -81,10 +84,11 @@ def register_encoder(
         takes_the_rest: it is asked only where no other source claims a name.
         pads: it can fill recordings up with silence, `--pad-to-seconds`.
         sums_layers: for `--layers` it gives the states of all of them side by side, (T, L * D).
+        trains: it is a `ChunkedEncoder` over a model of transformers, which can be saved with other weights.
     """
 
     def register(load: Callable[..., FrameEncoder]) -> Callable[..., FrameEncoder]:
-        _SOURCES[name] = EncoderSource(name, claims, load, has_layers, takes_the_rest, pads, sums_layers)
+        _SOURCES[name] = EncoderSource(name, claims, load, has_layers, takes_the_rest, pads, sums_layers, trains)
         return load
 
     return register

@@ -45,6 +45,10 @@ class RecordingFrames(Sequence[FloatArray]):
     def __len__(self) -> int:
         return len(self.recordings)
 
+    def n_frames(self, found: FloatArray) -> int:
+        """Frames of what `[]` gave."""
+        return len(found)
+
     def __getitem__(self, index: int) -> FloatArray:  # type: ignore[override]  # of one recording at a time
         found = self._cache.pop(index, None)
         if found is None:
@@ -65,3 +69,15 @@ class RecordingFrames(Sequence[FloatArray]):
         wave = load_audio(recording.path, self._front_end.sample_rate_hz, recording.speed, recording.n_samples)
         stats = None if self._stats is None else self._stats.get(recording.speaker)
         return np.ascontiguousarray(self._frames_of(wave, stats), dtype=np.float32)
+
+
+class RecordingWaves(RecordingFrames):
+    """Waveforms (n_samples,) in place of frames, for an encoder that is trained."""
+
+    def n_frames(self, wave: FloatArray) -> int:
+        """Frames that a waveform will have."""
+        return self._front_end.n_frames(len(wave))
+
+    def _compute(self, recording: Recording) -> FloatArray:
+        self.computed += 1
+        return load_audio(recording.path, self._front_end.sample_rate_hz, recording.speed, recording.n_samples)

@@ -7,7 +7,7 @@ decodes them, and nothing else.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 from sld_user_dir.clustering.kmeans_file import Centroids, centroids_sha256, checked_centroids
 from sld_user_dir.clustering.layer_metadata import layer_sum_of, renamed, with_layer_weights
@@ -16,8 +16,13 @@ from sld_user_dir.quantisation.layer_weights import learnt_weights
 from sld_user_dir.sequences.feature_names import LEARNED_UNITS
 from sld_user_dir.stored_checkpoint import read_stored, write_stored
 
-LEARNED_PARTS = ("quantiser.", "unit_usage.")
+ENCODER_PREFIX = "unit_encoder.model."
+LEARNED_PARTS = ("quantiser.", "unit_usage.", ENCODER_PREFIX)
 """Of a model's state: what the plain checkpoint does without."""
+
+
+SaveEncoder = Callable[[Mapping[str, Any], Mapping[str, Any]], Dict[str, Any]]
+"""Of a k-means file's metadata and an encoder's weights: saves the encoder, and gives the metadata of its frames."""
 
 
 class LearnedCentroids(NamedTuple):
@@ -30,14 +35,18 @@ class LearnedCentroids(NamedTuple):
     """units whose centroid is not that of the start"""
 
 
-def export_centroids(checkpoint: Path, out: Path, plain_checkpoint: Optional[Path] = None) -> LearnedCentroids:
+def export_centroids(
+    checkpoint: Path, out: Path, plain_checkpoint: Optional[Path] = None, save_encoder: Optional[SaveEncoder] = None
+) -> LearnedCentroids:
     """Write the k-means file of a checkpoint.
 
     Args:
         plain_checkpoint: where to write the model without its quantiser; None for nowhere.
+        save_encoder: for a checkpoint whose encoder was trained, too.
 
     Raises:
-        InputError: no checkpoint, or one whose units were not learnt with it.
+        InputError: no checkpoint, one whose units were not learnt with it, or an encoder where none can be saved, or
+            the other way round.
     """
     stored = read_stored(checkpoint)
     about = (stored.get("task_state") or {}).get(LEARNED_UNITS)
@@ -51,6 +60,14 @@ def export_centroids(checkpoint: Path, out: Path, plain_checkpoint: Optional[Pat
     if "quantiser.layer_weights.shift" in state:
         weights = learnt_weights(*(state[f"quantiser.layer_weights.{name}"] for name in ("start", "shift")))
         metadata = with_layer_weights(metadata, weights.tolist())
+    encoder = {name[len(ENCODER_PREFIX) :]: value for name, value in state.items() if name.startswith(ENCODER_PREFIX)}
+    if bool(encoder) != (save_encoder is not None):
+        problem, remedy = "its encoder was trained, too", "name a directory for it by --encoder-out"
+        if not encoder:
+            problem, remedy = "its encoder was not trained", "leave --encoder-out out"
+        raise InputError(checkpoint, problem, remedy)
+    if save_encoder is not None:
+        metadata = save_encoder(metadata, encoder)
     Centroids.save(out, values, metadata)
     sha256 = centroids_sha256(values)
     if plain_checkpoint is not None:
@@ -65,8 +82,8 @@ def _without_quantiser(stored: Dict[str, Any], sha256: str, metadata: Dict[str, 
     made_by = task_state.get("unit_provenance")
     if made_by:
         start = layer_sum_of(stored["task_state"][LEARNED_UNITS]["metadata"])
-        encoder = renamed(made_by["encoder"], start, layer_sum_of(metadata))
+        encoder = metadata.get("encoder") or renamed(made_by["encoder"], start, layer_sum_of(metadata))
         task_state["unit_provenance"] = {**made_by, "encoder": encoder, "kmeans": sha256}
-    cfg = {**stored["cfg"], "task": {**stored["cfg"]["task"], "learn_units": None}}
+    cfg = {**stored["cfg"], "task": {**stored["cfg"]["task"], "learn_units": None, "learn_encoder": False}}
     # the optimizer's state counts the quantiser's parameters, too
     return {**stored, "model": state, "task_state": task_state, "cfg": cfg, "last_optimizer_state": None}

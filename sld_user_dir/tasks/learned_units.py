@@ -23,6 +23,7 @@ from sld_user_dir.quantisation.layer_weights import LayerWeights
 from sld_user_dir.quantisation.temperature_schedule import TemperatureSchedule
 from sld_user_dir.quantisation.unit_usage import UnitUsage, collapse_loss
 from sld_user_dir.tasks.framed_dataset import FramedDataset
+from sld_user_dir.tasks.learned_encoder import LearnedEncoder
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 Sample = Dict[str, Any]
@@ -42,6 +43,7 @@ class LearnedUnits:
         self._cfg, self._vocab = cfg, vocab
         self.start = Centroids.load(cfg.learn_units)
         self.schedule = TemperatureSchedule.parse(cfg.unit_temperature)
+        self.encoder = LearnedEncoder(cfg) if cfg.learn_encoder else None
         layers = layer_sum_of(self.start.metadata)
         self.learnt_layers = None if str(cfg.unit_layer_weights) == "fixed" else layers
         if self.start.num_units != vocab.num_units:
@@ -78,6 +80,7 @@ class LearnedUnits:
     def state(self) -> Dict[str, Any]:
         """What a checkpoint remembers: where the units started, and what is known of their features."""
         state: Dict[str, Any] = {"kmeans": self.start.sha256, "metadata": dict(self.start.metadata)}
+        state |= {"learns_encoder": True} if self.encoder is not None else {}
         return state if self.learnt_layers is None else {**state, "learns_layers": True}
 
     def check_state(self, state: Dict[str, Any]) -> None:
@@ -86,6 +89,10 @@ class LearnedUnits:
         Raises:
             InputError: so it is, or the other way round.
         """
+        if bool(state.get("learns_encoder")) != (self.encoder is not None):
+            trained = "trained" if state.get("learns_encoder") else "not trained"
+            remedy = "go on as it was trained, with or without that option"
+            raise InputError("--learn-encoder", f"the checkpoint's encoder was {trained}", remedy)
         learnt = bool(state.get("learns_layers"))
         if learnt != (self.learnt_layers is not None):
             raise InputError(
@@ -106,6 +113,12 @@ class LearnedUnits:
         hard = str(self._cfg.unit_form) == "hard"
         model.quantiser = DifferentiableKMeans(self.start, self._cfg.unit_sharpness, hard, self._layer_weights())
         model.unit_usage = UnitUsage(self._vocab.num_units)
+        if self.encoder is not None:
+            from sld_user_dir.clustering.kmeans import KMeans
+            from sld_user_dir.clustering.unit_sequences import feature_config_of
+
+            features = feature_config_of(KMeans.load(self._cfg.learn_units))
+            self.encoder.add_to(model, features, self.learnt_layers is not None)
 
     def _layer_weights(self) -> Optional[LayerWeights]:
         learnt = self.learnt_layers
@@ -121,7 +134,7 @@ class LearnedUnits:
         from sld_user_dir.clustering.kmeans import KMeans
         from sld_user_dir.clustering.unit_sequences import feature_config_of, provenance
         from sld_user_dir.features.front_end import build_front_end
-        from sld_user_dir.pipeline.recording_frames import RecordingFrames
+        from sld_user_dir.pipeline.recording_frames import RecordingFrames, RecordingWaves
 
         kmeans = KMeans.load(self._cfg.learn_units)
         front_end = build_front_end(feature_config_of(kmeans), "cpu")
@@ -138,9 +151,8 @@ class LearnedUnits:
         if missing:
             raise InputError(audio, f"no recording for {missing[0]} of {path}", "make it again by sld audio")
         recordings = [by_id[name] for name in manifest.column("id")]
-        dataset.frames = RecordingFrames(
-            recordings, front_end, self._cfg.unit_cache_mib, each_layer=self.learnt_layers is not None
-        )
+        kind = RecordingFrames if self.encoder is None else RecordingWaves
+        dataset.frames = kind(recordings, front_end, self._cfg.unit_cache_mib, self.learnt_layers is not None)
 
     def check_batches(self, dataset: FramedDataset, batches: int) -> None:
         """Refuse batches with fewer frames than units, on average: most units would never be tried.
@@ -161,10 +173,10 @@ class LearnedUnits:
 
         The model decides by its mode, training or not, whether units are sampled.
         """
-        if "frames" not in sample:
+        if "frames" not in sample and "waves" not in sample:
             return sample
         module: Any = getattr(model, "module", model)
-        found = module.quantiser(sample["frames"], self.schedule.at(update))
+        found = module.quantiser(self._frames(sample, module, update), self.schedule.at(update))
         if module.training:
             module.unit_usage.add(found.units)
         net_input, offset = dict(sample["net_input"]), self._vocab.unit_offset
@@ -172,7 +184,7 @@ class LearnedUnits:
         net_input["src_tokens"] = _replaced(net_input["src_tokens"], frame, found.units + offset)
         if found.weights is not None:
             net_input["unit_mixture"] = UnitMixture(found.weights, frame)
-        result = {key: value for key, value in sample.items() if key != "frames"}
+        result = {key: value for key, value in sample.items() if key not in ("frames", "waves")}
         result["net_input"] = net_input
         if sample.get("target") is not None:
             following = torch.cat([frame[:, 1:], frame.new_full((len(frame), 1), -1)], dim=1)
@@ -180,6 +192,12 @@ class LearnedUnits:
             result["target"] = _replaced(sample["target"], following, found.units + offset)
             result["frame_posteriors"] = FramePosteriors(found.log_probabilities, following)
         return result
+
+    def _frames(self, sample: Sample, module: Any, update: int) -> Tensor:
+        frames: Tensor = (
+            sample["frames"] if self.encoder is None else self.encoder.frames(sample["waves"], module, update)
+        )
+        return frames
 
     def with_collapse_loss(self, criterion: Any, model: nn.Module, sample: Sample, update: int) -> Any:
         """The criterion, with the loss against collapse and the quantiser's figures for the log."""

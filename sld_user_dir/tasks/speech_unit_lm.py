@@ -77,6 +77,8 @@ class SpeechUnitLMTask(FairseqTask):
         self.validation = Validation(cfg, vocab, self.mix)
         self.compatibility = CompatibilityCheck(cfg, vocab)
         self.learned_units = LearnedUnits(cfg, vocab) if cfg.learn_units else None
+        if cfg.learn_encoder and not cfg.learn_units:
+            raise InputError("--learn-encoder", "no units are learnt with it", "add --learn-units KMEANS")
         self._divisors: Optional[Callable[[Sample], Tensor]] = None  # of the criterion, once there is one
         self._initial_centroids: Optional[Centroids] = None  # that the embeddings of units start from
         self._typed = TypedLines()
@@ -405,6 +407,15 @@ class SpeechUnitLMTask(FairseqTask):
             sample = self.learned_units.quantise(sample, model, update_num)
             criterion = self.learned_units.with_collapse_loss(criterion, model, sample, update_num)
         return super().train_step(self.mask_inputs(sample), model, criterion, optimizer, update_num, ignore_grad)
+
+    def optimizer_step(self, optimizer: Any, model: nn.Module, update_num: int) -> None:
+        """fairseq's; an encoder that is trained has a learning rate of its own."""
+        learned = self.learned_units
+        if learned is None or learned.encoder is None:
+            super().optimizer_step(optimizer, model, update_num)
+            return
+        with learned.encoder.own_learning_rate(model, update_num):
+            super().optimizer_step(optimizer, model, update_num)
 
     def mask_inputs(self, sample: Sample) -> Sample:
         """Hide input tokens at random (`--input-mask-prob`); a new sample, same targets."""

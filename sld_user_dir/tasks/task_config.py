@@ -143,6 +143,19 @@ class SpeechUnitLMConfig(FairseqDataclass):
             "they are"
         },
     )
+    learn_encoder: bool = field(
+        default=False,
+        metadata={
+            "help": "of --learn-units: train the encoder of the features, too, one in Hugging Face's form; batches "
+            "then hold waveforms"
+        },
+    )
+    encoder_lr_scale: float = field(
+        default=0.1, metadata={"help": "of --learn-encoder: its learning rate as a part of --lr"}
+    )
+    encoder_freeze_updates: int = field(
+        default=0, metadata={"help": "of --learn-encoder: updates before its training begins"}
+    )
     unit_cache_mib: float = field(
         default=1024.0,
         metadata={"help": "of --learn-units: frames that each data-loading process keeps in memory, in MiB; 0: none"},

@@ -101,6 +101,7 @@ def _waveform(name: str, config: object) -> tuple[int, bool]:
     claims=lambda features: True,
     takes_the_rest=True,
     sums_layers=True,
+    trains=True,
 )
 def load(config: FeatureConfig, device: str, batch_seconds: float) -> FrameEncoder:
     """HuBERT, WavLM or wav2vec 2.0 in Hugging Face's form."""

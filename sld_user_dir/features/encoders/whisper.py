@@ -177,7 +177,7 @@ def is_whisper(features: str) -> bool:
     return "whisper" in features.lower() and not features.endswith(".pt")
 
 
-@register_encoder("a directory or hub name of Whisper", claims=is_whisper, pads=True, sums_layers=True)
+@register_encoder("a directory or hub name of Whisper", claims=is_whisper, pads=True, sums_layers=True, trains=True)
 def load(config: FeatureConfig, device: str, batch_seconds: float) -> FrameEncoder:
     """Whisper's encoder in Hugging Face's form."""
     from sld_user_dir.features.chunked_encoder import load_chunked_encoder
