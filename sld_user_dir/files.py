@@ -20,6 +20,8 @@ MAX_LINE_BYTES = 1 << 26
 """Longer lines are no text of ours: the units of a recording of three days take less."""
 MAX_WHOLE_BYTES = 1 << 28
 """Larger files are not read in one piece."""
+LONGEST_NUMBER = 18
+"""Digits of a count."""
 BYTE_ORDER_MARK = "\ufeff"
 _MARK = BYTE_ORDER_MARK.encode()
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -189,6 +191,15 @@ def parse_json(text: str) -> Any:
         raise json.JSONDecodeError("nested too deep", text, 0) from None
     except ValueError:
         raise json.JSONDecodeError("an integer of too many digits", text, 0) from None
+
+
+def whole_number(text: str) -> Optional[int]:
+    """A number from 0 on in decimal digits, white space around it aside; None where it is none.
+
+    Nor is what has more digits than any count here: of thousands Python's own reader tells in words of its own.
+    """
+    text = text.strip()
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else None
 
 
 def _refuse_large(path: PathLike, n_bytes: int, error: type[InputError]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any, Optional, Union
 from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import atomic_path, refuse_lfs_pointer
 
-READ_ERRORS = (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError)
-"""What torch raises of a file that it does not read."""
+READ_ERRORS = (
+    *(RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError, EOFError, OSError),
+    *(struct.error, pickle.UnpicklingError),
+)
+"""What torch raises of a file that it does not read; of a pickle of which bytes are others nearly anything."""
 ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, OverflowError, *READ_ERRORS)
 """What zipfile raises of an archive of which bytes are others; found by trying."""
 OTHERS_NAMED = 3

@@ -24,8 +24,8 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
         value = parse_json(line)
     except ValueError:
         try:
-            value = ast.literal_eval(line)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            value = json.loads(json.dumps(ast.literal_eval(line)))  # a set or bytes would be no value of ours
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             raise InteropError(where, "neither a JSON object nor a Python dict", "correct the line") from None
     if not isinstance(value, dict):
         raise InteropError(where, f"a {type(value).__name__}, expected an object with keys", "correct the line")

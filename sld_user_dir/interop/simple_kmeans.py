@@ -11,12 +11,11 @@ import numpy as np
 from sld_user_dir.arrays import ARRAY_FILE_ERRORS, FloatArray
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.unit_sequences import assign_joined
-from sld_user_dir.files import iter_lines, refuse_lfs_pointer
+from sld_user_dir.files import iter_lines, refuse_lfs_pointer, whole_number
 from sld_user_dir.interop.records import InteropError, UnitFile, UnitRecord, numbered_lines
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
-from sld_user_dir.manifests.fairseq_listing import LONGEST_NUMBER
 
-NAME = re.compile(r"(.+)_(\d+)_(\d+)")
+NAME = re.compile(r"(.+)_(\d{1,6})_(\d{1,6})")
 
 
 def read_features(path: Path, kmeans_path: Optional[str]) -> UnitFile:
@@ -64,9 +63,10 @@ def _lengths(shard: Path) -> list[int]:
     """Frames of each recording of a shard."""
     lengths = []
     for where, line in numbered_lines(shard.with_suffix(".len")):
-        if not line.strip().isdecimal() or len(line) > LONGEST_NUMBER or int(line) < 1:
+        length = whole_number(line)
+        if not length:
             raise InteropError(where, f"{line[:20]!r} is no number of frames", "dump the features again")
-        lengths.append(int(line))
+        lengths.append(length)
     return lengths
 
 

@@ -191,7 +191,7 @@ def _read_table(path: Path, lines: list[str]) -> list[tuple[int, Recording]]:
     header, n_header = read_header(path, lines, AudioManifestError)
     if "format" in header:
         check_format(path, header, FORMAT, "an audio manifest", AudioManifestError, "make one with sld audio")
-    root = _absolute_root(path, header.get("root", "."))
+    root = _absolute_root(path, str(header.get("root", ".")))
     rows = table_rows(path, lines, REQUIRED, AudioManifestError, n_header)
     return [(number, _parse_row(line_of(path, number), row, root)) for number, row in rows]
 

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Sequence
 
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path, printable, read_lines, unwritable, unwritable_line
+from sld_user_dir.files import atomic_path, printable, read_lines, unwritable, unwritable_line, whole_number
 from sld_user_dir.manifests.named_columns import cell_problem
-
-LONGEST_NUMBER = 18
-"""Digits of a number of samples, which 64 bits hold."""
 
 
 class ListedFile(NamedTuple):
@@ -37,9 +34,10 @@ def read_listing(path: Path, lines: Sequence[str], error: type[InputError]) -> l
     files = []
     for number, (line, text) in enumerate(zip(lines[1:], texts), 2):
         name, tab, samples = line.partition("\t")
-        if not tab or not samples.strip().isdecimal() or len(samples) > LONGEST_NUMBER:
+        n_samples = whole_number(samples)
+        if not tab or n_samples is None:
             raise error(line_of(path, number), "not 'path<TAB>samples'", "see docs/units.md")
-        files.append(ListedFile(line_of(path, number), name, int(samples), text))
+        files.append(ListedFile(line_of(path, number), name, n_samples, text))
     return files
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Iterable, Iterator
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import iter_lines
+from sld_user_dir.files import iter_lines, whole_number
 from sld_user_dir.ledger.ledger_entry import Counts
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.header import read_header
@@ -33,7 +33,8 @@ def unit_manifest_counts(path: Path, lengths: bool = True) -> Counts:
     columns = head[-1].split("\t") if head else []
     if not lengths:
         columns = [name if name not in ("durations", "n_samples") else "" for name in columns]
-    made_by = entries.get("provenance", {})
+    stated = entries.get("provenance")
+    made_by = stated if isinstance(stated, dict) else {}
     a_unit_is_a_frame = not made_by.get("deduplicated") and made_by.get("subword") is None
     counts = _row_counts(lines, columns, a_unit_is_a_frame)
     return dict(sorted(counts.items()))
@@ -52,8 +53,9 @@ def _row_counts(lines: Iterator[str], columns: list[str], a_unit_is_a_frame: boo
         if frames_at is not None:
             frames += int(parse_numbers(row[frames_at]).sum())
         if samples_at is not None and lengths_known:
-            lengths_known = row[samples_at].isdecimal()
-            samples += int(row[samples_at]) if lengths_known else 0
+            length = whole_number(row[samples_at])
+            lengths_known = length is not None
+            samples += length or 0
     counts = {"utterances": utterances, "units": units, "words": words}
     if frames_at is not None or a_unit_is_a_frame:
         counts["frames"] = frames if frames_at is not None else units
@@ -84,6 +86,6 @@ def recording_counts(recordings: Iterable[Recording]) -> Counts:
 def utterance_counts(one: Utterance) -> Counts:
     """The same measures of one utterance; frames are its units where it has no durations."""
     frames = len(one.units) if one.durations is None else int(one.durations.sum())
-    samples = one.fields.get("n_samples", "")
+    samples = whole_number(one.fields.get("n_samples", ""))
     counts = {"utterances": 1, "units": len(one.units), "words": len(one.text.split()), "frames": frames}
-    return {**counts, "samples": int(samples)} if samples.isdecimal() else counts
+    return {**counts, "samples": samples} if samples is not None else counts

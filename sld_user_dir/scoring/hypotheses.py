@@ -14,7 +14,7 @@ from typing import Iterator, Optional, Sequence
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import iter_lines, read_lines
+from sld_user_dir.files import iter_lines, read_lines, whole_number
 from sld_user_dir.manifests.keyed_lines import keyed_lines
 from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 
@@ -137,7 +137,10 @@ def _generate_lines(path: PathLike) -> Iterator[tuple[int, str, int, str]]:
     for number, line in enumerate(iter_lines(path, HypothesisError), start=1):
         match = _LINE.match(line)
         if match:
-            yield number, match[1], int(match[2]), match[3] or ""
+            row = whole_number(match[2])
+            if row is None:
+                raise HypothesisError(line_of(path, number), f"{match[2][:20]}… is no row of a manifest", "remove it")
+            yield number, match[1], row, match[3] or ""
 
 
 def _add_line(record: DecodedUtterance, kind: str, value: str) -> None:

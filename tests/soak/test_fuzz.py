@@ -60,3 +60,29 @@ def test_an_endless_file_takes_no_memory():
 
     endless = Endless()
     assert next(files.bounded_lines(endless)) and endless.given == 10
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("dumped features, dev_0_1.len", b"\x1f11\n(\nc"),
+        ("dumped features, dev_0_1.len", b"9" * 5000),
+        ("fairseq-generate", b"T-" + b"9" * 5000 + b"\ta\n"),
+        ("fairseq's list, words, m.tsv", b"/c\na.wav\t\x1f" + b"9" * 5000 + b"\n"),
+        ("units: authors", b'{"text": "a", "idx": [1]}\n{[3]}\n'),
+        ("units: resynthesis", b"{'audio': 'a.wav', 'hubert': '1 2', 'more': {1}}\n" * 3),
+        ("audio manifest", b'# format: "audio-manifest/1"\n# root: 3\nid\tpath\tn_samples\ta\tb\n'),
+    ],
+)
+def test_what_fuzzing_found_is_refused_or_read(name, content, scratch):
+    """Fields that are missing, numbers of thousands of digits, sets and lists for keys, a number for a name."""
+    (reader,) = [one for one in ALL if one.name.startswith(name)]
+    case = CaseFolder(reader, scratch)
+    assert try_one(case, content).outcome in GOOD
+
+
+def test_a_map_without_its_signature_is_made_again(scratch):
+    (reader,) = [one for one in ALL if one.name == "memory map, meta.json"]
+    case = CaseFolder(reader, scratch)
+    changed = case.good.replace(b'"signature"', b'"other"')
+    assert changed != case.good and try_one(case, changed).outcome == "value"

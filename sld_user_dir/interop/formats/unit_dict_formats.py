@@ -34,7 +34,7 @@ from sld_user_dir.interop.unit_format import UnitFormat, register_format
 from sld_user_dir.manifests.unit_text import format_numbers
 
 UNIT_KEYS = ("units", "hubert", "vqvae256", "codes")
-KMEANS_KEY = re.compile(r".+_km(\d+)$")
+KMEANS_KEY = re.compile(r".+_km(\d{1,9})$")
 HELD_COLUMNS = frozenset({"durations", "text", "audio", "speaker", "duration"})
 
 
