@@ -64,7 +64,10 @@ def test_a_training_logs_every_term_and_the_word_error_rate(trained):
 def test_a_training_goes_on_as_if_it_had_not_stopped(mini, trained, tmp_path):
     for number in (4, 8):
         run(training, tmp_path, *of(mini), *MODEL, *FAST, f"regime.num_steps={number}", "search.max_len_b=12")
-    weights = [torch.load(out / "checkpoints/step_8/model/pp_00/tp_00/sdp_00.pt") for out in (trained, tmp_path)]
+    weights = [
+        torch.load(out / "checkpoints/step_8/model/pp_00/tp_00/sdp_00.pt", weights_only=True)
+        for out in (trained, tmp_path)
+    ]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, msg=name)
 

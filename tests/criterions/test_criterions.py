@@ -238,7 +238,7 @@ def test_two_workers_change_nothing(tmp_path: Path) -> None:
         batches = [make_sample(seed, batch=seed + 1) for seed in range(3)]
         expected = results([joined(batches)], options)
         for unused in (False, True):
-            ours = torch.load(tmp_path / f"{number}-{unused}.pt")
+            ours = torch.load(tmp_path / f"{number}-{unused}.pt", weights_only=True)
             torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
 
 

@@ -92,7 +92,7 @@ def test_it_is_read_without_fairseq(tmp_path, monkeypatch):
 
 def test_old_archives_are_read_too(tmp_path):
     path = save_microsofts(tmp_path / "WavLM.pt", False)
-    torch.save(torch.load(path), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save(torch.load(path, weights_only=True), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     assert front_end(tmp_path / "old.pt", 2).encoder == front_end(path, 2).encoder
 
 

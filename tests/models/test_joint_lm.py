@@ -110,7 +110,8 @@ def test_other_padding_takes_fairseqs_own_path(layout):
     if layout == "inside":
         tokens[1, :2] = 6
     stock.eval(), own.eval()
-    assert torch.equal(own(tokens)[0], stock(tokens)[0])
+    torch.testing.assert_close(own(tokens)[0], stock(tokens)[0], atol=1e-12, rtol=0)  # torch 2.4 adds up otherwise
+    assert own.decoder._future_mask.numel() > 0
 
 
 def test_incremental_decoding_is_fairseqs():

@@ -97,7 +97,9 @@ def test_killed_within_an_epoch(tmp_path, variant):
     data, options = make_data(tmp_path / "data", train=31, valid=5), VARIANTS[variant]
     whole = train(data, tmp_path / "whole", options)
     train(data, tmp_path / "killed", options, KILLED_AT)
-    iterator = torch.load(tmp_path / "killed" / "checkpoint_last.pt")["extra_state"]["train_iterator"]
+    iterator = torch.load(tmp_path / "killed" / "checkpoint_last.pt", weights_only=True)["extra_state"][
+        "train_iterator"
+    ]
     per_epoch = sum(log["epoch"] == 1 for log in logged(whole, "train_inner"))
     assert iterator["iterations_in_epoch"] > 0 and KILLED_AT < per_epoch < LAST, "the kill is to fall within an epoch"
     resumed = train(data, tmp_path / "killed", options)
