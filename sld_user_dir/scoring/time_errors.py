@@ -1,7 +1,8 @@
 """How far word times are from true ones, beside what an even spread of the same words would give.
 
 A word counts where it is right: the words of both files are aligned as for the word error rate, and starts and ends of
-pairs of equal words are compared. Boundaries at the edges of a recording are easy, since nothing lies beyond them; so
+pairs of equal words are compared. True words of confidence 0 are there, but nobody knows their edges, so these are not
+compared. Boundaries at the edges of a recording are easy, since nothing lies beyond them; so
 those between two words, the true end of one and the start of the next, are also told by themselves.
 """
 
@@ -39,7 +40,7 @@ def boundary_errors(found: Sequence[TimedWord], true: Sequence[TimedWord]) -> li
     errors = []
     t = f = 0
     for of_true, of_found in pairs:
-        if of_true is not None and of_true == of_found:
+        if of_true is not None and of_true == of_found and true[t].confidence != 0:
             sides = (
                 (found[f].start_seconds, true[t].start_seconds, spread[f], t > 0),
                 (found[f].end_seconds, true[t].end_seconds, spread[f + 1], t < len(true) - 1),
@@ -69,6 +70,7 @@ def time_report(found: Utterances, true: Utterances, where: PathLike) -> dict[st
         "recordings": len(true),
         "recordings_without_words": sum(name not in found for name in true),
         "words": sum(map(len, true.values())),
+        "words_with_sure_edges": sum(one.confidence != 0 for words in true.values() for one in words),
         "words_compared": len(errors) // 2,
         "all": _summary([one.error_ms for one in errors]),
         "inner": _summary([one.error_ms for one in errors if one.is_inner]),
@@ -111,4 +113,6 @@ def format_time_report(report: dict[str, Any]) -> str:
         f"{report['words_compared']} of {report['words']} words in {report['recordings']} recordings are right and "
         f"compared; {report['recordings_without_words']} recordings have no words",
     ]
+    if report["words_with_sure_edges"] < report["words"]:
+        lines.append(f"the true edges of {report['words_with_sure_edges']} words are known, and no others are compared")
     return "\n".join(lines)
