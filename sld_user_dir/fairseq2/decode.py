@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
-from sld_user_dir.errors import InputError
-from sld_user_dir.fairseq2.supported_release import check_release
+from sld_user_dir.fairseq2.run_recipe import run_recipe
 
 
 def main() -> None:
     """Run the recipe by fairseq2's command line."""
-    try:
-        check_release()
-    except InputError as error:
-        sys.exit(str(error))
-    from fairseq2.recipe.cli import main as run
-
-    from sld_user_dir.fairseq2.decoding_recipe import UnitDecodingRecipe
-
-    run(UnitDecodingRecipe())
+    run_recipe("sld_user_dir.fairseq2.decoding_recipe", "UnitDecodingRecipe")
 
 
 if __name__ == "__main__":

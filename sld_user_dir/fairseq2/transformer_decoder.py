@@ -8,6 +8,7 @@ from fairseq2.models.clm import CausalLM
 from fairseq2.nn import BatchLayout
 from torch import Tensor
 
+from sld_user_dir.fairseq2.transformer_cache import TransformerCache
 from sld_user_dir.search.decoders import DecoderSession
 from sld_user_dir.search.recomputed_session import RecomputedSession
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -16,7 +17,8 @@ from sld_user_dir.vocabulary.joint import JointVocabulary
 class TransformerDecoder:
     """A causal language model of fairseq2's, in evaluation mode, as a `Decoder`.
 
-    The whole sequence is run again at each step: fairseq2's incremental state holds no rows of different lengths, which
+    Keys and values of a `JointTransformer` are kept. Of other models, and of one whose parameters are sharded, the
+    whole sequence is run again at each step: fairseq2's incremental state holds no rows of different lengths, which
     prompts of speech are.
     """
 
@@ -38,6 +40,8 @@ class TransformerDecoder:
         **kwargs: Any,
     ) -> DecoderSession:
         """Read prompts (B, P) of `lengths` (B,); see `Decoder`."""
+        if TransformerCache.supports(self.model):
+            return TransformerCache(self.model, prompts, lengths, beams, outputs, every_position)
         return RecomputedSession(
             lambda rows: self.model(rows, BatchLayout.of(rows)),
             prompts,
