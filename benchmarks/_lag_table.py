@@ -1,17 +1,21 @@
-"""Word errors against lag: strings of digits whose units come in chunks, decoded as a stream."""
+"""Word errors against lag: strings of digits whose units, or whose sound, come in chunks, decoded as a stream."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from sld_user_dir import hub
+from sld_user_dir.corpora.connected_digits import SAMPLE_RATE_HZ
+from sld_user_dir.features.resampling import resample
+from sld_user_dir.features.waveform import load_audio
 from sld_user_dir.manifests.ctm import TimedWord, read_ctm
 from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.scoring.alignment import distance
+from sld_user_dir.streaming.heard_audio import ListenOptions
 from sld_user_dir.timing.unit_times import unit_edges
 
 SETTINGS = ((0.2, 1), (0.2, 2), (0.2, 3), (0.4, 2), (0.8, 2))
@@ -65,6 +69,51 @@ def lag_rows(
         row.update({"lag_mean_s": float(np.mean(lags)), "lag_p90_s": float(np.percentile(lags, 90))})
         rows.append(row)
     return rows
+
+
+def audio_lag_rows(
+    checkpoint: Path,
+    data: Path,
+    test_set: str,
+    references: Path,
+    strings: int,
+    beam: int,
+    recordings: Path,
+    features: Optional[str],
+) -> List[Dict[str, Any]]:
+    """What `lag_rows` measures, from the sound on: all of what was heard is encoded anew with each chunk."""
+    model = hub.load(checkpoint, data, features=features, device="cpu")
+    manifest, true = read_manifest(data / f"{test_set}.tsv"), read_ctm(references / f"{test_set}.ctm")
+    some = [manifest[row] for row in range(min(strings, len(manifest)))]
+    rate = model.unit_extractor.sample_rate_hz
+    waves = [_sound(one.fields["digits"].split(), recordings, rate) for one in some]
+    total = sum(map(len, waves)) / rate
+    rows = []
+    for seconds, agreement in SETTINGS:
+        options = ListenOptions(seconds, agreement=agreement, keep_settled=True, end_pause_seconds=0)
+        listener = model.listener(options, beam=beam, max_len_b=20)
+        start = time.process_time()
+        told = [_heard(listener([wave])) for wave in waves]
+        row = _row(data, test_set, "audio", some, [words for words, *_ in told], (time.process_time() - start) / total)
+        lags = [lag for one, found in zip(some, told) for lag in _lags(one, true[one.id], found)]
+        row.update({"chunk_seconds": seconds, "agreement": agreement})
+        row.update({"lag_mean_s": float(np.mean(lags)), "lag_p90_s": float(np.percentile(lags, 90))})
+        rows.append(row)
+    return rows
+
+
+def _sound(names: Sequence[str], recordings: Path, rate_hz: int) -> Any:
+    parts = [load_audio(recordings / f"{name}.wav", SAMPLE_RATE_HZ) for name in names]
+    return resample(np.concatenate(parts), SAMPLE_RATE_HZ, rate_hz)
+
+
+def _heard(results: Iterable[Any]) -> Tuple[List[str], List[float], int]:
+    words: List[str] = []
+    settled_at: List[float] = []
+    for one in results:
+        settled_at += [one.heard_seconds] * (len(one.partial.settled) - len(settled_at))
+        words = one.partial.settled
+    return words, settled_at, len(settled_at)
 
 
 def _lags(utterance: Any, true: Sequence[TimedWord], found: Tuple[List[str], List[float], int]) -> List[float]:

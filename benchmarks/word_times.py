@@ -8,7 +8,8 @@ again), decodes, fits a confidence map on the validation set, and prints for eac
 of the absolute errors of word boundaries, of all and of those between words, beside those of evenly spread words; and
 normalised cross-entropy, expected calibration error and area under the ROC curve of word confidences. Then the
 lag table, of the last test set: word errors of streams beside offline decoding, how long after its end a word settles,
-and the time of one core that a second of speech takes.
+and the time of one core that a second of speech takes; from units, and with --recordings from their sound on, encoder
+and all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from _lag_table import lag_rows
+from _lag_table import audio_lag_rows, lag_rows
 from simple_parsing import ArgumentParser, DashVariant
 
 from sld_user_dir.confidence.checkpoint_fingerprint import checkpoint_fingerprint
@@ -57,6 +58,10 @@ class WordTimesBenchmark:
     """measure what was trained in `out` before, whatever may have changed since, and train nothing"""
     lag_strings: int = 40
     """strings of the last test set that are decoded as streams; 0: none"""
+    recordings: Optional[Path] = None
+    """folder of FSDD's recordings: the lag table is measured from the sound on, too"""
+    features: Optional[str] = None
+    """where Whisper tiny.en lies, if not where it lay when the k-means was trained"""
     json: bool = False
     """print JSON instead of a table"""
 
@@ -114,7 +119,12 @@ def measure_lag(config: WordTimesBenchmark, data: Path) -> List[Dict[str, Any]]:
     if not config.lag_strings:
         return []
     checkpoint = config.out / "quick" / data.name / SYSTEM.name / "checkpoint_best.pt"
-    return lag_rows(checkpoint, data, config.sets.split(",")[-1], config.references, config.lag_strings, BEAM)
+    what = checkpoint, data, config.sets.split(",")[-1], config.references, config.lag_strings, BEAM
+    rows = lag_rows(*what)
+    if config.recordings is not None:
+        features = config.features if "whisper" in data.name else None
+        rows += audio_lag_rows(*what, config.recordings, features)
+    return rows
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -90,6 +90,7 @@ def _summary(errors_ms: Sequence[float]) -> Optional[dict[str, Any]]:
         "p90_ms": float(np.percentile(sizes, 90)),
         "mean_ms": float(sizes.mean()),
         "bias_ms": float(np.mean(errors_ms)),
+        "median_around_bias_ms": float(np.median(np.abs(errors_ms - np.median(errors_ms)))),
         **{f"within_{limit}_ms_percent": float(100 * (sizes <= limit).mean()) for limit in LIMIT_MS},
     }
 
@@ -98,7 +99,7 @@ def format_time_report(report: dict[str, Any]) -> str:
     """A table: a line each for all boundaries and those between words, and for an even spread."""
     names = {"all": "all boundaries", "inner": "between words"}
     names |= {"even_spread": "all, evenly spread", "even_spread_inner": "between, evenly spread"}
-    header = f"{'':<24}{'n':>7}{'median':>9}{'p90':>8}{'mean':>8}{'bias':>8}" + "".join(
+    header = f"{'':<24}{'n':>7}{'median':>9}{'p90':>8}{'mean':>8}{'bias':>8}{'around':>8}" + "".join(
         f"{f'<= {limit}':>9}" for limit in LIMIT_MS
     )
     lines = [header + "   (ms, %)", "-" * len(header)]
@@ -106,6 +107,7 @@ def format_time_report(report: dict[str, Any]) -> str:
         one = report[key]
         if one is not None:
             figures = f"{one['median_ms']:>9.1f}{one['p90_ms']:>8.1f}{one['mean_ms']:>8.1f}{one['bias_ms']:>+8.1f}"
+            figures += f"{one['median_around_bias_ms']:>8.1f}"
             shares = "".join(f"{one[f'within_{limit}_ms_percent']:>9.1f}" for limit in LIMIT_MS)
             lines.append(f"{name:<24}{one['boundaries']:>7}{figures}{shares}")
     lines += [
