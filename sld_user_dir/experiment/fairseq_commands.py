@@ -35,6 +35,7 @@ class Plan:
     generate_options: Mapping[str, Any]
     threads: int = 1
     extra: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: str = "checkpoint_best.pt"
 
     def directory(self, system: System) -> Path:
         """Checkpoints, log and hypotheses of a system."""
@@ -81,12 +82,12 @@ def train_command(plan: Plan, system: System) -> list[str]:
 
 
 def generate_command(plan: Plan, system: System, test_set: str) -> list[str]:
-    """``fairseq-generate`` of a system's best checkpoint on a test set."""
+    """``fairseq-generate`` of a system's checkpoint, the best of its training, on a test set."""
     directory = plan.directory(system)
     fixed = {
         "user_dir": PACKAGE,
         "task": "speech_unit_lm",
-        "path": directory / "checkpoint_best.pt",
+        "path": directory / plan.checkpoint,
         "gen_subset": test_set,
         "results_path": directory / "decode",
         "scoring": "wer",

@@ -33,6 +33,7 @@ from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.scoring.hypotheses import read_generate
 from sld_user_dir.scoring.rates import AS_IS, score_records
 from sld_user_dir.sweep.cells import Cell, cells_of, command_plan, fingerprint
+from sld_user_dir.sweep.learned_cell import decoding_plan
 from sld_user_dir.sweep.plan_file import SweepPlan, read_plan
 from sld_user_dir.sweep.rows import SweepRow
 
@@ -57,7 +58,8 @@ def run_cell(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> list[Sweep
     started, resumed = time.time(), (made.directory(system) / LOG_FILE).exists()
     train_all(made, [system], jobs=1)
     trained = time.time()
-    decode_seconds = decode_all(made, [system], jobs=1)
+    decoded = decoding_plan(made, system)
+    decode_seconds = decode_all(decoded, [system], jobs=1)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     facts = {
         "cell": cell.name,
@@ -74,7 +76,8 @@ def run_cell(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> list[Sweep
     }
     if earlier and earlier["updates"] == facts["updates"]:  # what had been trained was only decoded
         facts.update(earlier, remark=f"test sets decoded at {facts['commit']}")
-    rows = [{**facts, **scores(made, system, name, decode_seconds[system.name, name])} for name in made.test_sets]
+    seconds = {name: decode_seconds[system.name, name] for name in made.test_sets}
+    rows = [{**facts, **scores(made, decoded, system, name, seconds[name])} for name in made.test_sets]
     with atomic_path(cell_directory(cell, out) / ROWS) as aside:
         aside.write_text(json.dumps(rows), encoding="utf-8")
     return rows
@@ -88,9 +91,9 @@ def _earlier_training(path: Path) -> SweepRow:
     return {key: row[key] for key in ("commit", "sources", "machine", "train_seconds", "cpu_seconds", "updates")}
 
 
-def scores(plan: Plan, system: System, test_set: str, seconds: float) -> SweepRow:
-    """Edits of every utterance of a test set, in the manifest's order."""
-    manifest = read_manifest(plan.data / f"{test_set}.tsv")
+def scores(plan: Plan, decoded: Plan, system: System, test_set: str, seconds: float) -> SweepRow:
+    """Edits of every utterance of a test set, in the manifest's order, of what was trained and then decoded so."""
+    manifest = read_manifest(decoded.data / f"{test_set}.tsv")
     records = read_generate(plan.directory(system) / "decode" / f"generate-{test_set}.txt", manifest)
     scored = score_records(records, AS_IS)
     return {
@@ -101,7 +104,7 @@ def scores(plan: Plan, system: System, test_set: str, seconds: float) -> SweepRo
         "char_errors": [one.char_errors for one in scored],
         "chars": [one.chars for one in scored],
         "speakers": [str(one.record.fields.get("speaker", "")) for one in scored],
-        "commands": [shown(train_command(plan, system)), shown(generate_command(plan, system, test_set))],
+        "commands": [shown(train_command(plan, system)), shown(generate_command(decoded, system, test_set))],
     }
 
 

@@ -117,7 +117,7 @@ class LearnedUnits:
             from sld_user_dir.clustering.kmeans import KMeans
             from sld_user_dir.clustering.unit_sequences import feature_config_of
 
-            features = feature_config_of(KMeans.load(self._cfg.learn_units))
+            features = feature_config_of(KMeans.load(self._cfg.learn_units), self._cfg.unit_features)
             self.encoder.add_to(model, features, self.learnt_layers is not None)
 
     def _layer_weights(self) -> Optional[LayerWeights]:
@@ -137,7 +137,7 @@ class LearnedUnits:
         from sld_user_dir.pipeline.recording_frames import RecordingFrames, RecordingWaves
 
         kmeans = KMeans.load(self._cfg.learn_units)
-        front_end = build_front_end(feature_config_of(kmeans), "cpu")
+        front_end = build_front_end(feature_config_of(kmeans, self._cfg.unit_features), "cpu")
         made, stated = provenance(front_end, kmeans), manifest.provenance
         if made.fingerprint != stated.fingerprint:
             raise InputError(

@@ -112,6 +112,10 @@ class SpeechUnitLMConfig(FairseqDataclass):
             "help": "of --learn-units: folder with an audio manifest a split, train.audio.tsv, … (default: DATA)"
         },
     )
+    unit_features: Optional[str] = field(
+        default=None,
+        metadata={"help": "of --learn-units: where the encoder lies now, if not where the k-means file says"},
+    )
     unit_form: ChoiceEnum(["hard", "soft"]) = field(  # type: ignore[valid-type]
         default="hard",
         metadata={
