@@ -4,8 +4,9 @@
     python scripts/demo.py --preset full       # longer: see docs/measurements.md
 
 At the end the best model of each kind of units transcribes recordings of people whom no training set has. Results
-stand in OUT: results.json, curves.png, report.html; runs in OUT/PRESET. A second call goes on where the first was
-interrupted, and repeats nothing that is done.
+stand in OUT: results.json, curves.png, report.html, strangers.json (ten such recordings with the transcript of
+every model); runs in OUT/PRESET. A second call goes on where the first was interrupted, and repeats nothing that
+is done.
 """
 
 import os
@@ -35,6 +36,7 @@ from sld_user_dir.experiment.results import (
 from sld_user_dir.experiment.runner import ExperimentError, decode_all, train_all
 from sld_user_dir.experiment.strangers import hear_audio, hear_units, line_of_transcripts, listener
 from sld_user_dir.experiment.training_log import read_curves
+from sld_user_dir.experiment.transcript_samples import sample_transcripts
 from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,6 +75,7 @@ PRESETS: Dict[str, Dict[str, Any]] = {
 SPECTRAL_UPDATES = {"quick": 2400, "full": 9000}
 LARGE = {"test_voices"}  # two minutes of decoding more, which `quick` leaves out
 STRANGERS = {"test_asterisk": 10, "test_unseen": 5}  # test set to recordings that are transcribed at the end
+SHOWN = {"test_asterisk": 3, "test_unseen": 7}  # test set to recordings of strangers.json, spread over the set
 
 
 @dataclass
@@ -189,8 +192,9 @@ def report(
     rows: Sequence[Dict[str, Any]],
     minutes: float,
 ) -> None:
-    """Write results.json, curves.png and report.html."""
+    """Write results.json, strangers.json, curves.png and report.html."""
     write_json(config.out / "results.json", rows)
+    write_json(config.out / "strangers.json", sample_transcripts(evaluations, SHOWN))
     curves, worst = {}, {}
     kinds = [kind_of_units(next(iter(evaluation.manifests.values()))) for evaluation in evaluations]
     for kind, plan, evaluation in zip(kinds, plans, evaluations):

@@ -1,6 +1,7 @@
 """Put measured results into the pages that show them, between their markers; nothing there is typed by hand.
 
     python scripts/update_readme.py        # after `make demo`; reads runs/demo/results.json
+    python scripts/update_readme.py --what strangers       # after `make demo`; reads runs/demo/strangers.json
     python scripts/update_readme.py --what librispeech-mini        # after `make librispeech-mini`
 
 Copies the learning curves to docs/demo_curves.png or docs/librispeech_mini_curve.png.
@@ -11,7 +12,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from simple_parsing import ArgumentParser, DashVariant, choice
 
@@ -20,25 +21,29 @@ from sld_user_dir.files import read_json, read_text
 ROOT = Path(__file__).resolve().parents[1]
 
 
-PAGES = {
-    "demo": (ROOT / "README.md", "curves.png", ROOT / "docs" / "demo_curves.png"),
-    "librispeech-mini": (
-        ROOT / "docs" / "librispeech-mini.md",
-        "learning_curve.png",
-        ROOT / "docs" / "librispeech_mini_curve.png",
-    ),
-}
-"""Results by name: the page that shows them, the plot among them, and where the page finds it."""
+class Shown(NamedTuple):
+    """Results of a run, and the page that shows them."""
+
+    page: Path
+    run: str
+    """folder of runs/"""
+    rows: str
+    """file of the rows"""
+    block: Callable[[List[Dict[str, Any]]], str]
+    """rows to Markdown"""
+    plot: Optional[str] = None
+    shown_plot: Optional[Path] = None
+    """where the page finds the plot"""
 
 
 @dataclass
 class UpdateConfig:
     """Results to a page."""
 
-    what: str = choice(*PAGES, default="demo")
+    what: str = choice("demo", "strangers", "librispeech-mini", default="demo")
     """whose results"""
     results: Optional[Path] = None
-    """folder of the results, if not runs/WHAT"""
+    """folder of the results, if not that of the run (runs/demo, runs/librispeech-mini)"""
     page: Optional[Path] = None
     """file with the markers <!-- WHAT --> … <!-- /WHAT -->, if not the usual one"""
 
@@ -66,6 +71,23 @@ def _rate(row: Dict[str, Any]) -> str:
     return "{:.1f} ({:.1f} to {:.1f})".format(row["wer"], *row["wer_interval_95"])
 
 
+def strangers_table(rows: List[Dict[str, Any]]) -> str:
+    """A table a recording of strangers.json; systems that wrote the same share a line."""
+    tables = []
+    for recording in dict.fromkeys(row["recording"] for row in rows):
+        own = [row for row in rows if row["recording"] == recording]
+        heard: Dict[Tuple[str, str], List[Dict[str, Any]]] = {}
+        for row in own:
+            heard.setdefault((row["units"], row["heard"]), []).append(row)
+        lines = [f"`{recording}` of `{own[0]['test_set']}`, *{own[0]['said']}*:", ""]
+        lines += ["| units | transcript | word errors | criteria |", "| --- | --- | ---: | --- |"]
+        for (units, text), same in heard.items():
+            names = ", ".join(f"`{row['criterion']}`" for row in same)
+            lines.append(f"| {units} | {text or '(nothing)'} | {same[0]['word_errors']} | {names} |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
 def replace_block(text: str, name: str, block: str) -> str:
     """Text with what stands between the markers of ``name`` replaced."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -74,21 +96,37 @@ def replace_block(text: str, name: str, block: str) -> str:
     return pattern.sub(lambda m: f"{m[1]}{block}\n{m[2]}", text)
 
 
+PAGES = {
+    "demo": Shown(
+        ROOT / "README.md", "demo", "results.json", demo_table, "curves.png", ROOT / "docs" / "demo_curves.png"
+    ),
+    "strangers": Shown(ROOT / "docs" / "strangers.md", "demo", "strangers.json", strangers_table),
+    "librispeech-mini": Shown(
+        ROOT / "docs" / "librispeech-mini.md",
+        "librispeech-mini",
+        "results.json",
+        demo_table,
+        "learning_curve.png",
+        ROOT / "docs" / "librispeech_mini_curve.png",
+    ),
+}
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = ArgumentParser(description=__doc__, add_option_string_dash_variants=DashVariant.DASH)
     parser.add_arguments(UpdateConfig, dest="config")
     config: UpdateConfig = parser.parse_args(argv).config
-    usual_page, plot, shown_plot = PAGES[config.what]
-    page, results = config.page or usual_page, config.results or ROOT / "runs" / config.what
+    shown = PAGES[config.what]
+    page, results = config.page or shown.page, config.results or ROOT / "runs" / shown.run
     try:
-        rows = read_json(results / "results.json")
-        text = replace_block(read_text(page), config.what, demo_table(rows))
+        rows = read_json(results / shown.rows)
+        text = replace_block(read_text(page), config.what, shown.block(rows))
     except (ValueError, OSError) as error:
         print(f"update_readme.py: {error}", file=sys.stderr)
         return 1
     page.write_text(text, encoding="utf-8")
-    if page == usual_page:
-        shutil.copyfile(results / plot, shown_plot)
+    if page == shown.page and shown.plot and shown.shown_plot:
+        shutil.copyfile(results / shown.plot, shown.shown_plot)
     return 0
 
 

@@ -20,6 +20,7 @@ from sld_user_dir.experiment.results import draw_curves, format_table, kind_of_u
 from sld_user_dir.experiment.runner import ExperimentError, _prepare, _run
 from sld_user_dir.experiment.strangers import Heard, best_system, line_of_transcripts
 from sld_user_dir.experiment.training_log import Curves, read_curves
+from sld_user_dir.experiment.transcript_samples import evenly_spaced
 from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
 
 LOG = """\
@@ -159,10 +160,42 @@ def test_demo_on_a_miniature_and_again(tmp_path, monkeypatch, capsys):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "data:image/png;base64" in page and f"{rows[0]['wer']:.2f}" in page
     assert "tiny: sld against masked_ce on test_unseen" in page and "synthetic, sld, test" in page
+    check_strangers(tmp_path)
     assert demo.main([*arguments, "--criteria", "masked_ce,sld"]) == 0
     assert "$" not in capsys.readouterr().out  # nothing was run again
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
     assert f"| `sld` | synthetic | {rows[5]['wer']:.1f} (" in update_readme.demo_table(rows)
+
+
+def check_strangers(tmp_path):
+    """Every recording, kind of units and system stands in strangers.json and on the page that a command makes of it."""
+    rows = json.loads((tmp_path / "out" / "strangers.json").read_text())
+    recordings = list(read_manifest(tmp_path / "neural" / "test_unseen.tsv"))
+    assert [(row["recording"], row["said"], row["units"], row["criterion"]) for row in rows] == [
+        (one.id, one.text, kind, criterion)
+        for one in recordings
+        for kind in ("tiny", "synthetic")
+        for criterion in ("masked_ce", "sld")
+    ]
+    page = tmp_path / "strangers.md"
+    page.write_text("before\n<!-- strangers -->\n<!-- /strangers -->\nafter\n")
+    assert update_readme.main(["--what", "strangers", "--results", str(tmp_path / "out"), "--page", str(page)]) == 0
+    text = page.read_text()
+    assert all(f"`{one.id}` of `test_unseen`, *{one.text}*:" in text for one in recordings)
+    assert text.startswith("before\n") and text.endswith("<!-- /strangers -->\nafter\n")
+
+
+def test_recordings_that_are_shown_are_spread_and_systems_that_agree_share_a_line():
+    assert evenly_spaced(250, 3) == [0, 83, 166] and evenly_spaced(2, 5) == [0, 1] and evenly_spaced(0, 5) == []
+    common = {"recording": "r1", "test_set": "test_unseen", "said": "two four", "units": "tiny"}
+    rows = [
+        {**common, "criterion": "masked_ce", "heard": "two four", "word_errors": 0},
+        {**common, "criterion": "sld", "heard": "two four", "word_errors": 0},
+        {**common, "units": "mfcc", "criterion": "sld", "heard": "", "word_errors": 2},
+    ]
+    *_, agreed, silent = update_readme.strangers_table(rows).splitlines()
+    assert agreed == "| tiny | two four | 0 | `masked_ce`, `sld` |"
+    assert silent == "| mfcc | (nothing) | 2 | `sld` |"
 
 
 def test_two_directories_of_one_name_are_refused(tmp_path, capsys):
