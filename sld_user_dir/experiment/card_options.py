@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
+ADAPTER_LOADER = "PeftModel"
+
 
 @dataclass(frozen=True)
 class CardOptions:
@@ -17,4 +19,11 @@ class CardOptions:
     language: Optional[str] = None
     """of the transcripts, as an ISO 639 code"""
     exported: Optional[str] = None
-    """class of transformers that loads the model beside the card, of sld export-gpt2 or sld export-hf"""
+    """class of transformers or peft that loads the model beside the card, of sld export-gpt2 or sld export-hf"""
+
+    @property
+    def library(self) -> str:
+        """What loads the model beside the card."""
+        if self.exported is None:
+            return "fairseq"
+        return "peft" if self.exported == ADAPTER_LOADER else "transformers"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sld_user_dir.experiment.card_facts import Facts
-from sld_user_dir.experiment.card_options import CardOptions
+from sld_user_dir.experiment.card_options import ADAPTER_LOADER, CardOptions
 from sld_user_dir.experiment.markdown import code_block
 from sld_user_dir.losses.stored_options import predicts_units
 
@@ -13,7 +13,7 @@ def use(facts: Facts, options: CardOptions) -> str:
     file, example = facts.model.file, _example(facts)
     parts = []
     if options.exported:
-        parts += ["By `transformers`, from this directory; units go in, text comes out:"]
+        parts += [f"By `{options.library}`, from this directory; units go in, text comes out:"]
         parts += [code_block("python", _with_transformers(facts, options.exported))]
         parts += [f"The same model as a fairseq checkpoint (`{file}`):"]
     lines = [
@@ -43,20 +43,29 @@ def use(facts: Facts, options: CardOptions) -> str:
 def _with_transformers(facts: Facts, loader: str) -> list[str]:
     text = facts.vocab.text_end - facts.vocab.text_start
     room = int(facts.model.cfg["model"].get("max_target_positions") or facts.model.cfg["task"]["tokens_per_sample"])
+    adapter = loader == ADAPTER_LOADER
+    classes = ["from peft import PeftModel", "from transformers import AutoModelForCausalLM"]
+    loading = [
+        'about = json.loads(Path("base_model.json").read_text(encoding="utf-8"))',
+        'base = AutoModelForCausalLM.from_pretrained(about["name"])',
+        'base.resize_token_embeddings(about["rows"], mean_resizing=False)',
+        'model = PeftModel.from_pretrained(base, ".").eval()',
+    ]
     return [
         "import json",
         "from pathlib import Path",
         "",
         "import torch",
-        f"from transformers import {loader}",
+        *(classes if adapter else [f"from transformers import {loader}"]),
         "",
-        f'model = {loader}.from_pretrained(".").eval()',
+        *(loading if adapter else [f'model = {loader}.from_pretrained(".").eval()']),
         'symbols = json.loads(Path("joint_symbols.json").read_text(encoding="utf-8"))',
         f"units = {_example(facts)}",
         'prompt = torch.tensor([[symbols.index(f"<u{u}>") for u in units] + [symbols.index("<sep>")]])',
         f'no_text = [i for i in range({text}, len(symbols)) if symbols[i] != "</s>"]',
         "out = model.generate(prompt, attention_mask=torch.ones_like(prompt), num_beams=5, suppress_tokens=no_text,",
-        f'    max_new_tokens={max(1, min(200, room // 2))}, pad_token_id=symbols.index("<pad>"))',
+        f'    max_new_tokens={max(1, min(200, room // 2))}, pad_token_id=symbols.index("<pad>")'
+        + (', eos_token_id=symbols.index("</s>"))' if adapter else ")"),
         "print([symbols[i] for i in out[0, prompt.size(1):]])",
     ]
 

@@ -63,7 +63,7 @@ def _front_matter(facts: Facts, options: CardOptions) -> str:
         entries["language"] = options.language
     if options.license:
         entries["license"] = options.license
-    entries["library_name"] = "transformers" if options.exported else "fairseq"
+    entries["library_name"] = options.library
     entries["pipeline_tag"] = "automatic-speech-recognition"
     entries["tags"] = ["speech", "discrete-units", "decoder-only", "fairseq", "sld_user_dir"]
     if facts.results:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
 from sld_user_dir.models.hf_attention import ATTENTION, register_attention
+from sld_user_dir.models.transformers_release import require_torch_of_transformers
 from sld_user_dir.vocabulary.hf_tokenizer import REMEDY, HFTokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
@@ -55,6 +56,7 @@ def load_base(source: str) -> HFBase:
     Raises:
         InputError: no causal language model there, or one that this package can't train.
     """
+    require_torch_of_transformers()
     from transformers import AutoModelForCausalLM
 
     register_attention()

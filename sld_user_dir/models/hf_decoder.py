@@ -125,6 +125,12 @@ class HFDecoder(StockDecoder):
         return torch.cat([nn.functional.linear(features, matrix) for matrix in self.output_matrices()], -1)
 
     @property
+    def fingerprint(self) -> str:
+        """Of the base: 64 hex characters."""
+        stored: Any = self.base_fingerprint
+        return bytes(stored.tolist()).hex()
+
+    @property
     def tied(self) -> bool:
         """Whether input and output embeddings are the same."""
         return self.new_head is None

@@ -7,13 +7,12 @@ is a plain model of its family: no code of this package is needed to run it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 import torch
 from torch import Tensor
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.models.checkpoints import load_ensemble
 from sld_user_dir.models.exported_symbols import add_our_tokens, joint_ids, write_symbols
 from sld_user_dir.models.hf_decoder import HFDecoder
 from sld_user_dir.models.hf_products import effective_weights
@@ -34,40 +33,68 @@ def plain_model(decoder: Any, source: str, vocab: JointVocabulary) -> Any:
     Raises:
         InputError: another kind of model.
     """
-    if not isinstance(decoder, HFDecoder):
-        raise InputError(
-            None,
-            f"the model is no pretrained backbone: {type(decoder).__name__}",
-            "export a joint_lm by sld export-gpt2",
-        )
-    from transformers import AutoModelForCausalLM
-
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
+    decoder = backbone_of(decoder)
+    model = load_plain(source)
     model.base_model.load_state_dict(_merged(decoder.backbone), strict=True)
-    ids = joint_ids(vocab)
-    model.resize_token_embeddings(len(vocab), mean_resizing=False)
+    resize(model, vocab)
     with torch.no_grad():
-        text, new = decoder.embed_tokens.text.weight, decoder.embed_tokens.new
-        table = torch.cat(decoder.rows.matrices(text, new))
-        model.get_input_embeddings().weight.copy_(table[ids])
-        if not decoder.tied:
-            model.get_output_embeddings().weight.copy_(torch.cat(decoder.output_matrices())[ids])
-    _configure(model, vocab, ids)
+        modules = [model.get_input_embeddings(), model.get_output_embeddings()]
+        for module, table in zip(modules, joint_tables(decoder)):
+            module.weight.copy_(table[joint_ids(vocab)])
     return model.eval()
 
 
-def export_checkpoint(
-    checkpoint: Path, data: Path, directory: Path, base: Optional[str] = None, dtype: str = "float32"
-) -> None:
-    """Write a trained checkpoint as a Hugging Face directory.
+def backbone_of(decoder: Any) -> HFDecoder:
+    """The decoder, if it is a pretrained backbone.
 
-    Args:
-        base: where the pretrained model is now; by default where it was in training.
+    Raises:
+        InputError: another kind of model.
     """
-    models, cfg, task = load_ensemble([str(checkpoint)], data, base)
-    write_directory(models[0], base or str(cfg.model.get("hf_model") or ""), task.vocab, directory, dtype)
+    if not isinstance(decoder, HFDecoder):
+        problem = f"the model is no pretrained backbone: {type(decoder).__name__}"
+        raise InputError(None, problem, "export a joint_lm by sld export-gpt2")
+    return decoder
+
+
+def load_plain(source: str) -> Any:
+    """The base of a training in transformers' own form, in float32."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
+
+
+def resize(model: Any, vocab: JointVocabulary) -> None:
+    """Give a base a row for each symbol of the joint vocabulary, and tell it what ends a transcript."""
+    model.resize_token_embeddings(len(vocab), mean_resizing=False)
+    _configure(model, vocab, joint_ids(vocab))
+
+
+def joint_tables(decoder: HFDecoder) -> List[Tensor]:
+    """(V, d) each: embeddings and, where it is not tied to them, the output matrix, in the order of our ids."""
+    embeddings = torch.cat(decoder.rows.matrices(decoder.embed_tokens.text.weight, decoder.embed_tokens.new))
+    return [embeddings] if decoder.tied else [embeddings, torch.cat(decoder.output_matrices())]
+
+
+def number_format(dtype: str) -> torch.dtype:
+    """Of the weights in the files, by its name.
+
+    Raises:
+        InputError: no such name.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"--dtype {dtype}", "no such number format", f"choose one of {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def write_tokenizer(decoder: HFDecoder, source: str, vocab: JointVocabulary, directory: Path) -> None:
+    """Write the base's tokenizer with our symbols, and their list."""
+    tokenizer = load_tokenizer(source)  # a second one: that of the vocabulary stays as it is
+    add_our_tokens(vocab, tokenizer)
+    tokenizer.model_max_length = decoder.max_positions()
+    tokenizer.save_pretrained(directory)
+    write_symbols(vocab, directory)
 
 
 def write_directory(model: Any, source: str, vocab: JointVocabulary, directory: Path, dtype: str = "float32") -> None:
@@ -81,15 +108,10 @@ def write_directory(model: Any, source: str, vocab: JointVocabulary, directory: 
     Raises:
         InputError: another kind of model, an unknown dtype, or a tokenizer that can't hold the units.
     """
-    if dtype not in DTYPES:
-        raise InputError(f"--dtype {dtype}", "no such number format", f"choose one of {', '.join(DTYPES)}")
-    exported = plain_model(model.decoder, source, vocab).to(DTYPES[dtype])
-    tokenizer = load_tokenizer(source)  # a second one: that of the vocabulary stays as it is
-    add_our_tokens(vocab, tokenizer)
-    tokenizer.model_max_length = model.decoder.max_positions()
+    numbers = number_format(dtype)
+    exported = plain_model(model.decoder, source, vocab).to(numbers)
     exported.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    write_symbols(vocab, directory)
+    write_tokenizer(model.decoder, source, vocab, directory)
 
 
 def _merged(backbone: Any) -> Dict[str, Tensor]:

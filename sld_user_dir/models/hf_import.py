@@ -13,6 +13,7 @@ from torch import Tensor
 from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import atomic_path, directory_or_name, read_json, refuse_lfs_pointer
 from sld_user_dir.models.joint_hf import JointHFConfig, JointHFModel
+from sld_user_dir.models.transformers_release import require_torch_of_transformers
 from sld_user_dir.models.unit_token_layouts import UnitTokens, find_unit_tokens
 from sld_user_dir.stored_checkpoint import untrained, write_stored
 from sld_user_dir.vocabulary.building import copy_hf_tokenizer
@@ -50,6 +51,7 @@ def import_directory(source: str, data: Path, out: Path) -> Path:
 
 
 def _load(source: str) -> Any:
+    require_torch_of_transformers()
     from transformers import AutoModelForCausalLM
 
     try:  # weights of the authors' time are pickled: torch reads them without running code

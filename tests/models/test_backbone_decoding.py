@@ -43,8 +43,9 @@ def test_hypotheses_are_those_of_whole_sequences(tmp_path, family):
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2"])
-def test_a_session_is_the_slow_one(tmp_path, family):
-    """Step by step, past the first room of the cache, with utterances that end."""
+def test_a_session_is_the_slow_one(tmp_path, family, monkeypatch):
+    """Step by step, past the first room of the cache, with utterances that end; prompts are read two at a time."""
+    monkeypatch.setattr("sld_user_dir.models.hf_prompt_cache.TOKENS_AT_ONCE", 2 * max(LENGTHS))
     base = make_base(tmp_path, family)
     model, vocab = make_model(base).double(), vocabulary_of(base)
     sample, lengths = prompts_of(vocab), torch.tensor(LENGTHS)

@@ -7,6 +7,9 @@ import torch
 from support.backbones import FAMILIES, ROWS, TOKENS, make_base, make_model, vocabulary_of
 from transformers import AutoModelForCausalLM
 
+from sld_user_dir.errors import InputError
+from sld_user_dir.models.hf_base import load_base
+from sld_user_dir.models.hf_import import import_directory
 from sld_user_dir.models.packed_attention import Packing
 
 
@@ -100,3 +103,15 @@ def test_half_precision_keeps_what_positions_are_made_of(bases, family):
             assert torch.equal(buffer, exact[name]), name
     assert copied.decoder.embed_tokens.new.dtype == torch.bfloat16
     assert copied(torch.tensor([[5, 6, 20]]))[0].dtype == torch.bfloat16
+
+
+def test_a_torch_that_transformers_does_not_take_is_named(tmp_path, monkeypatch):
+    """transformers without its torch has no models, and says of each that torch was not found."""
+    base = make_base(tmp_path / "base")
+    monkeypatch.setattr("transformers.utils.import_utils.is_torch_available", lambda: False)
+    for load in (
+        lambda: load_base(str(base)),
+        lambda: import_directory(str(base), tmp_path / "data", tmp_path / "out"),
+    ):
+        with pytest.raises(InputError, match=r'asks for torch>=\S+, and here is torch .*; pip install "torch>=\S+"'):
+            load()

@@ -7,6 +7,7 @@ import re
 import huggingface_hub
 import pytest
 import torch
+from peft import PeftModel
 from safetensors import safe_open
 from support.backbones import FAMILIES, make_base, make_model, vocabulary_of
 from support.commands import sld
@@ -16,6 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from sld_user_dir.errors import InputError
 from sld_user_dir.experiment.hub_upload import push_directory
 from sld_user_dir.models.exported_symbols import SYMBOLS_FILE, joint_ids
+from sld_user_dir.models.hf_adapter import BASE_FILE, write_adapter
+from sld_user_dir.models.hf_base import load_base
 from sld_user_dir.models.hf_export import write_directory
 
 
@@ -31,8 +34,8 @@ def export(tmp_path, family="llama", dtype="float32", **options):
     return model, vocab, tmp_path / "out"
 
 
-def assert_same_logits(model, vocab, directory):
-    theirs, ids = AutoModelForCausalLM.from_pretrained(directory).eval(), joint_ids(vocab)
+def assert_same_logits(model, vocab, directory, loaded=None):
+    theirs, ids = loaded or AutoModelForCausalLM.from_pretrained(directory).eval(), joint_ids(vocab)
     rows = torch.randint(len(vocab), (3, 12))
     rows[ids[rows] == vocab.pad] = 0
     with torch.no_grad():
@@ -96,6 +99,41 @@ def test_what_serving_engines_read_of_the_configuration(tmp_path, family):
             assert shape[1:] == other[1:] and shape[0] in (other[0], len(vocab))
 
 
+# -- adapters alone ----------------------------------------------------------------------------------------------
+
+
+def export_adapter(tmp_path, family="llama", **options):
+    model, vocab, _ = export(tmp_path, family, **options)
+    write_adapter(model, str(tmp_path / "base"), vocab, tmp_path / "adapter")
+    return model, vocab, tmp_path / "adapter"
+
+
+def load_adapter(directory):
+    """As the model card says."""
+    about = json.loads((directory / BASE_FILE).read_text(encoding="utf-8"))
+    base = AutoModelForCausalLM.from_pretrained(about["name"])
+    base.resize_token_embeddings(about["rows"], mean_resizing=False)
+    return PeftModel.from_pretrained(base, directory).eval()
+
+
+@pytest.mark.parametrize("options", [{}, {"text_embeddings": "trained"}], ids=["text frozen", "text trained"])
+@pytest.mark.parametrize("family", EACH_FAMILY)
+def test_peft_loads_adapters_and_new_symbols(tmp_path, family, options):
+    model, vocab, directory = export_adapter(tmp_path, family, lora_rank=2, **options)
+    assert_same_logits(model, vocab, directory, load_adapter(directory))
+    about = json.loads((directory / BASE_FILE).read_text(encoding="utf-8"))
+    assert about["fingerprint"] == load_base(str(tmp_path / "base")).fingerprint
+    with safe_open(directory / "adapter_model.safetensors", "pt") as stored:
+        rows = {stored.get_slice(name).get_shape()[0] for name in stored.keys() if "lora" not in name}  # noqa: SIM118
+    assert rows == {len(vocab) if options else len(vocab) - len(vocab.text_ids)}
+
+
+def test_a_model_without_adapters_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"--adapter: the model has no adapters: .* --lora-rank; leave out --adapter"):
+        export_adapter(tmp_path)
+    assert not (tmp_path / "adapter").exists()
+
+
 # -- the command -------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +174,8 @@ def test_a_base_that_has_moved_is_named(trained, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_export_command_and_the_example_of_its_card(trained, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("adapter", [[], ["--adapter"]], ids=["whole", "adapter"])
+def test_export_command_and_the_example_of_its_card(trained, tmp_path, monkeypatch, capsys, adapter):
     checkpoint, data, base = trained
     pushed = []
     monkeypatch.setattr(
@@ -144,7 +183,7 @@ def test_export_command_and_the_example_of_its_card(trained, tmp_path, monkeypat
     )
     out = tmp_path / "out"
     words = ["--checkpoint", checkpoint, "--data", data, "--out", out, "--hf-model", base, "--push-to", "me/asr"]
-    assert sld("export-hf", *words) == 0
+    assert sld("export-hf", *words, *adapter) == 0
     assert pushed == [(out, "me/asr")] and "there: uploaded" in capsys.readouterr().out
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "`pretrained` | `base`" in card and str(tmp_path) not in card
