@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 import numpy as np
 
 from sld_user_dir import hub
-from sld_user_dir.corpora.connected_digits import SAMPLE_RATE_HZ
+from sld_user_dir.corpora.connected_digits import SAMPLE_RATE_HZ, find_digits
 from sld_user_dir.features.resampling import resample
 from sld_user_dir.features.waveform import load_audio
 from sld_user_dir.manifests.ctm import TimedWord, read_ctm
@@ -103,7 +103,8 @@ def audio_lag_rows(
 
 
 def _sound(names: Sequence[str], recordings: Path, rate_hz: int) -> Any:
-    parts = [load_audio(recordings / f"{name}.wav", SAMPLE_RATE_HZ) for name in names]
+    paths = {one.path.stem: one.path for one in find_digits(recordings)}
+    parts = [load_audio(paths[name], SAMPLE_RATE_HZ) for name in names]
     return resample(np.concatenate(parts), SAMPLE_RATE_HZ, rate_hz)
 
 

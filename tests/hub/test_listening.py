@@ -55,6 +55,28 @@ def test_pauses_end_segments(model):
     assert found[0].start_seconds == 0 and 0.5 < found[1].start_seconds < 0.9 and found[1].heard_seconds == 1.3
 
 
+def test_a_stream_longer_than_the_model_holds_is_heard_in_segments(model, monkeypatch):
+    listener = model.listener(ListenOptions(chunk_seconds=0.3, end_pause_seconds=0), **OPTIONS)
+    most, chunk = 8000, 2400
+    monkeypatch.setattr(listener, "_max_samples", most)
+    encoded, units_of = [], listener._units_of
+    monkeypatch.setattr(listener, "_units_of", lambda wave: encoded.append(wave) or units_of(wave))
+    rng = np.random.default_rng(1)
+    blocks = [(0.1 * rng.standard_normal(800)).astype(np.float32) for _ in range(32)]
+    final = [one for one in listener(iter(blocks)) if one.partial.is_final]
+    ends = [one.start_seconds for one in final[1:]] + [3.2]
+    lengths = [end - one.start_seconds for one, end in zip(final, ends)]
+    assert [one.segment for one in final] == list(range(len(final))) and final[0].start_seconds == 0
+    assert max(lengths) <= most / 8000 and min(lengths[:-1]) >= 0.5
+    # neither sound nor units of earlier segments are kept
+    assert max(map(len, encoded)) <= most + chunk
+    assert len(listener.decode.decoders[0]._past) <= model.unit_extractor.n_frames(most + chunk) + 2
+    wave = np.concatenate(blocks)
+    for one, end in zip(final, ends):
+        units = units_of(wave[round(one.start_seconds * 8000) : round(end * 8000)]).units
+        assert one.text == model.transcribe_units(units, **OPTIONS)
+
+
 def test_the_command(spoken, capsys, monkeypatch, caplog):
     folder, recordings = spoken
     path = recordings[1].path
