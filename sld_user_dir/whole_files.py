@@ -1,4 +1,4 @@
-"""Files and directories that are either whole or absent, whatever happens to the process that makes them."""
+"""Files and directories that are either whole or absent, whatever happens to the process, or the machine's power."""
 
 from __future__ import annotations
 
@@ -44,7 +44,25 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     path = Path(path)
     with naming_output(path), _aside(path) as aside:
         yield aside
+        to_disk(aside)
         os.replace(aside, path)
+        folder_to_disk(path.parent)
+
+
+def to_disk(path: Path) -> None:
+    """Have the system write a file's bytes to its disk; else a name can outlive a loss of power and they not."""
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def folder_to_disk(folder: Path) -> None:
+    """The same of the names in a folder, where the file system can."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems refuse it, and have the name by then
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -131,11 +149,16 @@ def scratch_directory(parent: Path) -> Iterator[Path]:
 
 def publish_directory(filled: Path, target: Path) -> None:
     """Put a filled directory in its place; where another process was first, its directory stays."""
+    for folder, _, names in os.walk(filled):
+        for name in names:
+            to_disk(Path(folder, name))
+        folder_to_disk(Path(folder))
     try:
         os.rename(filled, target)
     except OSError:
         if not target.is_dir():
             raise
+    folder_to_disk(target.parent)
 
 
 def _lock_of(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Miniature data and a checkpoint that tests of several areas share."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,11 @@ def checkpoint(mini, tmp_path_factory) -> Path:
     save_dir = tmp_path_factory.mktemp("checkpoint")
     train(mini, save_dir)
     return save_dir / "checkpoint_last.pt"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def disk_that_is_not_waited_for():
+    """Tests write thousands of small files; `soak/test_outputs.py` counts what is forced to the disk."""
+    forced, os.fsync = os.fsync, lambda descriptor: None
+    yield
+    os.fsync = forced

@@ -12,7 +12,7 @@ import torch
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.file_locks import HeldByAnotherError, file_lock
-from sld_user_dir.files import OutputError, atomic_path, output_lock, scratch_directory
+from sld_user_dir.files import OutputError, atomic_path, output_lock, publish_directory, scratch_directory
 from sld_user_dir.pipeline.shards import Job
 from sld_user_dir.registration import register
 from sld_user_dir.stored_checkpoint import write_stored
@@ -36,6 +36,45 @@ def test_a_disk_that_takes_no_more_is_named_and_what_was_there_stays(number, sai
     assert str(error.value).startswith(f"{out}: cannot be written: ") and said in str(error.value)
     assert str(error.value).endswith("what was there before is intact")
     assert out.read_text() == "before" and os.listdir(tmp_path) == ["train.tsv"]
+
+
+@pytest.fixture
+def disk_calls(monkeypatch):
+    """What is forced to the disk, and renamed, in its order: names and kinds."""
+    calls: list = []
+    for name in ("replace", "rename"):
+        original = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda a, b, of=original: (calls.append(("named", Path(b).name)), of(a, b))[1])
+    forced = os.fsync
+
+    def fsync(descriptor):
+        calls.append(("forced", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+        forced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return calls
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, disk_calls):
+    """Else a machine that loses its power keeps the name and not the bytes."""
+    with atomic_path(tmp_path / "out.tsv") as aside:
+        aside.write_text("whole")
+    assert disk_calls == [("forced", ".out.tsv.part"), ("named", "out.tsv"), ("forced", tmp_path.name)]
+
+
+def test_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, disk_calls):
+    with scratch_directory(tmp_path) as filled:
+        (filled / "units.bin").write_bytes(b"1")
+        publish_directory(filled, tmp_path / "map")
+    named = disk_calls.index(("named", "map"))
+    assert disk_calls[:named] == [("forced", "units.bin"), ("forced", filled.name)]
+    assert disk_calls[named + 1] == ("forced", tmp_path.name)
+
+
+def test_what_failed_is_not_forced(tmp_path, disk_calls):
+    with pytest.raises(KeyError), atomic_path(tmp_path / "out.tsv"):
+        raise KeyError("x")
+    assert disk_calls == []
 
 
 def test_errors_of_what_is_read_meanwhile_pass(tmp_path):
