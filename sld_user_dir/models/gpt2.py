@@ -21,6 +21,7 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.models.causal_decoder import CausalDecoder
 from sld_user_dir.models.exported_symbols import exported_symbols, joint_ids, write_symbols
 from sld_user_dir.models.new_symbols import new_rows
+from sld_user_dir.models.transformers_release import require_torch_of_transformers
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 State = Dict[str, Tensor]
@@ -129,6 +130,7 @@ def export_directory(model: Any, vocab: JointVocabulary, directory: Path) -> Non
     Raises:
         UnsupportedGPT2: the model has what GPT-2 lacks.
     """
+    require_torch_of_transformers()
     from transformers import GPT2Config, GPT2LMHeadModel
 
     _check_exportable(model)

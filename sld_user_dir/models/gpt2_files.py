@@ -11,6 +11,7 @@ from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
 from sld_user_dir.models.checkpoints import load_ensemble
 from sld_user_dir.models.gpt2 import export_directory, from_gpt2, options_of
+from sld_user_dir.models.transformers_release import require_torch_of_transformers
 from sld_user_dir.stored_checkpoint import untrained, write_stored
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
@@ -28,6 +29,7 @@ def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = 
     Raises:
         InputError: no GPT-2 there, or one that does not fit.
     """
+    require_torch_of_transformers()
     from transformers import GPT2LMHeadModel
 
     vocab = JointVocabulary.load(data)

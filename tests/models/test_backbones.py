@@ -8,6 +8,7 @@ from support.backbones import FAMILIES, ROWS, TOKENS, make_base, make_model, voc
 from transformers import AutoModelForCausalLM
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.models.gpt2 import export_directory
 from sld_user_dir.models.hf_base import load_base
 from sld_user_dir.models.hf_import import import_directory
 from sld_user_dir.models.packed_attention import Packing
@@ -112,6 +113,7 @@ def test_a_torch_that_transformers_does_not_take_is_named(tmp_path, monkeypatch)
     for load in (
         lambda: load_base(str(base)),
         lambda: import_directory(str(base), tmp_path / "data", tmp_path / "out"),
+        lambda: export_directory(None, None, tmp_path),
     ):
         with pytest.raises(InputError, match=r'asks for torch>=\S+, and here is torch .*; pip install "torch>=\S+"'):
             load()
