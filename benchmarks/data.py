@@ -13,6 +13,7 @@ a JSON list of one entry, times in CPU seconds:
 """
 
 import json
+import logging
 import subprocess
 import sys
 import tempfile
@@ -166,6 +167,7 @@ def _status(field: str) -> float:
 
 
 def main(argv: Optional[List[str]] = None) -> None:
+    logging.getLogger().setLevel(logging.WARNING)  # fairseq turns everyone's debug messages on
     parser = ArgumentParser(description=__doc__)
     parser.add_arguments(Config, dest="config")
     config: Config = parser.parse_args(argv).config

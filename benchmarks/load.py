@@ -115,7 +115,6 @@ def make_iterator(config: Config) -> Any:
     import sld_user_dir  # noqa: F401
     from sld_user_dir.tasks.task_config import SpeechUnitLMConfig
 
-    logging.getLogger().setLevel(logging.WARNING)  # fairseq turns everyone's debug messages on
     options = SpeechUnitLMConfig(data=str(config.folder), tokens_per_sample=POSITIONS)
     options.update_freq = [1]
     task = tasks.get_task("speech_unit_lm").setup_task(options)
@@ -177,6 +176,7 @@ def measure(config: Config) -> Dict[str, Any]:
 
 
 def main(argv: Optional[List[str]] = None) -> None:
+    logging.getLogger().setLevel(logging.WARNING)  # fairseq turns everyone's debug messages on
     parser = ArgumentParser(description=__doc__)
     parser.add_arguments(Config, dest="config")
     config: Config = parser.parse_args(argv).config

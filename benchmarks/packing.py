@@ -15,6 +15,7 @@ and in each
 """
 
 import json
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,7 @@ def cases(config: Config) -> List[Dict[str, object]]:
 
 
 def main(argv: Optional[List[str]] = None) -> None:
+    logging.getLogger().setLevel(logging.WARNING)  # fairseq turns everyone's debug messages on
     parser = ArgumentParser(description=__doc__)
     parser.add_arguments(Config, dest="config")
     config: Config = parser.parse_args(argv).config

@@ -15,7 +15,7 @@ from pathlib import Path
 from sld_user_dir.errors import InputError
 from sld_user_dir.experiment.data_digest import TRAINING
 from sld_user_dir.experiment.fairseq_commands import Plan, System, environment
-from sld_user_dir.files import sha256_of
+from sld_user_dir.files import read_text, sha256_of
 
 UNITS, PLAIN, KMEANS, ENCODER = "units", "checkpoint_plain.pt", "kmeans.npz", "encoder"
 
@@ -34,7 +34,7 @@ def decoding_plan(made: Plan, system: System) -> Plan:
     units, best = directory / UNITS, directory / "checkpoint_best.pt"
     learned = replace(made, data=units, checkpoint=PLAIN)
     stamp, stated = units / "made_from", f"{sha256_of(best)}\n"
-    if stamp.exists() and stamp.read_text(encoding="ascii") == stated:
+    if stamp.exists() and read_text(stamp) == stated:
         return learned
     units.mkdir(exist_ok=True)
     for name in TRAINING:
