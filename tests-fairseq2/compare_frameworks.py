@@ -1,9 +1,10 @@
-"""The same training under fairseq and fairseq2: the same weights, batches and learning rate, no dropout.
+"""The same training under fairseq, fairseq2 and a plain loop: the same weights, batches and learning rate, no dropout.
 
-    .venv-fairseq2/bin/python tests-fairseq2/compare_frameworks.py --data manifests/digits-whisper --updates 200
+    .venv-fairseq2/bin/python tests-fairseq2/compare_frameworks.py --updates 300 --plot docs/frameworks.png
 
-Prints the loss by update and the time of the processor as a table. Each framework runs by its own command line,
-in a process of its own; seconds of the processor are those of that process, so that a busy machine changes them little.
+Prints the loss by update and updates a second as a table, and draws the losses. Each runs by its own command line, in a
+process of its own, on one thread. Updates a second are of the processor's time, so that a busy machine changes them
+little, and without start-up: a run of few updates is taken off.
 """
 
 import argparse
@@ -23,8 +24,9 @@ from sld_user_dir.fairseq2.joint_transformer_factory import create_joint_transfo
 from sld_user_dir.fairseq2.to_fairseq import fairseq_checkpoint
 from sld_user_dir.fairseq2.unit_manifests import UnitManifests
 from sld_user_dir.fairseq2.unit_tokenizer import UnitTokenizer
+from sld_user_dir.files import atomic_path
 
-LR, TOKENS = 5e-4, 1200
+LR, TOKENS, SHORT = 5e-4, 1200, 20
 
 
 def start_weights(data: Path, out: Path) -> None:
@@ -110,27 +112,73 @@ def by_fairseq2(data: Path, start: Path, scratch: Path, updates: int) -> tuple:
     return {int(one["Step"]): float(one["Loss"]) for one in map(json.loads, lines)}, seconds
 
 
+def by_plain_torch(data: Path, start: Path, scratch: Path, updates: int) -> tuple:
+    """Loss by update, and seconds of the processor, of the loop in examples/ with fairseq2's layers."""
+    out = scratch / "plain.json"
+    program = [sys.executable, str(Path(__file__).with_name("plain_loop.py")), str(data), str(start), str(out)]
+    seconds = timed([*program, "--updates", str(updates), "--lr", str(LR), "--tokens", str(TOKENS)])
+    return {int(step): loss for step, loss in json.loads(out.read_text()).items()}, seconds
+
+
+FRAMEWORKS = {"fairseq": by_fairseq, "fairseq2": by_fairseq2, "plain torch": by_plain_torch}
+
+
+def compared(data: Path, updates: int) -> dict:
+    """By framework the losses by update, and updates a second."""
+    runs = {}
+    with tempfile.TemporaryDirectory() as folder:
+        start = Path(folder) / "start.pt"
+        start_weights(data, start)
+        for name, run in FRAMEWORKS.items():
+            seconds = {}
+            for number in (SHORT, updates):
+                scratch = Path(folder) / f"{name}-{number}".replace(" ", "-")
+                scratch.mkdir()
+                losses, seconds[number] = run(data, start, scratch, number)
+            runs[name] = losses, (updates - SHORT) / (seconds[updates] - seconds[SHORT])
+    return runs
+
+
+def table(runs: dict, updates: int) -> str:
+    """Losses after a few updates, updates a second, and how far each is from the first framework at most."""
+    steps = sorted({1, 10, *range(50, updates + 1, 50), updates})
+    first = next(iter(runs.values()))[0]
+    head = [*(f"loss after {step}" for step in steps), "largest difference", "updates a second"]
+    lines = ["| | " + " | ".join(head) + " |", "| --- " * (len(head) + 1) + "|"]
+    for name, (losses, speed) in runs.items():
+        apart = max(abs(losses[step] - first[step]) for step in losses.keys() & first.keys())
+        cells = [*(f"{losses[step]:.3f}" for step in steps), f"{apart:.4f}", f"{speed:.1f}"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def plot(runs: dict, out: Path) -> None:
+    """The curves on top of each other; lines of different widths, since they cover each other."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    for (name, (losses, _)), width, style in zip(runs.items(), (6, 3, 1), ("-", "-", "--")):
+        steps = sorted(losses)
+        axes.plot(steps, [losses[step] for step in steps], style, linewidth=width, label=name)
+    axes.set(xlabel="update", ylabel="training loss (bits)", title="The same training under each framework")
+    axes.legend()
+    with atomic_path(out) as aside:
+        figure.savefig(aside, format="png", dpi=120, bbox_inches="tight", metadata={"Software": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("manifests/digits-whisper"))
-    parser.add_argument("--updates", type=int, default=200)
+    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--plot", type=Path, help="a PNG of the losses")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        start = scratch / "start.pt"
-        start_weights(options.data, start)
-        runs = {
-            name: run(options.data, start, scratch, options.updates)
-            for name, run in (("fairseq", by_fairseq), ("fairseq2", by_fairseq2))
-        }
-    steps = sorted({1, 10, *range(50, options.updates + 1, 50), options.updates})
-    print("| loss (bits) after update | " + " | ".join(map(str, steps)) + " | processor seconds in all |")
-    print("| --- " * (len(steps) + 2) + "|")
-    for name, (losses, seconds) in runs.items():
-        print(f"| {name} | " + " | ".join(f"{losses[step]:.3f}" for step in steps) + f" | {seconds:.1f} |")
-    one, two = (losses for losses, _ in runs.values())
-    apart = max(abs(one[step] - two[step]) for step in one.keys() & two.keys())
-    print(f"\nLargest difference of the loss over {len(one.keys() & two.keys())} updates: {apart:.4f} bits")
+    runs = compared(options.data, options.updates)
+    print(table(runs, options.updates))
+    if options.plot:
+        plot(runs, options.plot)
 
 
 if __name__ == "__main__":
