@@ -228,6 +228,18 @@ def vocabulary(folder: Path) -> Any:
     return vocab.fingerprint, vocab.table.counts
 
 
+def phone_labels(folder: Path) -> Any:
+    from sld_user_dir.corpora.phone_labels import read_phone_labels
+
+    return read_phone_labels(folder / "p.jsonl")
+
+
+def lexicon(folder: Path) -> Any:
+    from sld_user_dir.corpora.phone_labels import read_lexicon
+
+    return read_lexicon(folder / "l.dict")
+
+
 def _readers() -> List[TextReader]:
     pairs = {"ref": f"zwölf\n{TWO_WORDS}\n", "hyp": f"zwölf\n{TWO_WORDS}\n"}
     keyed = {"ref": f"u 1\tzwölf\nu2 {TWO_WORDS}\n", "hyp": f"u2 {TWO_WORDS}\nu 1\tzwölf\n"}
@@ -258,6 +270,8 @@ def _readers() -> List[TextReader]:
         ("sld import --text", {"text": f"u 1\tzwölf\nu2 {TWO_WORDS}\n"}, texts_of_import),
         ("dumped features", dumped, features),
         ("provenance", made_by, provenance),
+        ("phone labels", {"p.jsonl": '{"name": "a", "phones": ["sil", "ö", "ö"]}\n'}, phone_labels),
+        ("lexicon", {"l.dict": "zwei T S V AY1\nzwölf(2) T S V ÖL F # a remark\n"}, lexicon),
         ("vocabulary", vocab, vocabulary),
         *((f"units: {name}", files, units(next(iter(files)))) for name, files in UNIT_FILES.items()),
     ]
