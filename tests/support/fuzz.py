@@ -3,7 +3,8 @@
     make fuzz INPUTS=100000
 
 What ends otherwise is printed with the line of our code it came from, and its file is kept in runs/fuzz. Each reader
-has a process of its own. Where atheris is installed (`pip install 'sld-user-dir[fuzz]'`), code coverage guides what is tried next.
+has a process of its own. Where atheris is installed (`pip install 'sld-user-dir[fuzz]'`), code coverage guides what is
+tried next.
 """
 
 import argparse
