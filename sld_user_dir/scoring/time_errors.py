@@ -83,14 +83,15 @@ def _summary(errors_ms: Sequence[float]) -> Optional[dict[str, Any]]:
     """None without a boundary, as of recordings of one word."""
     if not errors_ms:
         return None
-    sizes = np.abs(errors_ms)
+    errors = np.asarray(errors_ms, dtype=np.float64)
+    sizes = np.abs(errors)
     return {
         "boundaries": len(sizes),
         "median_ms": float(np.median(sizes)),
         "p90_ms": float(np.percentile(sizes, 90)),
         "mean_ms": float(sizes.mean()),
-        "bias_ms": float(np.mean(errors_ms)),
-        "median_around_bias_ms": float(np.median(np.abs(errors_ms - np.median(errors_ms)))),
+        "bias_ms": float(errors.mean()),
+        "median_around_bias_ms": float(np.median(np.abs(errors - np.median(errors)))),
         **{f"within_{limit}_ms_percent": float(100 * (sizes <= limit).mean()) for limit in LIMIT_MS},
     }
 
