@@ -34,10 +34,12 @@ class UnitUsage(nn.Module):
         super().__init__()
         self.register_buffer("idle_updates", torch.full((num_units,), MEMORY_UPDATES))
         self.register_buffer("shares", torch.zeros(num_units))
+        self._agreement = 1.0
 
     @torch.no_grad()
-    def add(self, units: Tensor) -> None:
-        """Take note of the units (n,) of an update's batch."""
+    def add(self, units: Tensor, log_probabilities: Tensor) -> None:
+        """Take note of the units (n,) of an update's batch, sampled by these log-probabilities (n, K)."""
+        self._agreement = float((units == log_probabilities.argmax(1)).float().mean())
         counts = torch.bincount(units, minlength=len(self.shares))
         self.idle_updates.add_(1).masked_fill_(counts > 0, 0)
         forget = 1 / MEMORY_UPDATES if bool(self.shares.any()) else 1.0
@@ -47,8 +49,9 @@ class UnitUsage(nn.Module):
         """For the log.
 
         Returns:
-            `units_used`, those with a frame in the last `MEMORY_UPDATES` updates; `unit_perplexity`, exp of the
-            entropy of their shares; `centroid_drift`, the root mean square distance of the centroids from their
+            `units_used`, those with a frame in the last `MEMORY_UPDATES` updates; `unit_agreement`, the share of
+            the last update's frames that were given to their nearest centroid; `unit_perplexity`, exp of the entropy of
+            all units' shares; `centroid_drift`, the root mean square distance of the centroids from their
             start, in distances between neighbours; `layer_weight_L` of each layer L, where they are learnt.
         """
         shares = self.shares.double()
@@ -58,6 +61,7 @@ class UnitUsage(nn.Module):
         moved = (quantiser.centroids - quantiser.start).detach().double()
         return {
             "units_used": float((self.idle_updates < MEMORY_UPDATES).sum()),
+            "unit_agreement": self._agreement,
             "unit_perplexity": float((-torch.xlogy(shares, shares).sum()).exp()),
             "centroid_drift": float((moved.square().sum(1).mean() / quantiser.squared_spacing).sqrt()),
             **{f"layer_weight_{layer}": weight for layer, weight in weights.items()},

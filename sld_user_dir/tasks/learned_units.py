@@ -178,7 +178,7 @@ class LearnedUnits:
         module: Any = getattr(model, "module", model)
         found = module.quantiser(self._frames(sample, module, update), self.schedule.at(update))
         if module.training:
-            module.unit_usage.add(found.units)
+            module.unit_usage.add(found.units, found.log_probabilities)
         net_input, offset = dict(sample["net_input"]), self._vocab.unit_offset
         frame = frame_numbers(net_input["src_tokens"], offset)
         net_input["src_tokens"] = _replaced(net_input["src_tokens"], frame, found.units + offset)

@@ -140,12 +140,13 @@ def test_collapse_is_measured() -> None:
 
 def test_usage_and_drift() -> None:
     quantiser, usage = make(moved=False), UnitUsage(K)
-    assert usage.figures(quantiser) == {"units_used": 0, "unit_perplexity": 1, "centroid_drift": 0}
-    usage.add(torch.tensor([0, 0, 1, 1]))
+    assert usage.figures(quantiser) == {"units_used": 0, "unit_agreement": 1, "unit_perplexity": 1, "centroid_drift": 0}
+    usage.add(torch.tensor([0, 0, 1, 1]), torch.eye(K)[[0, 0, 1, 2]].log())
+    assert usage.figures(quantiser)["unit_agreement"] == 0.75
     assert usage.figures(quantiser)["units_used"] == 2
     assert usage.figures(quantiser)["unit_perplexity"] == pytest.approx(2)
     for _ in range(MEMORY_UPDATES):
-        usage.add(torch.tensor([3]))
+        usage.add(torch.tensor([3]), torch.eye(K)[[3]].log())
     assert usage.figures(quantiser)["units_used"] == 1
     with torch.no_grad():
         quantiser.shift.fill_(0.5)
