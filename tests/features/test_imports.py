@@ -8,7 +8,12 @@ import pytest
 from support.imports import SOURCES, folder_of
 from support.miniature import ROOT
 
-NEURAL = {"sld_user_dir.features.chunked_encoder", "sld_user_dir.features.torch_module"}
+NEURAL = {
+    "sld_user_dir.features.chunked_encoder",
+    "sld_user_dir.features.torch_module",
+    "sld_user_dir.features.trainable_front_end",
+    "sld_user_dir.pipeline.learned_export",
+}
 FOLDERS = ("features", "clustering", "speech_tokenizers", "longform", "pipeline")
 
 
