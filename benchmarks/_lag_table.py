@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -63,11 +63,9 @@ def lag_rows(
         start = time.process_time()
         told = [stream(model, one.units, at, seconds, agreement, beam) for one, at in zip(some, edges)]
         row = _row(data, test_set, "stream", some, [words for words, *_ in told], (time.process_time() - start) / total)
-        lags = [lag for one, found in zip(some, told) for lag in _lags(one, true[one.id], found)]
         back = sum(early - _agreeing(words[:early], other) for (words, _, early), other in zip(told, offline))
         row.update({"chunk_seconds": seconds, "agreement": agreement, "taken_back": back})
-        row.update({"lag_mean_s": float(np.mean(lags)), "lag_p90_s": float(np.percentile(lags, 90))})
-        rows.append(row)
+        rows.append({**row, **_lag_figures(some, true, told)})
     return rows
 
 
@@ -86,7 +84,8 @@ def audio_lag_rows(
     manifest, true = read_manifest(data / f"{test_set}.tsv"), read_ctm(references / f"{test_set}.ctm")
     some = [manifest[row] for row in range(min(strings, len(manifest)))]
     rate = model.unit_extractor.sample_rate_hz
-    waves = [_sound(one.fields["digits"].split(), recordings, rate) for one in some]
+    paths = {one.path.stem: one.path for one in find_digits(recordings)}
+    waves = [_sound([paths[name] for name in one.fields["digits"].split()], rate) for one in some]
     total = sum(map(len, waves)) / rate
     rows = []
     for seconds, agreement in SETTINGS:
@@ -95,16 +94,13 @@ def audio_lag_rows(
         start = time.process_time()
         told = [_heard(listener([wave])) for wave in waves]
         row = _row(data, test_set, "audio", some, [words for words, *_ in told], (time.process_time() - start) / total)
-        lags = [lag for one, found in zip(some, told) for lag in _lags(one, true[one.id], found)]
         row.update({"chunk_seconds": seconds, "agreement": agreement})
-        row.update({"lag_mean_s": float(np.mean(lags)), "lag_p90_s": float(np.percentile(lags, 90))})
-        rows.append(row)
+        rows.append({**row, **_lag_figures(some, true, told)})
     return rows
 
 
-def _sound(names: Sequence[str], recordings: Path, rate_hz: int) -> Any:
-    paths = {one.path.stem: one.path for one in find_digits(recordings)}
-    parts = [load_audio(paths[name], SAMPLE_RATE_HZ) for name in names]
+def _sound(paths: Sequence[Path], rate_hz: int) -> Any:
+    parts = [load_audio(path, SAMPLE_RATE_HZ) for path in paths]
     return resample(np.concatenate(parts), SAMPLE_RATE_HZ, rate_hz)
 
 
@@ -115,6 +111,13 @@ def _heard(results: Iterable[Any]) -> Tuple[List[str], List[float], int]:
         settled_at += [one.heard_seconds] * (len(one.partial.settled) - len(settled_at))
         words = one.partial.settled
     return words, settled_at, len(settled_at)
+
+
+def _lag_figures(
+    some: Sequence[Any], true: Mapping[str, Sequence[TimedWord]], told: Sequence[Tuple[List[str], List[float], int]]
+) -> Dict[str, float]:
+    lags = [lag for one, found in zip(some, told) for lag in _lags(one, true[one.id], found)]
+    return {"lag_mean_s": float(np.mean(lags)), "lag_p90_s": float(np.percentile(lags, 90))}
 
 
 def _lags(utterance: Any, true: Sequence[TimedWord], found: Tuple[List[str], List[float], int]) -> List[float]:

@@ -45,7 +45,7 @@ class FramesConfig:
 def make(config: FramesConfig, work: Path) -> None:
     """Recordings, then k-means, units and vocabulary."""
     link_encoder(config.whisper, work)
-    audio = make_digits.write_audio(DigitsConfig(config.fsdd), work)
+    audio = make_digits.write_audio(DigitsConfig(config.fsdd, work=config.work), work)
     first = read_audio_manifest(audio["train"])[: config.train_strings]
     write_audio_manifest(audio["train"], first, work)
     kind = UnitKind(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sld_user_dir.fairseq2.joint_transformer import JointTransformer, output_matrix
 from sld_user_dir.search.beam_slots import BeamSlots, SlotCache
+from sld_user_dir.search.ctc_reading import at_least_float32
 from sld_user_dir.search.fixed_linear import FixedLinear
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -93,12 +94,9 @@ class TransformerCache(SlotCache):
 
     def _attend_step(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """From one token a beam, to the prompt and all beams' text at once; the bias takes out the others'."""
-        stop = self.slots.used
-        keys, values = self.keys[index][..., :stop], self.values[index][:, :, :stop]
-        keys[..., stop - self.beams :] = k.transpose(2, 3)
-        values[:, :, stop - self.beams :] = v
+        keys, values = self._remember_step(index, k, v)
         scores = torch.matmul(q * q.size(-1) ** -0.5, keys) + self.slots.bias_within(None)  # (B, H, K, slots)
-        weights = torch.softmax(scores.float() if scores.dtype.itemsize < 4 else scores, dim=-1)
+        weights = torch.softmax(at_least_float32(scores), dim=-1)
         return torch.matmul(weights.to(scores.dtype), values)
 
 

@@ -19,6 +19,7 @@ from sld_user_dir.models.hf_attention import arguments, causal_attention
 from sld_user_dir.models.hf_products import FixedProducts
 from sld_user_dir.models.last_layer import LastLayerOnce
 from sld_user_dir.search.beam_slots import BeamSlots, SlotCache
+from sld_user_dir.search.ctc_reading import at_least_float32
 from sld_user_dir.search.fixed_linear import FixedLinear
 from sld_user_dir.search.prompt_past import PromptPast
 
@@ -108,14 +109,11 @@ class HFPromptCache(SlotCache):
     ) -> Tensor:
         """From one token a beam, to the prompt and all beams' text at once; the bias takes out the others'."""
         index: Any = module.layer_idx
-        stop = self.slots.used
-        keys, values = self.keys[index][..., :stop], self.values[index][:, :, :stop]
-        keys[..., stop - self.beams :] = k.transpose(2, 3)
-        values[:, :, stop - self.beams :] = v
+        keys, values = self._remember_step(index, k, v)
         groups = k.size(1)
         queries = (q * scaling).unflatten(1, (groups, -1)).flatten(2, 3)  # (B, G, H/G K, D)
         scores = torch.matmul(queries, keys).unflatten(2, (-1, self.beams))  # (B, G, H/G, K, slots)
         scores += self.slots.bias_within(window)[:, :, None]
-        weights = torch.softmax(scores.float() if scores.dtype.itemsize < 4 else scores, dim=-1).to(scores.dtype)
+        weights = torch.softmax(at_least_float32(scores), dim=-1).to(scores.dtype)
         found = torch.matmul(weights.flatten(2, 3), values)  # (B, G, H/G K, D)
         return found.unflatten(2, (-1, self.beams)).flatten(1, 2).transpose(1, 2)

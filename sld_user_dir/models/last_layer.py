@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sld_user_dir.models.hf_attention import Attend
+from sld_user_dir.search.ctc_reading import at_least_float32
 
 
 class _KeysAreThere(Exception):
@@ -80,5 +81,5 @@ def attend_from(q: Tensor, k: Tensor, v: Tensor, at: Tensor, scaling: float, win
         hidden |= slots <= at[:, None] - window
     queries = (q * scaling).unflatten(1, (k.size(1), -1)).flatten(2, 3)  # (B, G, H/G, D)
     scores = torch.matmul(queries, k.transpose(2, 3)).masked_fill_(hidden[:, None, None], float("-inf"))
-    weights = torch.softmax(scores.float() if scores.dtype.itemsize < 4 else scores, dim=-1).to(scores.dtype)
+    weights = torch.softmax(at_least_float32(scores), dim=-1).to(scores.dtype)
     return torch.matmul(weights, v).flatten(1, 2)[:, None]

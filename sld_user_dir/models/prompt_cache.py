@@ -26,6 +26,7 @@ from sld_user_dir.models.causal_decoder import PARTS_OF_STOCK_LAYERS_ONLY, activ
 from sld_user_dir.models.prefix_mask import prefix_mask
 from sld_user_dir.models.stable_mask import softmax_with_mass, with_pseudo_key, without_pseudo_key
 from sld_user_dir.search.beam_slots import FIRST_ROOM, BeamSlots, SlotCache
+from sld_user_dir.search.ctc_reading import at_least_float32
 from sld_user_dir.search.fixed_linear import FixedLinear
 from sld_user_dir.search.prompt_past import PromptPast
 
@@ -142,11 +143,9 @@ class PromptCache(SlotCache):
 
     def _attend_step(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """From one token a beam, to the prompt and all beams' text at once; the bias takes out the others'."""
-        keys, values, stop = self.keys[index], self.values[index], self.slots.used
-        keys[..., stop - self.beams : stop] = k.transpose(2, 3)
-        values[:, :, stop - self.beams : stop] = v
-        scores = torch.matmul(q, keys[..., :stop]).add_(self.slots.bias_within(None))  # (B, H, K, slots)
-        return torch.matmul(self._weights(scores, self._at(self.lengths + self.slots.steps)), values[:, :, :stop])
+        keys, values = self._remember_step(index, k, v)
+        scores = torch.matmul(q, keys).add_(self.slots.bias_within(None))  # (B, H, K, slots)
+        return torch.matmul(self._weights(scores, self._at(self.lengths + self.slots.steps)), values)
 
     @staticmethod
     def _at(positions: Tensor) -> Tensor:
@@ -155,7 +154,7 @@ class PromptCache(SlotCache):
 
     def _weights(self, scores: Tensor, positions: Tensor) -> Tensor:
         """Softmax in float32 at least, as fairseq does, of scores (B, H, T, slots); positions go with (B, H, T, 1)."""
-        precise = scores.float() if scores.dtype.itemsize < 4 else scores
+        precise = at_least_float32(scores)
         if self.stable_mask is None:
             return torch.softmax(precise, dim=-1).to(scores.dtype)
         return softmax_with_mass(precise, self.stable_mask.log_mass(positions)).to(scores.dtype)

@@ -158,6 +158,18 @@ class SlotCache:
         self.values[index][rows, :, : v.size(2)] = v
         return k, v
 
+    def _remember_step(self, index: int, k: Tensor, v: Tensor) -> Tuple[Tensor, Tensor]:
+        """Keep what a layer makes of one token a beam, k and v (B, H, K, D).
+
+        Returns:
+            all that is kept, keys (B, H, D, slots) and values (B, H, slots, D).
+        """
+        stop = self.slots.used
+        keys, values = self.keys[index][..., :stop], self.values[index][:, :, :stop]
+        keys[..., stop - self.beams :] = k.transpose(2, 3)
+        values[:, :, stop - self.beams :] = v
+        return keys, values
+
     def _make_room(self, index: int) -> None:
         """Room for this step in a layer."""
         self.keys[index] = self.slots.grown(self.keys[index], 3)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.experiment.data_digest import TRAINING
+from sld_user_dir.experiment.data_digest import VOCABULARY
 from sld_user_dir.experiment.fairseq_commands import Plan, System, environment
 from sld_user_dir.files import read_text, sha256_of
 
@@ -37,7 +37,7 @@ def decoding_plan(made: Plan, system: System) -> Plan:
     if stamp.exists() and read_text(stamp) == stated:
         return learned
     units.mkdir(exist_ok=True)
-    for name in TRAINING:
+    for name in VOCABULARY:
         (units / name).unlink(missing_ok=True)
         (units / name).symlink_to((made.data / name).absolute())
     for command in export_commands(made, directory):

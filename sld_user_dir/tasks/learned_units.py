@@ -5,6 +5,7 @@ runs before the criterion, which must know the targets; the model gets shares of
 gradient comes back.
 """
 
+import functools
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
@@ -114,15 +115,28 @@ class LearnedUnits:
         model.quantiser = DifferentiableKMeans(self.start, self._cfg.unit_sharpness, hard, self._layer_weights())
         model.unit_usage = UnitUsage(self._vocab.num_units)
         if self.encoder is not None:
-            from sld_user_dir.clustering.kmeans import KMeans
-            from sld_user_dir.clustering.unit_sequences import feature_config_of
-
-            features = feature_config_of(KMeans.load(self._cfg.learn_units), self._cfg.unit_features)
-            self.encoder.add_to(model, features, self.learnt_layers is not None)
+            self.encoder.add_to(model, self._kmeans[1], self.learnt_layers is not None)
 
     def _layer_weights(self) -> Optional[LayerWeights]:
         learnt = self.learnt_layers
         return None if learnt is None else LayerWeights(learnt.layers, learnt.weights)
+
+    @functools.cached_property
+    def _kmeans(self) -> Tuple[Any, Any]:
+        """The k-means of the start, and its features."""
+        # here, since they bring audio and clustering libraries, which other trainings do without
+        from sld_user_dir.clustering.kmeans import KMeans
+        from sld_user_dir.clustering.unit_sequences import feature_config_of
+
+        kmeans = KMeans.load(self._cfg.learn_units)
+        return kmeans, feature_config_of(kmeans, self._cfg.unit_features)
+
+    @functools.cached_property
+    def _front_end(self) -> Any:
+        """Makes the frames of all sets: an encoder is loaded once."""
+        from sld_user_dir.features.front_end import build_front_end
+
+        return build_front_end(self._kmeans[1], "cpu")
 
     def add_frames(self, dataset: FramedDataset, manifest: Any, path: Path) -> None:
         """Give a dataset the frames of its recordings.
@@ -130,14 +144,10 @@ class LearnedUnits:
         Raises:
             InputError: no recording for a row, or units of other features, or of another k-means.
         """
-        # here, since they bring audio and clustering libraries, which other trainings do without
-        from sld_user_dir.clustering.kmeans import KMeans
-        from sld_user_dir.clustering.unit_sequences import feature_config_of, provenance
-        from sld_user_dir.features.front_end import build_front_end
+        from sld_user_dir.clustering.unit_sequences import provenance
         from sld_user_dir.pipeline.recording_frames import RecordingFrames, RecordingWaves
 
-        kmeans = KMeans.load(self._cfg.learn_units)
-        front_end = build_front_end(feature_config_of(kmeans, self._cfg.unit_features), "cpu")
+        kmeans, front_end = self._kmeans[0], self._front_end
         made, stated = provenance(front_end, kmeans), manifest.provenance
         if made.fingerprint != stated.fingerprint:
             raise InputError(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Dict, Tuple
 
 import numpy as np
 import soundfile
+import torch
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.features.feature_config import FeatureConfig
@@ -15,7 +17,9 @@ from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifes
 from sld_user_dir.pipeline.extraction import extract_units
 from sld_user_dir.vocabulary.joint import JointVocabulary
 from sld_user_dir.vocabulary.tokenizers import WordTokenizer
+from support.tasks import batches, setup
 
+Parts = Tuple[Any, Any, Any, Dict[str, Any]]
 RATE = 8000
 LEARNED_K = 8
 SPLITS = {"train": 9, "valid": 3, "test": 2}
@@ -37,6 +41,23 @@ def noise_corpus(root: Path, num_units: int = LEARNED_K, features: FeatureConfig
         extract_units(some, front_end, kmeans, root / f"{split}.tsv")
     JointVocabulary.build(["low high"], num_units, WordTokenizer()).save(root)
     return root
+
+
+def prepare(corpus: Path, *options: Any) -> Parts:
+    """Task, model, criterion and a training batch."""
+    config, task = setup(corpus, *options)
+    torch.manual_seed(0)
+    model = task.build_model(config.model)
+    criterion = task.build_criterion(config.criterion)
+    task.load_dataset("train")
+    return task, model, criterion, batches(task, "train", max_tokens=200)[0]
+
+
+class Backward:
+    """In place of fairseq's optimizer."""
+
+    def backward(self, loss: Any) -> None:
+        loss.backward()
 
 
 def _record(root: Path, split: str, number: int, rng: np.random.Generator, rate: int) -> Recording:

@@ -5,10 +5,11 @@ from typing import Any, Dict, List
 
 import pytest
 import torch
+from support import learned_units
 from support.encoders import save_transformers
 from support.learned_units import noise_corpus
 from support.miniature import train
-from support.tasks import batches, setup
+from support.tasks import setup
 
 from sld_user_dir.commands import main as sld
 from sld_user_dir.errors import InputError
@@ -32,22 +33,13 @@ class Run:
 
     def __init__(self, corpus: Path, *options: Any):
         kmeans = ("--learn-units", corpus / "kmeans.npz", "--learn-encoder", "--dropout", "0")
-        config, self.task = setup(corpus, *kmeans, *options)
-        torch.manual_seed(0)
-        self.model = self.task.build_model(config.model)
-        self.criterion = self.task.build_criterion(config.criterion)
-        self.task.load_dataset("train")
-        self.batch = batches(self.task, "train", max_tokens=200)[0]
+        self.task, self.model, self.criterion, self.batch = learned_units.prepare(corpus, *kmeans, *options)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.5)
-
-    def backward(self, loss: Any) -> None:
-        """In place of fairseq's optimizer."""
-        loss.backward()
 
     def step(self, update: int = 0) -> None:
         self.model.zero_grad()
         torch.manual_seed(5)
-        self.task.train_step(self.batch, self.model, self.criterion, self, update)
+        self.task.train_step(self.batch, self.model, self.criterion, learned_units.Backward(), update)
         self.task.optimizer_step(self.optimizer, self.model, update)
 
     def moved(self, update: int = 0) -> List[torch.Tensor]:

@@ -5,9 +5,10 @@ from typing import Any, Dict, Tuple
 
 import pytest
 import torch
+from support import learned_units
 from support.encoders import save_transformers
-from support.learned_units import noise_corpus
-from support.tasks import batches, setup
+from support.learned_units import Parts, noise_corpus
+from support.tasks import setup
 
 from sld_user_dir.clustering.kmeans_file import Centroids
 from sld_user_dir.commands import main as sld
@@ -18,7 +19,6 @@ from sld_user_dir.manifests.unit_manifest import read_manifest
 # fairseq's own, in every step of training
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.cuda.amp.autocast:FutureWarning")
 LAYERS = (1, 2, 3)
-Parts = Tuple[Any, Any, Any, Dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -32,25 +32,13 @@ def corpus(tmp_path_factory: Any) -> Path:
 
 def prepare(corpus: Path, *options: Any) -> Parts:
     """Task, model, criterion and a training batch."""
-    config, task = setup(corpus, "--learn-units", corpus / "kmeans.npz", "--dropout", "0", *options)
-    torch.manual_seed(0)
-    model = task.build_model(config.model)
-    criterion = task.build_criterion(config.criterion)
-    task.load_dataset("train")
-    return task, model, criterion, batches(task, "train", max_tokens=200)[0]
-
-
-class Backward:
-    """In place of fairseq's optimizer."""
-
-    def backward(self, loss: Any) -> None:
-        loss.backward()
+    return learned_units.prepare(corpus, "--learn-units", corpus / "kmeans.npz", "--dropout", "0", *options)
 
 
 def train_step(parts: Parts) -> Dict[str, Any]:
     task, model, criterion, batch = parts
     model.zero_grad()
-    log: Dict[str, Any] = task.train_step(batch, model, criterion, Backward(), 0)[2]
+    log: Dict[str, Any] = task.train_step(batch, model, criterion, learned_units.Backward(), 0)[2]
     return log
 
 

@@ -8,9 +8,10 @@ from typing import Any, Dict, Tuple
 import numpy as np
 import pytest
 import torch
-from support.learned_units import LEARNED_K, RATE, noise_corpus
+from support import learned_units
+from support.learned_units import LEARNED_K, RATE, Parts, noise_corpus
 from support.miniature import fairseq_command, train
-from support.tasks import batches, setup
+from support.tasks import setup
 
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.kmeans_file import Centroids
@@ -28,7 +29,6 @@ from sld_user_dir.quantisation.learned_centroids import export_centroids
 
 # fairseq's own, in every step of training
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.cuda.amp.autocast:FutureWarning")
-Parts = Tuple[Any, Any, Any, Dict[str, Any]]
 STILL = ("--dropout", "0", "--attention-dropout", "0")
 
 
@@ -40,26 +40,14 @@ def corpus(tmp_path_factory: Any) -> Path:
 def prepare(corpus: Path, *options: Any, learn: bool = True) -> Parts:
     """Task, model, criterion and a training batch."""
     extra = ("--learn-units", corpus / "kmeans.npz") if learn else ()
-    config, task = setup(corpus, *STILL, *extra, *options)
-    torch.manual_seed(0)
-    model = task.build_model(config.model)
-    criterion = task.build_criterion(config.criterion)
-    task.load_dataset("train")
-    return task, model, criterion, batches(task, "train", max_tokens=200)[0]
-
-
-class Backward:
-    """In place of fairseq's optimizer."""
-
-    def backward(self, loss: Any) -> None:
-        loss.backward()
+    return learned_units.prepare(corpus, *STILL, *extra, *options)
 
 
 def step(parts: Parts, update: int = 0, seed: int = 5) -> Tuple[Any, Dict[str, Any]]:
     task, model, criterion, batch = parts
     model.zero_grad()
     torch.manual_seed(seed)
-    loss, _, log = task.train_step(batch, model, criterion, Backward(), update)
+    loss, _, log = task.train_step(batch, model, criterion, learned_units.Backward(), update)
     return loss.detach(), log
 
 
