@@ -17,10 +17,10 @@ from typing import Any, Iterator
 from simple_parsing import field
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.features.waveform import load_audio
+from sld_user_dir.features.waveform import audio_blocks
 from sld_user_dir.hub.recogniser_options import RecogniserOptions
 from sld_user_dir.streaming.heard_audio import ListenOptions
-from sld_user_dir.streaming.pcm_input import pcm_blocks, wave_blocks
+from sld_user_dir.streaming.pcm_input import paced, pcm_blocks
 
 
 @dataclass
@@ -67,7 +67,7 @@ def run(options: Namespace) -> int:
 def _blocks(config: ListenConfig, rate_hz: int) -> Iterator[Any]:
     if str(config.audio) == "-":
         return pcm_blocks(sys.stdin.buffer, config.rate, rate_hz)
-    return wave_blocks(load_audio(config.audio, rate_hz), rate_hz, config.pace)
+    return paced(audio_blocks(config.audio, rate_hz), rate_hz, config.pace)
 
 
 def _line(one: Any) -> str:

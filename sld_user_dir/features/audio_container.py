@@ -8,9 +8,10 @@ states no length; it ends where its file ends.
 from __future__ import annotations
 
 import os
-from io import BytesIO
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Optional, Tuple, Union
+from typing import Any, BinaryIO, Iterator, Optional, Tuple, Union
 
 from sld_user_dir.features.mpeg_frames import mpeg_length
 from sld_user_dir.features.ogg_pages import ogg_problem
@@ -48,20 +49,37 @@ def _flac_problem(file: BinaryIO) -> Optional[str]:
     return None if n_samples else "a FLAC stream without a length in its header, which libsndfile cannot decode"
 
 
-def source_of(path: Path) -> Union[bytes, BinaryIO]:
-    """What libsndfile is to open: the file, or a copy in memory whose header tells that its length is not known.
+class _UnknownLength(FileIO):
+    """A file whose header seems to tell, in the four bytes at a place, that its length is not known."""
+
+    def __init__(self, path: Path, n_bytes_at: int) -> None:
+        super().__init__(path)
+        self._place = n_bytes_at
+
+    def readinto(self, buffer: Any) -> int:
+        """As of a file, but for the four bytes."""
+        start = self.tell()
+        n_bytes = super().readinto(buffer)
+        first, end = max(0, self._place - start), min(n_bytes, self._place + 4 - start)
+        if first < end:
+            memoryview(buffer)[first:end] = b"\xff" * (end - first)
+        return n_bytes
+
+
+@contextmanager
+def opened_source(path: Path) -> Iterator[Union[bytes, BinaryIO]]:
+    """What libsndfile is to open: the file's name, or the file as one whose header tells that its length is not known.
 
     libsndfile takes a WAV or AU that states a length of 0, as one does whose program was stopped, for an empty one.
     """
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        stated = stated_samples(file, size)
-        if stated is None or stated.n_bytes or stated.n_bytes_at == 0 or not _samples_follow(file, stated):
-            return os.fsencode(path)
-        file.seek(0)
-        content = bytearray(file.read())
-    content[stated.n_bytes_at : stated.n_bytes_at + 4] = b"\xff" * 4
-    return BytesIO(bytes(content))
+        stated = stated_samples(file, os.fstat(file.fileno()).st_size)
+        stopped = stated is not None and not stated.n_bytes and stated.n_bytes_at and _samples_follow(file, stated)
+    if stated is None or not stopped:
+        yield os.fsencode(path)
+        return
+    with _UnknownLength(path, stated.n_bytes_at) as patched:
+        yield patched
 
 
 def _samples_follow(file: BinaryIO, stated: StatedSamples) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Optional
 
 import soundfile
 
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.errors import InputError
-from sld_user_dir.features.audio_container import CHECKED, checked_length, source_of
+from sld_user_dir.features.audio_container import CHECKED, checked_length, opened_source
 from sld_user_dir.files import refuse_lfs_pointer
 
 RESTORE = "copy it again from its source; if it is whole there too, write it anew by sox or ffmpeg"
@@ -36,7 +36,7 @@ def opened_audio(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
     _check_regular(path)
     opened = False
     try:
-        with soundfile.SoundFile(source_of(path)) as handle:
+        with opened_source(path) as source, soundfile.SoundFile(source) as handle:
             if handle.format not in CHECKED:
                 problem = f"a file of the kind {handle.format}, which does not tell whether it is whole"
                 raise AudioError(path, problem, "convert it to FLAC or WAV")
@@ -53,11 +53,15 @@ def opened_audio(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
         raise AudioError(path, f"{what} ({_reason(error)})", RESTORE) from error
 
 
-def sample_blocks(handle: soundfile.SoundFile) -> Iterator[FloatArray]:
-    """Samples (n, channels) of consecutive parts, nearly always one: a header may promise more than memory holds."""
-    left = handle.frames
+def sample_blocks(handle: soundfile.SoundFile, n_samples: Optional[int] = None) -> Iterator[FloatArray]:
+    """Samples (n, channels) of consecutive parts.
+
+    Args:
+        n_samples: of a part; by default nearly always all, but a header may promise more than memory holds.
+    """
+    left, most = handle.frames, n_samples or max(1, BLOCK_VALUES // handle.channels)
     while left > 0:
-        wanted = min(left, max(1, BLOCK_VALUES // handle.channels))
+        wanted = min(left, most)
         samples = handle.read(wanted, dtype="float32", always_2d=True)
         yield samples
         left -= wanted if len(samples) == wanted else left

@@ -7,16 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
 import numpy as np
 
 from sld_user_dir.arrays import FloatArray, PathLike
 from sld_user_dir.features.audio_file import RESTORE, AudioError, opened_audio, sample_blocks
-from sld_user_dir.features.resampling import resample
+from sld_user_dir.features.resampling import BlockResampler, resample
 from sld_user_dir.features.signal_faults import FaultCounts
 
-__all__ = ["EXTENSIONS", "AudioError", "AudioInfo", "load_audio", "probe", "read_audio", "reject_reason"]
+__all__ = [
+    "EXTENSIONS",
+    "AudioError",
+    "AudioInfo",
+    "audio_blocks",
+    "load_audio",
+    "probe",
+    "read_audio",
+    "reject_reason",
+]
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph")
 
 
@@ -64,19 +73,28 @@ def read_audio(
         rate = int(handle.samplerate)
         blocks = list(sample_blocks(handle))
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [np.zeros((0, 1), np.float32)])
-    if expected == 0:
-        raise AudioError(path, "no samples", "remove it, or record it again")
-    if len(samples) < expected:
-        raise AudioError(path, f"truncated, {len(samples)} of {expected} samples", RESTORE)
+    _check_length(path, len(samples), expected)
     if n_samples is not None and len(samples) != n_samples:
         problem = f"holds {len(samples)} samples, but its manifest says {n_samples}: it has changed since"
         raise AudioError(path, problem, "restore it, or make the manifest again by sld audio")
+    wave = _mono(path, samples)
+    if faults is not None:
+        faults.add(path, samples, rate)
+    return wave, rate
+
+
+def _check_length(path: Path, n_samples: int, expected: int) -> None:
+    if expected == 0:
+        raise AudioError(path, "no samples", "remove it, or record it again")
+    if n_samples < expected:
+        raise AudioError(path, f"truncated, {n_samples} of {expected} samples", RESTORE)
+
+
+def _mono(path: Path, samples: FloatArray) -> FloatArray:
     wave = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if not np.isfinite(wave).all():
         raise AudioError(path, "holds NaN or infinite samples", "write it again from its source")
-    if faults is not None:
-        faults.add(path, samples, rate)
-    return np.ascontiguousarray(wave, dtype=np.float32), rate
+    return np.ascontiguousarray(wave, dtype=np.float32)
 
 
 def load_audio(
@@ -89,6 +107,22 @@ def load_audio(
     """Decode, play `speed` times as fast, and bring to `sample_rate_hz`; see `read_audio` and `resample`."""
     wave, rate = read_audio(path, n_samples, faults)
     return resample(wave, rate, sample_rate_hz, speed)
+
+
+def audio_blocks(path: PathLike, sample_rate_hz: int, block_seconds: float = 0.1) -> Iterator[FloatArray]:
+    """What `load_audio` gives, in blocks (n,), each as soon as it is decoded: memory does not grow with the length.
+
+    Raises:
+        AudioError: as of `read_audio`, but what is wrong with a part is told once the parts before it were given.
+    """
+    path = Path(path)
+    with opened_audio(path) as (handle, expected):
+        resampler, n_samples = BlockResampler(int(handle.samplerate), sample_rate_hz), 0
+        for samples in sample_blocks(handle, max(1, int(block_seconds * handle.samplerate))):
+            n_samples += len(samples)
+            yield resampler(_mono(path, samples))
+    _check_length(path, n_samples, expected)
+    yield resampler.rest()
 
 
 def reject_reason(seconds: float, min_seconds: float, max_seconds: Optional[float]) -> Optional[str]:

@@ -1,16 +1,15 @@
-"""Blocks of samples as they come: of a pipe with raw 16-bit samples, or of a waveform that is played as if live."""
+"""Blocks of samples as they come: of a pipe with raw 16-bit samples, or of a recording that is played as if live."""
 
 from __future__ import annotations
 
 import time
-from typing import BinaryIO, Iterator
+from typing import BinaryIO, Iterable, Iterator
 
 import numpy as np
-import soxr
 
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.errors import InputError
-from sld_user_dir.features.resampling import RESAMPLER_QUALITY
+from sld_user_dir.features.resampling import BlockResampler
 
 BYTES_A_SAMPLE = 2
 FULL_SCALE = 32768.0
@@ -27,7 +26,7 @@ def pcm_blocks(stream: BinaryIO, from_hz: int, to_hz: int, block_seconds: float 
     """
     if from_hz < 1:
         raise InputError(f"--rate {from_hz}", "no sample rate", "take that of the pipe, such as 16000")
-    resampler = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality=RESAMPLER_QUALITY)
+    resampler = BlockResampler(from_hz, to_hz)
     size, rest = max(1, int(block_seconds * from_hz)) * BYTES_A_SAMPLE, b""
     while True:
         read = stream.read1(size)  # type: ignore[attr-defined]  # buffered readers have it
@@ -35,23 +34,19 @@ def pcm_blocks(stream: BinaryIO, from_hz: int, to_hz: int, block_seconds: float 
         samples, rest = (rest + read)[:whole], (rest + read)[whole:]
         block = np.frombuffer(samples, dtype="<i2").astype(np.float32) / np.float32(FULL_SCALE)
         if len(block):
-            yield _at_rate(block, resampler, from_hz, to_hz, last=False)
+            yield resampler(block)
         if not read:
             break
     if rest:
         raise InputError("standard input", "ends in half a sample", "send 16-bit samples, low byte first")
-    yield _at_rate(np.zeros(0, np.float32), resampler, from_hz, to_hz, last=True)
+    yield resampler.rest()
 
 
-def _at_rate(block: FloatArray, resampler: soxr.ResampleStream, from_hz: int, to_hz: int, last: bool) -> FloatArray:
-    return block if from_hz == to_hz else np.asarray(resampler.resample_chunk(block, last=last), dtype=np.float32)
-
-
-def wave_blocks(wave: FloatArray, rate_hz: int, pace: float, block_seconds: float = 0.1) -> Iterator[FloatArray]:
-    """Blocks of a waveform; `pace` times as fast as it was spoken, or at once where that is 0."""
-    size, begun = max(1, int(block_seconds * rate_hz)), time.monotonic()
-    for start in range(0, len(wave), size):
-        block = wave[start : start + size]
+def paced(blocks: Iterable[FloatArray], rate_hz: int, pace: float) -> Iterator[FloatArray]:
+    """Blocks, each when its end would have been spoken, `pace` times as fast; at once where that is 0."""
+    begun, n_samples = time.monotonic(), 0
+    for block in blocks:
+        n_samples += len(block)
         if pace:
-            time.sleep(max(0.0, begun + (start + len(block)) / rate_hz / pace - time.monotonic()))
+            time.sleep(max(0.0, begun + n_samples / rate_hz / pace - time.monotonic()))
         yield block

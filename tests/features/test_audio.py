@@ -6,7 +6,7 @@ import soundfile
 
 from sld_user_dir.features.resampling import perturb_speed, resample
 from sld_user_dir.features.stacking import stack_frames, stacked_length
-from sld_user_dir.features.waveform import AudioError, load_audio, probe, read_audio, reject_reason
+from sld_user_dir.features.waveform import AudioError, audio_blocks, load_audio, probe, read_audio, reject_reason
 
 
 def tone(hz, rate, seconds=1.0):
@@ -71,8 +71,24 @@ def test_refusals_name_file_and_reason(tmp_path):
         with pytest.raises(AudioError, match=reason) as error:
             read_audio(tmp_path / name)
         assert name in str(error.value)
+        with pytest.raises(AudioError, match=reason) as streamed:
+            list(audio_blocks(tmp_path / name, 8000))
+        assert str(streamed.value) == str(error.value)
     with pytest.raises(AudioError, match=r"cut\.flac: (truncated|not readable)"):
         read_audio(tmp_path / "cut.flac")
+
+
+def test_blocks_before_a_fault_are_given(tmp_path):
+    stereo = np.stack([tone(300, 8000), tone(500, 8000)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 8000, subtype="FLOAT")
+    mono = load_audio(tmp_path / "a.wav", 8000)
+    stereo[5000] = np.nan
+    soundfile.write(tmp_path / "a.wav", stereo, 8000, subtype="FLOAT")
+    blocks, given = audio_blocks(tmp_path / "a.wav", 8000, 0.1), []
+    with pytest.raises(AudioError, match=r"a\.wav: holds NaN"):
+        for block in blocks:
+            given.append(block)
+    np.testing.assert_array_equal(np.concatenate(given), mono[:4800])
 
 
 def test_limits_are_inclusive():

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import soundfile
 from support.audio_files import FORMATS, RATE_HZ, encoded, noisy_tone
 
 from sld_user_dir.features.audio_container import CHECKED
-from sld_user_dir.features.waveform import AudioError, load_audio, probe, read_audio
+from sld_user_dir.features.waveform import AudioError, audio_blocks, load_audio, probe, read_audio
 
 LOST_BYTES = {"one byte": 1, "a tenth": 0.1, "nine tenths": 0.9}
 
@@ -30,6 +31,17 @@ def test_a_whole_file_is_read_to_its_end(kind, files, tmp_path):
     assert len(load_audio(path, RATE_HZ, n_samples=len(wave))) == len(wave)
 
 
+@pytest.mark.parametrize("rate_hz", [RATE_HZ, 8000])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_blocks_of_a_file_are_the_whole(kind, rate_hz, files, tmp_path):
+    path = tmp_path / "whole"
+    path.write_bytes(files[kind])
+    blocks = list(audio_blocks(path, rate_hz, 0.1))
+    rounding = 1e-6 if kind == "mp3" else 0  # its decoder's sums depend on how much is asked for
+    np.testing.assert_allclose(np.concatenate(blocks), load_audio(path, rate_hz), rtol=0, atol=rounding)
+    assert len(blocks) > 20 and max(map(len, blocks)) <= 0.25 * rate_hz
+
+
 @pytest.mark.parametrize("lost", LOST_BYTES)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_file_that_lacks_its_end_is_refused(kind, lost, files, tmp_path):
@@ -38,6 +50,8 @@ def test_a_file_that_lacks_its_end_is_refused(kind, lost, files, tmp_path):
     path.write_bytes(files[kind][:-n_bytes])
     with pytest.raises(AudioError, match=r"cut: (truncated|not readable as audio).*; copy it again"):
         read_audio(path)
+    with pytest.raises(AudioError, match=r"cut: (truncated|not readable as audio).*; copy it again"):
+        list(audio_blocks(path, RATE_HZ))
     if kind != "flac":  # whose end is known when it has been decoded
         with pytest.raises(AudioError, match=r"cut: (truncated|not readable as audio).*; copy it again"):
             probe(path)
@@ -100,7 +114,24 @@ def test_a_stream_of_unknown_length_ends_with_its_file(stream, files, tmp_path):
     for n_bytes in (len(content), len(content) - 2 * RATE_HZ):
         path.write_bytes(content[:n_bytes])
         expected = 2 * RATE_HZ - (len(content) - n_bytes) // 2
-        assert probe(path).n_samples == len(read_audio(path)[0]) == expected
+        wave = read_audio(path)[0]
+        assert probe(path).n_samples == len(wave) == expected
+        np.testing.assert_array_equal(np.concatenate(list(audio_blocks(path, RATE_HZ))), wave)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_memory_does_not_grow_with_a_recording(stopped, tmp_path):
+    peaks = []
+    for seconds in (4, 40):
+        content = bytearray(encoded("wav", noisy_tone(seconds)))
+        if stopped:  # its program never wrote the length
+            struct.pack_into("<I", content, content.index(b"data") + 4, 0)
+        (tmp_path / "a.wav").write_bytes(content)
+        tracemalloc.start()
+        assert sum(map(len, audio_blocks(tmp_path / "a.wav", 8000))) == seconds * 8000
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0] + 10_000 < len(content)
 
 
 @pytest.mark.parametrize("kind", ["wav", "au", "aiff", "rf64", "w64"])

@@ -77,16 +77,24 @@ def test_a_stream_longer_than_the_model_holds_is_heard_in_segments(model, monkey
         assert one.text == model.transcribe_units(units, **OPTIONS)
 
 
-def test_the_command(spoken, capsys, monkeypatch, caplog):
+def test_the_command(spoken, tmp_path, capsys, monkeypatch, caplog):
     folder, recordings = spoken
     path = recordings[1].path
     words = [folder / "save" / "checkpoint_last.pt", path, "--data", folder / "data", "--max-len-b", 5, "--beam", 2]
     assert sld("listen", *words, "--device", "cpu", "--end-pause-seconds", 0) == 0
     printed = capsys.readouterr()
-    *_, final = (line.split("\t") for line in printed.out.splitlines())
+    lines = printed.out.splitlines()
+    final = lines[-1].split("\t")
     assert final[:2] == ["0.60", "final"] and "heard 0.60 s" in printed.err
     assert "normalised over the whole recording" in caplog.text
-    samples = (soundfile.read(path, dtype="float32")[0] * 32768).round().astype("<i2")
+    wave = soundfile.read(path, dtype="float32")[0]
+    soundfile.write(tmp_path / "broken.wav", np.append(wave, np.float32(np.nan)), 8000, subtype="FLOAT")
+    broken = [*words[:1], tmp_path / "broken.wav", *words[2:]]
+    assert sld("listen", *broken, "--device", "cpu", "--end-pause-seconds", 0) == 1
+    failed = capsys.readouterr()
+    assert failed.out and failed.out == "".join(f"{one}\n" for one in lines[: len(failed.out.splitlines())])
+    assert "broken.wav: holds NaN" in failed.err
+    samples = (wave * 32768).round().astype("<i2")
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(samples.tobytes())))
     words[1] = "-"
     assert sld("listen", *words, "--device", "cpu", "--rate", 8000, "--json", "--end-pause-seconds", 0) == 0

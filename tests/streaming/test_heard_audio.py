@@ -1,6 +1,7 @@
 """Segments of a stream of audio, its units while they come, and samples from a pipe."""
 
 import io
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.resampling import resample
 from sld_user_dir.streaming.heard_audio import HeardAudio, ListenOptions
-from sld_user_dir.streaming.pcm_input import pcm_blocks, wave_blocks
+from sld_user_dir.streaming.pcm_input import paced, pcm_blocks
 from sld_user_dir.streaming.whole_recording import what_needs_the_whole
 
 RATE = 8000
@@ -89,10 +90,14 @@ def test_samples_of_a_pipe():
         list(pcm_blocks(Pipe(), 0, RATE))
 
 
-def test_a_recording_in_blocks():
-    wave = noise(0.25)
-    assert [len(one) for one in wave_blocks(wave, RATE, pace=50)] == [800, 800, 400]
-    np.testing.assert_array_equal(np.concatenate(list(wave_blocks(wave, RATE, pace=0))), wave)
+def test_a_recording_played_as_if_live():
+    blocks, begun = [noise(0.05), noise(0.1), noise(0.05)], time.monotonic()
+    came = []
+    for block, given in zip(paced(iter(blocks), RATE, pace=2), blocks):
+        assert block is given
+        came.append(time.monotonic() - begun)
+    assert all(came >= np.cumsum([len(one) for one in blocks]) / RATE / 2)
+    assert list(paced(iter(blocks), RATE, pace=0)) == blocks
 
 
 def test_encoders_that_see_the_whole_recording_are_known():
