@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Iterable, Iterator, Optional
 
 import numpy as np
@@ -12,6 +14,7 @@ from sld_user_dir.clustering.assign import Assigner, CpuAssigner, TorchAssigner
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.kmeans_file import KMeansError
 from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.frame_encoder import EncoderError, check_options, source_of
 from sld_user_dir.features.front_end import FrontEnd
 from sld_user_dir.manifests.provenance import UnitProvenance
 
@@ -63,7 +66,7 @@ def provenance(front_end: FrontEnd, kmeans: KMeans, deduplicated: bool = False) 
             kmeans.path,
             f"the k-means was trained on {trained_on} ({kmeans.dim} dimensions), the features are {front_end.encoder} "
             f"({front_end.dim})",
-            "extract with the features of the k-means file",
+            "take the encoder that the k-means was trained on",
         )
     return UnitProvenance(
         encoder=front_end.encoder,
@@ -75,16 +78,34 @@ def provenance(front_end: FrontEnd, kmeans: KMeans, deduplicated: bool = False) 
     )
 
 
-def feature_config_of(kmeans: KMeans, features: Optional[str] = None) -> FeatureConfig:
+def feature_config_of(kmeans: KMeans, features: Optional[str] = None, option: str = "--features") -> FeatureConfig:
     """The features that a k-means file was trained on.
 
     Args:
         features: where the encoder lies now, if not where it lay at training.
+        option: where the user says so.
 
     Raises:
         KMeansError: the file does not tell (imported centroids).
+        EncoderError: `features` is no encoder of the kind that the k-means was trained on.
     """
     stored = kmeans.metadata.get("features")
     if not stored:
         raise KMeansError(kmeans.path, "the k-means file does not tell its features", "state them by options")
-    return FeatureConfig(**{**stored, **({"features": features} if features else {})})
+    config = FeatureConfig(**stored)
+    return config if not features else _with_encoder_at(features, config, kmeans, option)
+
+
+def _with_encoder_at(features: str, config: FeatureConfig, kmeans: KMeans, option: str) -> FeatureConfig:
+    source, moved = source_of(features), replace(config, features=features)
+    try:
+        check_options(source, moved)
+    except EncoderError as error:  # which speaks of options that the k-means file has chosen
+        trained_on = (
+            f"{kmeans.metadata.get('encoder', config.features)}, which the k-means {kmeans.path} was trained on"
+        )
+        known = Path(features).exists() or not source.takes_the_rest
+        problem = f"{'another kind of encoder than' if known else 'no file or directory, and no name of'} {trained_on}"
+        remedy = "name its directory, checkpoint or hub name" if config.layer_numbers else f"leave {option} out"
+        raise EncoderError(f"{option} {features}", problem, remedy) from error
+    return moved

@@ -153,6 +153,16 @@ def load_encoder(config: FeatureConfig, device: str = "auto", batch_seconds: flo
     """
     check_device(device)  # for MFCC, too, which takes none
     source = source_of(config.features)
+    check_options(source, config)
+    return source.load(config, device, batch_seconds)
+
+
+def check_options(source: EncoderSource, config: FeatureConfig) -> None:
+    """Whether a description is one of an encoder of this kind.
+
+    Raises:
+        EncoderError: it has an option that the kind lacks, or lacks one that it needs.
+    """
     _check_layers(source, config)
     if config.pad_to_seconds is not None and not source.pads:
         raise EncoderError(
@@ -160,7 +170,6 @@ def load_encoder(config: FeatureConfig, device: str = "auto", batch_seconds: flo
             "only Whisper was trained on recordings filled up with silence",
             "leave --pad-to-seconds out",
         )
-    return source.load(config, device, batch_seconds)
 
 
 def _check_layers(source: EncoderSource, config: FeatureConfig) -> None:
@@ -185,4 +194,6 @@ def check_layer(name: str, layer: int, n_layers: int) -> None:
         EncoderError: it has not.
     """
     if layer > n_layers:
-        raise EncoderError(f"--layer {layer}", f"{name} has layers 0 to {n_layers}", "take one of them")
+        raise EncoderError(
+            f"--layer {layer}", f"{name} has layers 0 to {n_layers}", "take one of them, or the model that was meant"
+        )

@@ -129,7 +129,7 @@ class LearnedUnits:
         from sld_user_dir.clustering.unit_sequences import feature_config_of
 
         kmeans = KMeans.load(self._cfg.learn_units)
-        return kmeans, feature_config_of(kmeans, self._cfg.unit_features)
+        return kmeans, feature_config_of(kmeans, self._cfg.unit_features, "--unit-features")
 
     @functools.cached_property
     def _front_end(self) -> Any:

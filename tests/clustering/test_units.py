@@ -1,6 +1,7 @@
 """Units: joined assignment, de-duplication, provenance, subwords, stability, the commands."""
 
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,7 @@ from sld_user_dir.clustering.stability import PERTURBATIONS, stability_report
 from sld_user_dir.clustering.subwords import SubwordError, UnitSubwords, to_text, to_units
 from sld_user_dir.clustering.unit_sequences import assign_joined, deduplicate, expand, feature_config_of, provenance
 from sld_user_dir.features.feature_config import FeatureConfig
+from sld_user_dir.features.frame_encoder import EncoderError
 from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.manifests.audio_manifest import draw_share
 from sld_user_dir.manifests.provenance import UnitProvenance
@@ -59,6 +61,40 @@ def test_provenance_tells_features_and_centroids_apart():
         provenance(other, kmeans)
     with pytest.raises(KMeansError, match="does not tell its features"):
         feature_config_of(KMeans(centroids))
+
+
+MFCC = {"encoder": "mfcc-39:8000Hz:mel23", "features": {"features": "mfcc", "sample_rate_hz": 8000}}
+WHISPER = {"encoder": "whisper@0", "features": {"features": "a/whisper", "layer": 3, "pad_to_seconds": 30.0}}
+SUM = {"encoder": "hubert@0+layers1-2", "features": {"features": "a/hubert", "layers": "1,2"}}
+OTHER_ENCODERS = {
+    "mfcc, and no directory": (MFCC, "nowhere", "no file or directory, and no name of mfcc-39", "leave"),
+    "mfcc, and a directory": (MFCC, "HERE", "another kind of encoder than mfcc-39", "leave"),
+    "mfcc, and a name": (MFCC, "openai/whisper-tiny.en", "another kind of encoder than mfcc-39", "leave"),
+    "mfcc, and a checkpoint": (MFCC, "hubert.pt", "another kind of encoder than mfcc-39", "leave"),
+    "layers, and mfcc": (WHISPER, "mfcc", "another kind of encoder than whisper@0", "name its directory"),
+    "padding, and what does not pad": (WHISPER, "HERE", "another kind of encoder than whisper@0", "name its directory"),
+    "padding, and no directory": (WHISPER, "nowhere", "no file or directory, and no name of whisper@0", "name its"),
+    "a sum of layers, and mfcc": (
+        SUM,
+        "mfcc",
+        r"another kind of encoder than hubert@0\+layers1-2",
+        "name its directory",
+    ),
+}
+"""Of a k-means: what it was trained on, where the user says that lies, and what is wrong with that."""
+
+
+@pytest.mark.parametrize("case", OTHER_ENCODERS)
+def test_an_encoder_of_another_kind_than_that_of_the_kmeans_is_refused(case, tmp_path):
+    metadata, features, problem, remedy = OTHER_ENCODERS[case]
+    kmeans = KMeans(np.zeros((2, 39), np.float32), metadata, "k.npz")
+    features = features.replace("HERE", str(tmp_path))
+    with pytest.raises(
+        EncoderError, match=rf"^--where {re.escape(features)}: {problem}.*, which the k-means k.npz was .*; {remedy}"
+    ):
+        feature_config_of(kmeans, features, "--where")
+    for same in {"mfcc"} if metadata is MFCC else {"b/whisper-moved", metadata["features"]["features"]}:
+        assert feature_config_of(kmeans, same) == FeatureConfig(**{**metadata["features"], "features": same})
 
 
 def unit_lines(n=300, num_units=30):

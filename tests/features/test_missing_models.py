@@ -78,7 +78,7 @@ def test_a_checkpoint_that_is_not_there(tmp_path):
     "options, message",
     [
         ({"sample_rate_hz": 8000}, "it wants 16000 Hz; take --sample-rate-hz 16000 (audio is resampled)"),
-        ({"layer": 4}, "has layers 0 to 3; take one of them"),
+        ({"layer": 4}, "has layers 0 to 3; take one of them, or the model that was meant"),
         ({"layer": -1}, "layers count from 0, the first block's input; take 0 or more"),
         ({"layer": None}, "it has layers; say which to take, for example --layer 9"),
         ({"fp16": True}, "half precision is for GPUs; take --nofp16 or --device cuda"),

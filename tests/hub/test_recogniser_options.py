@@ -23,7 +23,9 @@ def test_the_encoder_is_taken_from_where_the_user_says(name, spoken, tmp_path, c
     assert sld(*words, "--features", "mfcc") == 0
     capsys.readouterr()
     assert sld(*words, "--features", tmp_path / "nowhere") == 1
-    assert f"--features {tmp_path / 'nowhere'}: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"--features {tmp_path / 'nowhere'}: no file or directory, and no name of mfcc-39" in said
+    assert str(folder / "data" / "kmeans.npz") in said and said.endswith("leave --features out\n")
 
 
 def test_an_encoder_beside_a_tokenizer_is_refused(spoken):
