@@ -8,9 +8,10 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import Callable, Optional, Sequence
+from typing import IO, Callable, Optional, Sequence
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.experiment.child_process import ending_with_parent
 from sld_user_dir.experiment.data_digest import TRAINING, VOCABULARY, data_digest
 from sld_user_dir.experiment.fairseq_commands import (
     LOG_FILE,
@@ -22,9 +23,10 @@ from sld_user_dir.experiment.fairseq_commands import (
     train_command,
 )
 from sld_user_dir.experiment.training_log import read_curves
-from sld_user_dir.files import read_log, read_text
+from sld_user_dir.files import atomic_path, read_log, read_text
 
 POLL_S = 1.0
+COMMAND, DATA_DIGEST = "command.txt", "data.sha256"
 TERMINAL_EVERY_S = 2.0
 FILE_EVERY_S = 30.0
 
@@ -51,7 +53,7 @@ def train_all(plan: Plan, systems: Sequence[System], jobs: int) -> None:
         return "  ".join(_progress(plan.directory(s), s.name, total) for s in systems)
 
     def finished(name: str, elapsed: float) -> None:
-        (plan.out / name / "trained").write_text("by the command in command.txt\n")
+        _record(plan.out / name / "trained", "by the command in command.txt\n")
 
     _run([(n, c, d / LOG_FILE) for n, c, d in todo], jobs, plan.threads, status, finished)
 
@@ -76,8 +78,8 @@ def decode_all(plan: Plan, systems: Sequence[System], jobs: int) -> dict[tuple[s
     def finished(name: str, elapsed: float) -> None:
         system, test_set = name.split("/")
         decoded = plan.out / system / "decode" / test_set
-        decoded.with_name(f"{test_set}.seconds").write_text(f"{elapsed:.1f}\n")
-        decoded.with_name(f"{test_set}.recipe").write_text(recipes[name])
+        _record(decoded.with_name(f"{test_set}.seconds"), f"{elapsed:.1f}\n")
+        _record(decoded.with_name(f"{test_set}.recipe"), recipes[name])
 
     _run(todo, jobs, plan.threads, lambda: f"decoding, {len(todo)} runs", finished)
     return {
@@ -89,21 +91,33 @@ def decode_all(plan: Plan, systems: Sequence[System], jobs: int) -> dict[tuple[s
 
 def _prepare(directory: Path, command: Sequence[str], made_from: str) -> bool:
     """Make the run's directory; whether the same command has already finished there, on data of the same bytes."""
-    recorded = {"command.txt": shlex.join(command), "data.sha256": made_from}
+    recorded = {DATA_DIGEST: made_from, COMMAND: shlex.join(command)}
     changed = [name for name, text in recorded.items() if _recorded(directory / name) != text]
-    if directory.exists() and changed:
+    if changed and _has_begun(directory):
         previous = directory.with_name(directory.name + ".previous")
         number = 1
         while previous.exists():
             number += 1
             previous = directory.with_name(f"{directory.name}.previous{number}")
         directory.rename(previous)
-        what = "the command" if "command.txt" in changed else "the data"
+        what = "the command" if COMMAND in changed else "the data"
         print(f"{what} of {directory.name} changed: the earlier run is kept in {previous}")
     directory.mkdir(parents=True, exist_ok=True)
-    for name, text in recorded.items():
-        (directory / name).write_text(text)
+    for name, text in recorded.items():  # the command last: where it stands, the rest does
+        if _recorded(directory / name) != text:
+            _record(directory / name, text)
     return (directory / "trained").exists()
+
+
+def _has_begun(directory: Path) -> bool:
+    """Whether something of a run is there, beyond what is written before its command."""
+    names = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    return any(not name.startswith(".") for name in names - {DATA_DIGEST})
+
+
+def _record(path: Path, text: str) -> None:
+    with atomic_path(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _recorded(path: Path) -> Optional[str]:
@@ -137,8 +151,7 @@ def _run(
             while waiting and len(running) < jobs:
                 name, command, output = waiting.popleft()
                 with output.open("ab") as out:
-                    child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment(threads))
-                running[name] = child, time.time(), output
+                    running[name] = _start(command, out, threads), time.time(), output
             time.sleep(POLL_S)
             for name, (child, since, output) in list(running.items()):
                 if child.poll() is None:
@@ -153,8 +166,14 @@ def _run(
     finally:
         for child, _, _ in running.values():
             child.terminate()
+            child.wait()
         if sys.stdout.isatty():
             print()
+
+
+def _start(command: Sequence[str], out: IO[bytes], threads: int) -> subprocess.Popen[bytes]:
+    bind = ending_with_parent()
+    return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment(threads), preexec_fn=bind)
 
 
 def _show(line: str) -> None:

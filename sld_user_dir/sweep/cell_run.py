@@ -28,7 +28,7 @@ from sld_user_dir.experiment.fairseq_commands import (
 )
 from sld_user_dir.experiment.runner import decode_all, train_all
 from sld_user_dir.experiment.training_log import Curves, read_curves
-from sld_user_dir.files import atomic_path, read_text
+from sld_user_dir.files import atomic_path, output_lock, read_text
 from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.scoring.hypotheses import read_generate
 from sld_user_dir.scoring.rates import AS_IS, score_records
@@ -49,10 +49,17 @@ def cell_directory(cell: Cell, out: Path) -> Path:
 def run_cell(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> list[SweepRow]:
     """Train, decode and score a cell, going on where an earlier call stopped; its rows, also written to its folder.
 
+    Another process at the same cell is waited for.
+
     Raises:
         ExperimentError: training or decoding failed.
         InputError: data that cannot be used.
     """
+    with output_lock(cell_directory(cell, out)):
+        return _run_alone(plan, cell, out, threads)
+
+
+def _run_alone(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> list[SweepRow]:
     made, system = command_plan(plan, cell, out, threads)
     earlier = _earlier_training(cell_directory(cell, out) / ROWS)
     started, resumed = time.time(), (made.directory(system) / LOG_FILE).exists()

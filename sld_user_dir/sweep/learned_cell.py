@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.experiment.child_process import ending_with_parent
 from sld_user_dir.experiment.data_digest import VOCABULARY
 from sld_user_dir.experiment.fairseq_commands import Plan, System, environment
-from sld_user_dir.files import read_text, sha256_of
+from sld_user_dir.files import atomic_path, read_text, sha256_of
 
 UNITS, PLAIN, KMEANS, ENCODER = "units", "checkpoint_plain.pt", "kmeans.npz", "encoder"
 
@@ -41,11 +42,13 @@ def decoding_plan(made: Plan, system: System) -> Plan:
         (units / name).unlink(missing_ok=True)
         (units / name).symlink_to((made.data / name).absolute())
     for command in export_commands(made, directory):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(made.threads))
+        started_by, limits = ending_with_parent(), environment(made.threads)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=limits, preexec_fn=started_by)
         if done.returncode:
             said = done.stderr.strip().rpartition("\n")[2]
             raise InputError(best, f"its units could not be made: {said}", "the recordings must be where they were")
-    stamp.write_text(stated, encoding="ascii")
+    with atomic_path(stamp) as aside:
+        aside.write_text(stated, encoding="ascii")
     return learned
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Protocol, Sequence
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.experiment.child_process import ending_with_parent
 from sld_user_dir.files import parse_json, read_log, read_text
 from sld_user_dir.pipeline.executor import SlurmQueue, slurm_parameters
 from sld_user_dir.sweep.cell_run import ROWS, cell_directory
@@ -118,7 +119,9 @@ class _Process:
     """A cell as a process of this machine."""
 
     def __init__(self, command: Sequence[str], directory: Path) -> None:
-        self.child = subprocess.Popen(command, stdout=_log(directory), stderr=subprocess.STDOUT)
+        self.child = subprocess.Popen(
+            command, stdout=_log(directory), stderr=subprocess.STDOUT, preexec_fn=ending_with_parent()
+        )
 
     def poll(self) -> Optional[int]:
         return self.child.poll()

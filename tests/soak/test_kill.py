@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
-from support.kill_runs import Outcome, Soak, table
-from support.kill_stages import STAGES
+from support.kill_digests import digests
+from support.kill_runs import Outcome, Soak, Undisturbed, table
+from support.kill_stages import STAGES, WRITES_NOTHING
+from support.miniature import ROOT
+
+from sld_user_dir.commands import COMMANDS
 
 FAST = STAGES[:3]
 
@@ -24,7 +28,17 @@ def test_stages_go_on_after_a_kill(tmp_path):
 @pytest.mark.slow
 def test_every_stage_goes_on_after_a_kill(tmp_path):
     outcomes = killed_and_run_again(tmp_path, STAGES, 1)
+    assert {one.stage for one in outcomes} == {stage.name for stage in STAGES}
     assert not [one for one in outcomes if one.faults]
+
+
+def test_every_command_is_killed_or_writes_nothing():
+    """A new command needs its line in `support/kill_stages.py`."""
+    killed = {stage.sld_command for stage in STAGES if stage.sld_command in COMMANDS}
+    assert killed | {*WRITES_NOTHING} == {*COMMANDS} and not killed & {*WRITES_NOTHING}
+    for name in WRITES_NOTHING:
+        source = (ROOT / "sld_user_dir" / "commands" / f"{name}.py").read_text()
+        assert "atomic_path" not in source and "out: " not in source, f"sld {name} has an output: kill it"
 
 
 def test_what_differs_is_named(tmp_path):
@@ -32,8 +46,6 @@ def test_what_differs_is_named(tmp_path):
     soak = Soak(tmp_path)
     for name in ("same", "other", "missing"):
         (soak.work / name).write_text(name)
-    from support.kill_runs import Undisturbed, digests
-
     whole = Undisturbed(tmp_path, digests(soak.work), 1, 1.0, {1: 0.5})
     (soak.work / "missing").unlink()
     (soak.work / "other").write_text("another")

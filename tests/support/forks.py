@@ -44,7 +44,7 @@ def run_forked(
     seconds: float = 300,
     imported: Tuple[str, ...] = FAIRSEQ,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a console program of the installed packages, with nothing to read.
+    """Run a console program of the installed packages, or `module:function`, with nothing to read.
 
     Args:
         seconds: after these it is killed.
@@ -193,6 +193,9 @@ def _become(job: Dict[str, Any], streams: Sequence[int]) -> Any:
     if "KILL_AT" in os.environ:
         importlib.import_module("kill_points").arm()
     sys.path.pop(0)  # the folder of this file
+    module, _, function = sys.argv[0].partition(":")
+    if function:
+        return getattr(importlib.import_module(module), function)()
     (entry,) = entry_points(group="console_scripts", name=sys.argv[0])
     return entry.load()()
 

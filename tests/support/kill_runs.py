@@ -7,8 +7,7 @@ time. Half of the runs are killed twice.
 """
 
 import argparse
-import hashlib
-import json
+import itertools
 import os
 import shlex
 import shutil
@@ -16,17 +15,17 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
-from support.fairseq_logs import logged
 from support.forks import TimedOut, run_forked
-from support.kill_stages import STAGES, WARMED_UP, KillStage, make_recordings
+from support.kill_digests import digests, losses
+from support.kill_inputs import make_recordings
+from support.kill_stages import STAGES, KillStage
 
 KILLED = -9
 NEVER_SECONDS = 500.0
-TIMES = {"wps", "ups", "wall", "train_wall", "gb_free"}
 
 
 class Undisturbed(NamedTuple):
@@ -64,7 +63,7 @@ class Soak:
         environment.update(KILL_COUNT=str(self.folder / "changes"), XDG_CACHE_HOME=str(self.folder / "cache"))
         (self.work / "data").mkdir(exist_ok=True)
         try:
-            done = run_forked(shlex.split(stage.command), self.work, environment, seconds, WARMED_UP)
+            done = run_forked(shlex.split(stage.command), self.work, environment, seconds, stage.imported)
         except TimedOut:
             return KILLED, ""
         return done.returncode, done.stdout + done.stderr
@@ -72,6 +71,8 @@ class Soak:
     def prepare(self, stages: List[KillStage]) -> None:
         """Run all stages undisturbed."""
         for number, stage in enumerate(stages):
+            if stage.make is not None:
+                stage.make(self.work)
             before = self.folder / f"before-{number}"
             shutil.copytree(self.work, before)
             start = time.monotonic()
@@ -113,53 +114,10 @@ def _difference(path: str, now: Dict[str, str], then: Dict[str, str]) -> str:
     return "other bytes" if path in now and path in then else "left behind" if path in now else "missing"
 
 
-def losses(said: str) -> Dict[int, Any]:
-    """All that training logged of each update but times."""
-    return {
-        int(log["num_updates"]): {key: value for key, value in log.items() if key not in TIMES}
-        for log in logged(said.splitlines(), "train_inner")
-    }
-
-
-def digests(folder: Path) -> Dict[str, str]:
-    """A digest of each file of a folder, of what must be the same in two runs."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(_lasting(path)).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def _lasting(path: Path) -> bytes:
-    """Of a file's bytes those that tell no time: of checkpoints the state, of outputs the hypotheses."""
-    content = path.read_bytes()
-    if path.suffix == ".pt":
-        return _state(path)
-    if path.name == "meta.json":
-        return json.dumps({**json.loads(content), "signature": None}).encode()
-    if path.parent.name == "results":
-        return b"\n".join(line for line in content.split(b"\n") if line[:2] in (b"S-", b"T-", b"H-", b"D-", b"P-"))
-    return content
-
-
-def _state(path: Path) -> bytes:
-    import torch
-
-    stored = torch.load(path, weights_only=True)
-    parts = [str(stored["optimizer_history"][-1]["num_updates"]), str(stored["extra_state"]["train_iterator"])]
-    state = {**stored["model"], **_flat(stored["last_optimizer_state"])}
-    return "\n".join(parts).encode() + b"".join(state[name].numpy().tobytes() for name in sorted(state))
-
-
-def _flat(optimizer: Any) -> Dict[str, Any]:
-    import torch
-
-    return {
-        f"{number}.{name}": value
-        for number, values in optimizer["state"].items()
-        for name, value in values.items()
-        if isinstance(value, torch.Tensor)
-    }
+def in_turns(stages: List[KillStage]) -> Iterator[KillStage]:
+    """The stages round by round, without end; those that take long in some rounds only."""
+    for number in itertools.count():
+        yield from (stage for stage in stages if number % stage.every == 0)
 
 
 def table(outcomes: List[Outcome]) -> str:
@@ -186,8 +144,10 @@ def main() -> None:
         print(
             *(f"{name}: {w.changes} changes, {w.seconds:.1f} s" for name, w in soak.whole.items()), sep="\n", flush=True
         )
-        while killed < options.kills:
-            outcome = soak.kill(STAGES[len(outcomes) % len(STAGES)], rng)
+        for stage in in_turns(STAGES):
+            if killed >= options.kills:
+                break
+            outcome = soak.kill(stage, rng)
             outcomes.append(outcome)
             killed += len(outcome.moments)
             print(
