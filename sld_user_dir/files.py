@@ -9,12 +9,13 @@ from typing import Any, Iterable, Iterator, Optional
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.whole_directories import filled_directory as filled_directory
+from sld_user_dir.whole_directories import publish_directory as publish_directory
+from sld_user_dir.whole_directories import scratch_directory as scratch_directory
 from sld_user_dir.whole_files import OutputError as OutputError
 from sld_user_dir.whole_files import atomic_path as atomic_path
 from sld_user_dir.whole_files import naming_output as naming_output
 from sld_user_dir.whole_files import output_lock as output_lock
-from sld_user_dir.whole_files import publish_directory as publish_directory
-from sld_user_dir.whole_files import scratch_directory as scratch_directory
 
 MAX_LINE_BYTES = 1 << 26
 """Longer lines are no text of ours: the units of a recording of three days take less."""

@@ -1,18 +1,17 @@
-"""Files and directories that are either whole or absent, whatever happens to the process, or the machine's power."""
+"""Files that are either whole or absent, whatever happens to the process, or the machine's power."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import shutil
 from pathlib import Path
 from typing import Iterator
 from uuid import uuid4
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
-from sld_user_dir.file_locks import HeldByAnotherError, file_lock, held_file, release
+from sld_user_dir.file_locks import file_lock, held_file, release
 
 
 class OutputError(InputError):
@@ -29,7 +28,7 @@ _UNWRITABLE = {
     errno.EIO: ("the disk does not take it (input/output error)", "write to another disk"),
 }
 INTACT = "what was there before is intact"
-_LOCK = ".lock"
+LOCK_SUFFIX = ".lock"
 
 
 @contextlib.contextmanager
@@ -119,47 +118,10 @@ def output_lock(path: PathLike) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with naming_output(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(file_lock(_lock_of(path), str(path)))
+            stack.enter_context(file_lock(lock_of(path), str(path)))
         yield
 
 
-_SCRATCH = "partial-"
-
-
-@contextlib.contextmanager
-def scratch_directory(parent: Path) -> Iterator[Path]:
-    """A new directory in `parent` to fill, which other users may read; removed at the end if it is still there.
-
-    Those that killed processes left are removed first.
-    """
-    left = {path.name for path in parent.glob(f"{_SCRATCH}*")}
-    left |= {path.name[1:].removesuffix(_LOCK) for path in parent.glob(f".{_SCRATCH}*{_LOCK}")}
-    for name in left:
-        with contextlib.suppress(OSError, HeldByAnotherError), file_lock(_lock_of(parent / name), wait=False):
-            shutil.rmtree(parent / name, ignore_errors=True)
-    directory = parent / f"{_SCRATCH}{uuid4().hex[:12]}"
-    with file_lock(_lock_of(directory)):
-        directory.mkdir()
-        directory.chmod(0o755)
-        try:
-            yield directory
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-
-
-def publish_directory(filled: Path, target: Path) -> None:
-    """Put a filled directory in its place; where another process was first, its directory stays."""
-    for folder, _, names in os.walk(filled):
-        for name in names:
-            to_disk(Path(folder, name))
-        folder_to_disk(Path(folder))
-    try:
-        os.rename(filled, target)
-    except OSError:
-        if not target.is_dir():
-            raise
-    folder_to_disk(target.parent)
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}{_LOCK}")
+def lock_of(path: Path) -> Path:
+    """The file that is locked while others are kept from making `path`."""
+    return path.with_name(f".{path.name}{LOCK_SUFFIX}")

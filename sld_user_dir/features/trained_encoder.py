@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
@@ -9,7 +10,7 @@ from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError
 from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.features.pretrained import loading, require_transformers
-from sld_user_dir.whole_files import publish_directory, scratch_directory
+from sld_user_dir.files import publish_directory, scratch_directory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,13 +24,11 @@ def save_trained_encoder(start: str, weights: Mapping[str, Tensor], out: Path) -
         weights: by the names of `EncoderBackend.model`.
 
     Raises:
-        EncoderError: `out` exists, the start cannot be loaded, or it has no such weights.
+        EncoderError: `out` exists and is another encoder, the start cannot be loaded, or it has no such weights.
     """
     require_transformers(start)
     from transformers import AutoFeatureExtractor, AutoModel
 
-    if out.exists():
-        raise EncoderError(out, "it exists", "name a new directory, or remove it")
     with loading(start):
         model: Any = AutoModel.from_pretrained(start).float()
         extractor = AutoFeatureExtractor.from_pretrained(start)
@@ -40,7 +39,14 @@ def save_trained_encoder(start: str, weights: Mapping[str, Tensor], out: Path) -
     with scratch_directory(out.parent) as filled:
         model.save_pretrained(filled)
         extractor.save_pretrained(filled)
+        if out.exists() and not _same_files(filled, out):  # the same ones are of a call that was killed later on
+            raise EncoderError(out, "it exists, and is another encoder", "name a new directory, or remove it")
         publish_directory(filled, out)
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    names = [path.name for path in one.iterdir()]
+    return filecmp.cmpfiles(one, other, names, shallow=False)[0] == names
 
 
 def encoder_name(features: Mapping[str, Any]) -> str:

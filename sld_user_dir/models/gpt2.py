@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import filled_directory
 from sld_user_dir.models.causal_decoder import CausalDecoder
 from sld_user_dir.models.exported_symbols import exported_symbols, joint_ids, write_symbols
 from sld_user_dir.models.new_symbols import new_rows
@@ -151,12 +152,13 @@ def export_directory(model: Any, vocab: JointVocabulary, directory: Path) -> Non
     )
     exported = GPT2LMHeadModel(config)
     exported.load_state_dict(to_gpt2(model.state_dict(), vocab), strict=True)
-    exported.save_pretrained(directory)
-    write_symbols(vocab, directory)
-    if vocab.tokenizer.name == "gpt2":
-        tokenizer = copy.deepcopy(vocab.tokenizer.tokenizer)  # type: ignore[attr-defined]
-        tokenizer.add_tokens(exported_symbols(vocab)[vocab.text_end - vocab.text_start :])
-        tokenizer.save_pretrained(directory)
+    with filled_directory(directory) as filled:
+        exported.save_pretrained(filled)
+        write_symbols(vocab, filled)
+        if vocab.tokenizer.name == "gpt2":
+            tokenizer = copy.deepcopy(vocab.tokenizer.tokenizer)  # type: ignore[attr-defined]
+            tokenizer.add_tokens(exported_symbols(vocab)[vocab.text_end - vocab.text_start :])
+            tokenizer.save_pretrained(filled)
 
 
 def _layer_from_gpt2(state: State, theirs: str, ours: str) -> State:

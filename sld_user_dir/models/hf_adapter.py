@@ -14,7 +14,7 @@ from typing import Any, Dict, List
 import torch
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path
+from sld_user_dir.files import filled_directory
 from sld_user_dir.models.exported_symbols import joint_ids
 from sld_user_dir.models.hf_export import backbone_of, joint_tables, load_plain, number_format, resize, write_tokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary
@@ -41,12 +41,12 @@ def write_adapter(model: Any, source: str, vocab: JointVocabulary, directory: Pa
         raise InputError("--adapter", problem, "leave out --adapter, to write the whole model")
     adapted = adapted_model(decoder, source, vocab).to(numbers)
     adapted.create_or_update_model_card = lambda *_: None  # README.md is written by whoever exports
-    adapted.save_pretrained(directory, save_embedding_layers=False)
-    adapted.get_base_model().generation_config.save_pretrained(directory)
-    write_tokenizer(decoder, source, vocab, directory)
     about = {"name": source, "fingerprint": decoder.fingerprint, "rows": len(vocab)}
-    with atomic_path(Path(directory) / BASE_FILE) as aside:
-        aside.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    with filled_directory(directory, last="adapter_config.json") as filled:
+        adapted.save_pretrained(filled, save_embedding_layers=False)
+        adapted.get_base_model().generation_config.save_pretrained(filled)
+        write_tokenizer(decoder, source, vocab, filled)
+        (filled / BASE_FILE).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 @torch.no_grad()

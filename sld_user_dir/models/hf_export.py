@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.files import filled_directory
 from sld_user_dir.models.exported_symbols import add_our_tokens, joint_ids, write_symbols
 from sld_user_dir.models.hf_decoder import HFDecoder
 from sld_user_dir.models.hf_products import effective_weights
@@ -110,8 +111,9 @@ def write_directory(model: Any, source: str, vocab: JointVocabulary, directory: 
     """
     numbers = number_format(dtype)
     exported = plain_model(model.decoder, source, vocab).to(numbers)
-    exported.save_pretrained(directory)
-    write_tokenizer(model.decoder, source, vocab, directory)
+    with filled_directory(directory) as filled:
+        exported.save_pretrained(filled)
+        write_tokenizer(model.decoder, source, vocab, filled)
 
 
 def _merged(backbone: Any) -> Dict[str, Tensor]:

@@ -11,7 +11,7 @@ from fairseq.tasks import setup_task
 from torch import Tensor
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import atomic_path, directory_or_name, read_json, refuse_lfs_pointer
+from sld_user_dir.files import directory_or_name, filled_directory, read_json, refuse_lfs_pointer
 from sld_user_dir.models.joint_hf import JointHFConfig, JointHFModel
 from sld_user_dir.models.transformers_release import require_torch_of_transformers
 from sld_user_dir.models.unit_token_layouts import UnitTokens, find_unit_tokens
@@ -72,18 +72,18 @@ def _write_base(model: Any, tokenizer: Any, found: UnitTokens, directory: Path) 
         if (getattr(model.config, name, None) or 0) >= found.text:
             setattr(model.config, name, None)
     model.generation_config = GenerationConfig()
-    model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
     tables = {"tokenizer.json": "added_tokens", "tokenizer_config.json": "added_tokens_decoder"}
-    for name, key in tables.items():
-        stored = read_json(directory / name)
-        added = stored.get(key)
-        if isinstance(added, dict):
-            stored[key] = {i: token for i, token in added.items() if int(i) < found.text}
-        elif added:
-            stored[key] = [token for token in added if token["id"] < found.text]
-        with atomic_path(directory / name) as aside:
-            aside.write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
+    with filled_directory(directory) as filled:
+        model.save_pretrained(filled)
+        tokenizer.save_pretrained(filled)
+        for name, key in tables.items():
+            stored = read_json(filled / name)
+            added = stored.get(key)
+            if isinstance(added, dict):
+                stored[key] = {i: token for i, token in added.items() if int(i) < found.text}
+            elif added:
+                stored[key] = [token for token in added if token["id"] < found.text]
+            (filled / name).write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
 
 
 def _vocabulary(source: str, data: Path, found: UnitTokens, base: Path) -> JointVocabulary:

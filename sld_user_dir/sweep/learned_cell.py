@@ -7,6 +7,7 @@ a user would type (docs/learned_units.md).
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -41,6 +42,7 @@ def decoding_plan(made: Plan, system: System) -> Plan:
     for name in VOCABULARY:
         (units / name).unlink(missing_ok=True)
         (units / name).symlink_to((made.data / name).absolute())
+    shutil.rmtree(units / ENCODER, ignore_errors=True)  # of an earlier checkpoint: an encoder is never written over
     for command in export_commands(made, directory):
         started_by, limits = ending_with_parent(), environment(made.threads)
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=limits, preexec_fn=started_by)

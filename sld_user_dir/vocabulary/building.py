@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import atomic_path, directory_or_name, refuse_lfs_pointer
+from sld_user_dir.files import atomic_path, directory_or_name, filled_directory, refuse_lfs_pointer
 from sld_user_dir.manifests.unit_manifest import encode_rows, read_manifest, refuse_empty
 from sld_user_dir.vocabulary.hf_tokenizer import HF_DIR, load_tokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
@@ -78,7 +78,8 @@ def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
         raise InputError(
             source, "no tokenizer there", "give a directory with tokenizer.json, or vocab.json and merges.txt"
         )
-    tokenizer.save_pretrained(directory / GPT2_DIR)
+    with filled_directory(directory / GPT2_DIR, last="tokenizer.json") as filled:
+        tokenizer.save_pretrained(filled)
 
 
 def copy_hf_tokenizer(source: str, directory: Path) -> None:
@@ -87,7 +88,9 @@ def copy_hf_tokenizer(source: str, directory: Path) -> None:
     Raises:
         InputError: there is none.
     """
-    load_tokenizer(source).save_pretrained(directory / HF_DIR)
+    tokenizer = load_tokenizer(source)
+    with filled_directory(directory / HF_DIR, last="tokenizer.json") as filled:
+        tokenizer.save_pretrained(filled)
 
 
 def train_sentencepiece(texts: Sequence[str], size: int, path: Path) -> None:

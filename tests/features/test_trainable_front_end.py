@@ -75,8 +75,9 @@ def test_what_is_saved_is_an_ordinary_encoder(tmp_path, family):
         np.concatenate(build_front_end(saved, "cpu").encode_batch(WAVES)), frames_of(front_end).detach(), atol=2e-4
     )
     assert encoder_name(saved.to_dict()) != encoder_name(config.to_dict())
-    with pytest.raises(EncoderError, match="it exists"):
-        save_trained_encoder(str(start), front_end.model.state_dict(), out)
+    save_trained_encoder(str(start), front_end.model.state_dict(), out)  # as after a kill: the same is there
+    with pytest.raises(EncoderError, match="it exists, and is another encoder"):
+        save_trained_encoder(str(start), TrainableFrontEnd(config).model.state_dict(), out)
     with pytest.raises(EncoderError, match=r"no weights other\.weight"):
         save_trained_encoder(str(start), {"other.weight": torch.zeros(1)}, tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["out", "start"]

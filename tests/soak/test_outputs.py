@@ -12,7 +12,14 @@ import torch
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.file_locks import HeldByAnotherError, file_lock
-from sld_user_dir.files import OutputError, atomic_path, output_lock, publish_directory, scratch_directory
+from sld_user_dir.files import (
+    OutputError,
+    atomic_path,
+    filled_directory,
+    output_lock,
+    publish_directory,
+    scratch_directory,
+)
 from sld_user_dir.pipeline.shards import Job
 from sld_user_dir.registration import register
 from sld_user_dir.stored_checkpoint import write_stored
@@ -69,6 +76,35 @@ def test_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, disk_calls):
     named = disk_calls.index(("named", "map"))
     assert disk_calls[:named] == [("forced", "units.bin"), ("forced", filled.name)]
     assert disk_calls[named + 1] == ("forced", tmp_path.name)
+
+
+def test_a_library_fills_a_folder_whole_or_not_at_all(tmp_path):
+    """Others of the folder stay; a full disk is named, though a library in Rust tells of it in words."""
+    out = tmp_path / "model"
+    out.mkdir()
+    for name in ("config.json", "mine.txt"):
+        (out / name).write_text("before")
+    with pytest.raises(OutputError, match=r"model: cannot be written: no space is left"), filled_directory(out) as some:
+        (some / "config.json").write_text("half")
+        raise ValueError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"config.json": "before", "mine.txt": "before"}
+    with filled_directory(out) as filled:
+        (filled / "config.json").write_text("after")
+        (filled / "model.safetensors").touch(mode=0o600)
+        assert (out / "config.json").read_text() == "before"
+    assert {path.name for path in out.iterdir()} == {"config.json", "mine.txt", "model.safetensors"}
+    assert (out / "config.json").read_text() == "after" and os.listdir(tmp_path) == ["model"]
+    assert (out / "model.safetensors").stat().st_mode == (out / "mine.txt").stat().st_mode
+
+
+def test_an_export_that_is_killed_leaves_the_one_before(tmp_path, disk_calls):
+    """The file without which the others are not read comes in last."""
+    with filled_directory(tmp_path / "model") as filled:
+        for name in ("config.json", "model.safetensors"):
+            (filled / name).write_text("whole")
+    named = [name for kind, name in disk_calls if kind == "named"]
+    assert named == ["model.safetensors", "config.json"]
+    assert disk_calls.index(("forced", "config.json")) < disk_calls.index(("named", "model.safetensors"))
 
 
 def test_what_failed_is_not_forced(tmp_path, disk_calls):

@@ -9,6 +9,7 @@ interpreters instead.
 """
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -164,7 +165,7 @@ def _accept(listener: socket.socket) -> NoReturn:
             connection.close()
             continue
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        with connection:
+        with contextlib.suppress(BrokenPipeError), connection:  # whoever waited for too long has gone
             _, streams, _, _ = socket.recv_fds(connection, len(b"streams"), 3)
             with connection.makefile("rw", encoding="utf-8") as lines:
                 job = json.loads(lines.readline())
