@@ -20,6 +20,7 @@ from sld_user_dir.manifests.audio_manifest import (
     Recording,
     read_audio_manifest,
     with_speeds,
+    with_warps,
     write_audio_manifest,
     write_fairseq_tsv,
 )
@@ -59,6 +60,8 @@ class AudioManifestConfig:
     """write transcripts in lower case"""
     speeds: List[float] = field(default_factory=lambda: [1.0])
     """speed perturbation: each recording once at each of these, for example 0.9 1.0 1.1"""
+    warps: List[float] = field(default_factory=lambda: [1.0])
+    """vocal tract length perturbation, for MFCC: each recording once with each of these, for example 0.9 1.0 1.1"""
     min_seconds: float = 0.1
     """shorter recordings are left out"""
     max_seconds: Optional[float] = None
@@ -99,7 +102,8 @@ def _list(config: AudioManifestConfig, executor: ExecutorConfig, draft_path: Pat
     if not listable:
         write_rejected(left_out, [*rejected, *unlistable])
         raise nothing_left(root, left_out)
-    write_audio_manifest(draft_path, with_speeds(listable, config.speeds), root)
+    changed = with_speeds(with_warps(listable, config.warps), config.speeds)
+    write_audio_manifest(draft_path, changed, root)
     write_rejected(rejected_path(draft_path), [*rejected, *unlistable])
     limits = UsableAudio(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
     job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
@@ -110,7 +114,7 @@ def _list(config: AudioManifestConfig, executor: ExecutorConfig, draft_path: Pat
         _remove_draft(draft_path)
         raise
     _remove_draft(draft_path)
-    copies = len(listable) * (len(config.speeds) - 1)
+    copies = len(changed) - len(listable)
     found = len(recordings) + len(rejected) + len(not_drawn)
     audio_ledger(config.out, config.fairseq or config.table or root, found, copies, len(not_drawn))
     good = read_audio_manifest(config.out)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import numpy as np
 
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.features.cmvn import CmvnStats, normalise
 from sld_user_dir.features.feature_config import FeatureConfig
-from sld_user_dir.features.frame_encoder import FrameEncoder, load_encoder
+from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, load_encoder
 from sld_user_dir.features.stacking import stack_frames, stacked_length
 
 
@@ -23,6 +23,7 @@ class FrontEnd:
         self.layer = encoder.layer
         self.model_name = encoder.model_name
         self._layer_sum = config.layer_sum
+        self._warped: Dict[float, FrontEnd] = {1.0: self}
         self.encoded_dim = encoder.dim * config.stack  # of all layers
         self.dim = self.encoded_dim // (1 if self._layer_sum is None else len(self._layer_sum.layers))
         self.frame_rate_hz = encoder.frame_rate_hz / config.stack
@@ -49,6 +50,20 @@ class FrontEnd:
     def n_frames(self, n_samples: int) -> int:
         """Frames of a waveform of that many samples (at `sample_rate_hz`)."""
         return stacked_length(self._encoder.n_frames(n_samples), self.config.stack)
+
+    def warped(self, factor: float) -> FrontEnd:
+        """The same for a speaker whose vocal tract is warped by a factor; 1 is this.
+
+        Raises:
+            EncoderError: the encoder cannot.
+        """
+        if factor not in self._warped:
+            warp = getattr(self._encoder, "warped", None)
+            if warp is None:
+                problem = f"cannot warp the vocal tract of a recording (by {factor:g})"
+                raise EncoderError(f"--features {self.model_name}", problem, "take mfcc, or a list without --warps")
+            self._warped[factor] = FrontEnd(warp(factor), self.config)
+        return self._warped[factor]
 
     def __call__(self, wave: FloatArray, speaker: Optional[CmvnStats] = None) -> FloatArray:
         """Frames (T, dim) of one waveform at `sample_rate_hz`."""

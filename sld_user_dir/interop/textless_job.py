@@ -70,6 +70,8 @@ class EncodeJob(Job):
     def _utterance(self, encoder: SpeechEncoderLike, one: Recording, faults: FaultCounts) -> Utterance:
         if not one.text.strip():
             raise AudioError(None, "no transcript")
+        if one.warp != 1:
+            raise AudioError(None, "to be warped (--warps), which only this package's MFCC can")
         wave = load_audio(one.path, encoder.expected_sample_rate, one.speed, one.n_samples, faults)
         reason = reject_reason(len(wave) / encoder.expected_sample_rate, self.min_seconds, self.max_seconds)
         if reason:

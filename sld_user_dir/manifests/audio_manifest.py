@@ -4,10 +4,11 @@ Our own form is a UTF-8 TSV table, paths relative to the root::
 
     # format: "audio-manifest/1"
     # root: "/corpora/LibriSpeech"
-    id<TAB>path<TAB>n_samples<TAB>sample_rate<TAB>text<TAB>speaker<TAB>speed[<TAB>…kept]
+    id<TAB>path<TAB>n_samples<TAB>sample_rate<TAB>text<TAB>speaker<TAB>speed[<TAB>warp][<TAB>…kept]
 
-A relative root counts from the manifest's folder. fairseq's form is read and written too: the
-root on the first line, then `path<TAB>samples`, with the transcripts in `.wrd` or `.ltr` beside.
+`warp` is there where a vocal tract is to be warped. A relative root counts from the manifest's
+folder. fairseq's form is read and written too: the root on the first line, then
+`path<TAB>samples`, with the transcripts in `.wrd` or `.ltr` beside.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sld_user_dir.manifests.named_columns import table_line, table_rows
 
 FORMAT = "audio-manifest/1"
 COLUMNS = ("id", "path", "n_samples", "sample_rate", "text", "speaker", "speed")
+WARP = "warp"
 REQUIRED = ("id", "path")
 Item = TypeVar("Item")
 
@@ -47,6 +49,8 @@ class Recording:
     text: str = ""
     speaker: str = ""
     speed: float = 1.0
+    warp: float = 1.0
+    """factor by which the encoder warps frequencies; above 1 as of a shorter vocal tract"""
     fields: dict[str, str] = field(default_factory=dict)
     """further columns, carried into the unit manifest"""
 
@@ -66,15 +70,29 @@ def with_speeds(recordings: Iterable[Recording], speeds: Iterable[float]) -> lis
     Raises:
         InputError: a speed that is not above 0.
     """
-    changed = []
+    heard = list(recordings)
     for speed in speeds:
         if not 0 < speed < math.inf:
             raise InputError(f"--speeds {speed:g}", "a speed is a factor above 0", "give, for example, 0.9 1.0 1.1")
-        for one in recordings:
-            mark = "" if speed == 1.0 else f"sp{speed:g}-"
-            speaker = mark + one.speaker if one.speaker else ""
-            changed.append(replace(one, id=mark + one.id, speaker=speaker, speed=speed))
-    return changed
+    return [replace(_marked(one, "sp", speed), speed=speed) for speed in speeds for one in heard]
+
+
+def with_warps(recordings: Iterable[Recording], warps: Iterable[float]) -> list[Recording]:
+    """Each recording with its speaker's vocal tract warped by each factor; changed ones are named `vtlp0.9-ID`.
+
+    Raises:
+        InputError: a factor out of the range in which Kaldi's warping is one-to-one.
+    """
+    heard = list(recordings)
+    for warp in warps:
+        if not 0.5 <= warp <= 2:
+            raise InputError(f"--warps {warp:g}", "a warp is a factor from 0.5 to 2", "give, for example, 0.9 1.0 1.1")
+    return [replace(_marked(one, "vtlp", warp), warp=warp) for warp in warps for one in heard]
+
+
+def _marked(one: Recording, kind: str, factor: float) -> Recording:
+    mark = "" if factor == 1.0 else f"{kind}{factor:g}-"
+    return replace(one, id=mark + one.id, speaker=mark + one.speaker if one.speaker else "")
 
 
 def draw_share(items: Sequence[Item], share: float, seed: int = 0) -> list[Item]:
@@ -138,25 +156,26 @@ def write_audio_manifest(
     if extra is None:
         extra = sorted({name for row in rows for name in row.fields})
     with atomic_path(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as out:
-        columns = "\t".join([*COLUMNS, *extra])
+        own = [*COLUMNS, *([WARP] if any(row.warp != 1.0 for row in rows) else [])]
+        columns = "\t".join([*own, *extra])
         out.writelines(line + "\n" for line in (*header_lines({"format": FORMAT, "root": str(root)}), columns))
         absolute = _absolute_root(path, root)
         for row in rows:
-            out.write(_format_row(row, absolute, extra) + "\n")
+            out.write(_format_row(row, absolute, own, extra) + "\n")
 
 
 def write_fairseq_tsv(path: PathLike, recordings: Iterable[Recording], root: PathLike) -> None:
     """Write fairseq's form: `X.tsv`, and `X.wrd` and `X.ltr` line by line beside it.
 
     Raises:
-        AudioManifestError: a changed speed, an unknown length, a path or a text, which that form cannot hold.
+        AudioManifestError: a changed speed or voice, an unknown length, a path or a text, which that form cannot hold.
     """
     path, root = Path(path), Path(root)
     files = []
     for row in recordings:
-        if row.speed != 1.0 or row.n_samples is None:
+        if row.speed != 1.0 or row.warp != 1.0 or row.n_samples is None:
             raise AudioManifestError(
-                row.id, "fairseq's manifest holds no speed and wants a length", "write our own form"
+                row.id, "fairseq's manifest holds no speed, no warp, and wants a length", "write our own form"
             )
         files.append(ListedFile(printable(row.id), _relative(row.path, root), row.n_samples, row.text))
     write_listing(path, str(root), files, AudioManifestError)
@@ -173,7 +192,7 @@ def _relative(path: Path, root: Path) -> str:
         return str(path)
 
 
-def _format_row(row: Recording, root: Path, extra: list[str]) -> str:
+def _format_row(row: Recording, root: Path, own: list[str], extra: list[str]) -> str:
     values = [
         row.id,
         _relative(row.path, root),
@@ -182,9 +201,10 @@ def _format_row(row: Recording, root: Path, extra: list[str]) -> str:
         row.text,
         row.speaker,
         f"{row.speed:g}",
+        *([f"{row.warp:g}"] if WARP in own else []),
         *(row.fields.get(name, "") for name in extra),
     ]
-    return table_line(values, [*COLUMNS, *extra], printable(row.id), AudioManifestError)
+    return table_line(values, [*own, *extra], printable(row.id), AudioManifestError)
 
 
 def _read_table(path: Path, lines: list[str]) -> list[tuple[int, Recording]]:
@@ -206,10 +226,11 @@ def _parse_row(where: str, row: dict[str, str], root: Path) -> Recording:
             text=row.pop("text", ""),
             speaker=row.pop("speaker", ""),
             speed=float(row.pop("speed", "") or 1.0),
+            warp=float(row.pop(WARP, "") or 1.0),
             fields=row,
         )
     except ValueError as error:
-        raise AudioManifestError(where, str(error), "n_samples, sample_rate, speed are numbers") from None
+        raise AudioManifestError(where, str(error), "n_samples, sample_rate, speed, warp are numbers") from None
 
 
 def _optional_int(text: str) -> Optional[int]:

@@ -33,7 +33,7 @@ class RecordingFrames(Sequence[FloatArray]):
         self, recordings: List[Recording], front_end: FrontEnd, cache_mib: float = 0.0, each_layer: bool = False
     ):
         self.recordings, self._front_end = recordings, front_end
-        self._frames_of = front_end.layer_frames if each_layer else front_end
+        self._each_layer = each_layer
         self._room = int(cache_mib * MIB)
         self._cache: OrderedDict[int, FloatArray] = OrderedDict()
         self._stats: Optional[dict[str, CmvnStats]] = None
@@ -68,7 +68,9 @@ class RecordingFrames(Sequence[FloatArray]):
         self.computed += 1
         wave = load_audio(recording.path, self._front_end.sample_rate_hz, recording.speed, recording.n_samples)
         stats = None if self._stats is None else self._stats.get(recording.speaker)
-        return np.ascontiguousarray(self._frames_of(wave, stats), dtype=np.float32)
+        front_end = self._front_end.warped(recording.warp)
+        frames = front_end.layer_frames(wave, stats) if self._each_layer else front_end(wave, stats)
+        return np.ascontiguousarray(frames, dtype=np.float32)
 
 
 class RecordingWaves(RecordingFrames):
@@ -80,4 +82,5 @@ class RecordingWaves(RecordingFrames):
 
     def _compute(self, recording: Recording) -> FloatArray:
         self.computed += 1
+        self._front_end.warped(recording.warp)  # which refuses what an encoder cannot
         return load_audio(recording.path, self._front_end.sample_rate_hz, recording.speed, recording.n_samples)

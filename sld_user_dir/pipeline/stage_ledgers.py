@@ -23,12 +23,12 @@ def audio_ledger(out: Path, source: Path, found: int, copies: int, not_drawn: in
     Args:
         source: the folder, or the list, that the recordings come from.
         found: what is there: recordings, and what is none that can be read.
-        copies: that speed perturbation adds.
+        copies: that perturbation adds.
         not_drawn: recordings that `--share` left out.
     """
     lost = changes((one.reason, {"utterances": 1}) for one in read_rejected(rejected_path(out)))
     lost += [Change("not drawn (--share)", {"utterances": not_drawn})] if not_drawn else []
-    gained = [Change("copies at other speeds", {"utterances": copies})] if copies else []
+    gained = [Change("copies at other speeds or by other voices (--warps)", {"utterances": copies})] if copies else []
     counts = recording_counts(read_audio_manifest(out))
     write_ledger(LedgerEntry("audio", out, counts, [Flow([source], {"utterances": found}, lost, gained)]))
 

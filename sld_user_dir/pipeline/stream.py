@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Iterable, Iterator, List, Optional, Protocol, Sequence, Union
 
+import numpy as np
 import numpy.typing as npt
 
 from sld_user_dir.arrays import FloatArray
@@ -59,6 +60,9 @@ class WaveEncoder(Protocol):
 
     def n_frames(self, n_samples: int) -> int:
         """Frames of a waveform of that many samples."""
+
+    def warped(self, factor: float) -> WaveEncoder:
+        """The same for a vocal tract warped by a factor; InputError where it cannot."""
 
     def encode_batch(
         self, waves: List[FloatArray], speakers: Optional[List[Optional[CmvnStats]]] = None
@@ -126,7 +130,7 @@ def speaker_stats(recordings: Iterable[Recording], front_end: FrontEnd, config: 
 def add_stats(stats: dict[str, CmvnStats], loaded: LoadedWave, front_end: FrontEnd) -> None:
     """Take a waveform into the statistics of its speaker."""
     of_speaker = stats.setdefault(loaded.recording.speaker, front_end.new_stats())
-    front_end.add_speaker_stats(loaded.wave, of_speaker)
+    front_end.warped(loaded.recording.warp).add_speaker_stats(loaded.wave, of_speaker)
 
 
 def stream_bytes(recordings: list[Recording], front_end: FrontEnd, config: StreamConfig) -> int:
@@ -150,6 +154,7 @@ def load_waves(
     pending: deque[Future[Union[LoadedWave, Rejected]]] = deque()
     with ThreadPoolExecutor(config.readers) as pool:
         for recording in recordings:
+            encoder.warped(recording.warp)  # refuses before anything is read
             pending.append(pool.submit(_load_one, recording, encoder, config, faults))
             if len(pending) >= 2 * config.readers:
                 yield pending.popleft().result()
@@ -207,10 +212,14 @@ def _windows(
 def _encode(
     loaded: list[LoadedWave], encoder: WaveEncoder, stats: Optional[dict[str, CmvnStats]]
 ) -> Sequence[npt.NDArray[Any]]:
-    """Frames of each."""
-    if not loaded:
-        return []
-    speakers: Optional[list[Optional[CmvnStats]]] = None
-    if stats is not None:
-        speakers = [stats[one.recording.speaker] for one in loaded]
-    return encoder.encode_batch([one.wave for one in loaded], speakers)
+    """Frames of each; those of one warp go to the encoder together."""
+    frames: list[npt.NDArray[Any]] = [np.zeros(0)] * len(loaded)
+    for warp in sorted({one.recording.warp for one in loaded}):
+        places = [place for place, one in enumerate(loaded) if one.recording.warp == warp]
+        speakers: Optional[list[Optional[CmvnStats]]] = None
+        if stats is not None:
+            speakers = [stats[loaded[place].recording.speaker] for place in places]
+        found = encoder.warped(warp).encode_batch([loaded[place].wave for place in places], speakers)
+        for place, of_one in zip(places, found):
+            frames[place] = of_one
+    return frames

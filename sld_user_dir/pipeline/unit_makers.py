@@ -169,6 +169,12 @@ class _CodeEncoder:
     def n_frames(self, n_samples: int) -> int:
         return self.tokenizer.n_codes(n_samples)
 
+    def warped(self, factor: float) -> _CodeEncoder:
+        if factor != 1:
+            problem = f"cannot warp the vocal tract of a recording (by {factor:g})"
+            raise TokenizerError(self.tokenizer.name, problem, "list the recordings without --warps")
+        return self
+
     def encode_batch(
         self, waves: List[FloatArray], speakers: Optional[List[Optional[CmvnStats]]] = None
     ) -> Sequence[npt.NDArray[Any]]:

@@ -60,7 +60,7 @@ def report_of_recordings(kmeans_file: Path, audio: Path, count: int, device: str
     kmeans = KMeans.load(kmeans_file)
     front_end = build_front_end(feature_config_of(kmeans), device)
     everything = read_audio_manifest(audio)
-    chosen = everything[:count]
+    chosen = [one for one in everything if one.warp == 1][:count]
     speakers = None
     if front_end.wants_speakers:
         by_speaker = speaker_stats(everything, front_end, StreamConfig())

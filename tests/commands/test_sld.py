@@ -188,6 +188,7 @@ def test_no_hub_is_asked_for_a_file(name, options, mini, tmp_path, monkeypatch, 
     [
         ("audio", ["--pattern", "("], "--pattern (: no regular expression"),
         ("audio", ["--speeds", "0"], "--speeds 0: a speed is a factor above 0"),
+        ("audio", ["--warps", "3"], "--warps 3: a warp is a factor from 0.5 to 2"),
         ("audio", ["--workers", "0"], "--workers 0: no threads"),
         ("audio", ["--shards", "0"], "--shards 0: no part to work on"),
         ("kmeans", ["--readers", "0"], "--readers 0: no threads"),

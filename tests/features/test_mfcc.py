@@ -8,7 +8,8 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.features.cmvn import CmvnStats, normalise
 from sld_user_dir.features.encoders.mfcc import MfccExtractor
 from sld_user_dir.features.feature_config import FeatureConfig
-from sld_user_dir.features.front_end import build_front_end
+from sld_user_dir.features.front_end import FrontEnd, build_front_end
+from sld_user_dir.features.warped_cepstra import WarpedCepstra
 
 
 def noise(n_samples, seed=0):
@@ -141,3 +142,39 @@ def test_a_device_that_is_none_is_an_error_though_mfcc_takes_none():
     with pytest.raises(DeviceError, match="--device tpu: no such device; choose auto, cpu, cuda"):
         build_front_end(FeatureConfig(), "tpu")
     assert build_front_end(FeatureConfig(), "cuda").on_gpu is False
+
+
+def test_a_warp_of_one_changes_nothing_and_others_move_the_filters():
+    """Against kaldi-native-fbank's own chain; a tone lies higher among filters that stand lower."""
+    wave = noise(4000)
+    plain = MfccExtractor(8000)
+    options = plain._options
+    assert np.allclose(WarpedCepstra(options, 1.0)(wave * 32768), plain(wave)[:, :13], atol=1e-3)
+
+    def place(warp):
+        tone = np.sin(2 * np.pi * 1500 * np.arange(256) / 8000).astype(np.float32)
+        power = np.abs(np.fft.rfft(tone)) ** 2
+        energies = power @ WarpedCepstra(options, warp)._filters
+        return (energies @ np.arange(len(energies))) / energies.sum()
+
+    assert place(0.9) < place(1.0) - 0.5 < place(1.1) - 1
+    assert not np.allclose(plain.warped(1.1)(wave), plain(wave), atol=0.1)
+
+
+def test_the_front_end_warps_with_normalisation_and_refuses_other_encoders():
+    config = FeatureConfig(normalise="speaker", sample_rate_hz=8000)
+    front_end, wave = build_front_end(config), noise(4000)
+    warped = front_end.warped(1.1)
+    assert (
+        front_end.warped(1.0) is front_end and front_end.warped(1.1) is warped and warped.encoder == front_end.encoder
+    )
+    stats = warped.new_stats()
+    warped.add_speaker_stats(wave, stats)
+    frames = warped(wave, stats)
+    assert np.allclose(frames.mean(0), 0, atol=1e-4) and frames.shape == front_end(wave, stats).shape
+
+    class Plain:
+        sample_rate_hz, frame_rate_hz, dim, layer, encoder, model_name = 8000, 50.0, 4, 3, "plain", "some/encoder"
+
+    with pytest.raises(InputError, match=r"--features some/encoder: cannot warp .*; take mfcc, or a list without"):
+        FrontEnd(Plain(), FeatureConfig()).warped(0.9)

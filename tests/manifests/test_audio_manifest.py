@@ -13,6 +13,7 @@ from sld_user_dir.manifests.audio_manifest import (
     draw_share,
     read_audio_manifest,
     with_speeds,
+    with_warps,
     write_audio_manifest,
     write_fairseq_tsv,
 )
@@ -80,6 +81,20 @@ def test_speeds_rename_recordings_and_voices():
     assert (slow.id, slow.speaker, slow.speed, slow.seconds) == ("sp0.8-u", "sp0.8-ann", 0.8, 0.125)
 
 
+def test_warps_rename_recordings_and_voices_and_are_written_where_there_are_any(tmp_path):
+    rows = with_warps([Recording("u", tmp_path / "u.wav", 800, 8000, "x", "ann")], [1.0, 0.9])
+    assert [(one.id, one.speaker, one.warp, one.seconds) for one in rows] == [
+        ("u", "ann", 1.0, 0.1),
+        ("vtlp0.9-u", "vtlp0.9-ann", 0.9, 0.1),
+    ]
+    for chosen, written in ((rows, True), (rows[:1], False)):
+        write_audio_manifest(tmp_path / "m.tsv", chosen, tmp_path)
+        assert ("\twarp" in (tmp_path / "m.tsv").read_text()) == written
+        assert read_audio_manifest(tmp_path / "m.tsv") == chosen
+    with pytest.raises(AudioManifestError, match=r"vtlp0\.9-u: fairseq's manifest holds no speed, no warp"):
+        write_fairseq_tsv(tmp_path / "f.tsv", rows, tmp_path)
+
+
 HEADER = '# format: "audio-manifest/1"\n'
 
 
@@ -92,6 +107,7 @@ HEADER = '# format: "audio-manifest/1"\n'
         (HEADER + "id\tpath\ttext\tpath\na\tb\tc\td\n", r":2: a column twice among .*'path'.*; name each column once"),
         (HEADER + "id\tpath\na\tb\tc\n", r":3: 3 columns, expected 2"),
         (HEADER + "id\tpath\tn_samples\na\tb\tmany\n", r":3: .*n_samples"),
+        (HEADER + "id\tpath\twarp\na\tb\tlong\n", r":3: .*warp are numbers"),
         (HEADER + "id\tpath\na\tb\na\tc\n", r":4: duplicate id 'a', first on line 3"),
         (HEADER + "id\tpath\na\tb\n\tc\n", r":4: empty id"),
         (HEADER.replace("audio", "speech-unit") + "id\tpath\na\tb\n", r":1: not an audio manifest: no '# format"),

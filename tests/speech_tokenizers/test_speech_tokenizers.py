@@ -1,6 +1,7 @@
 """Tokenizers with codes of their own: how they are found, what is checked of them, and their units in shards."""
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -12,7 +13,7 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
 from sld_user_dir.manifests.unit_manifest import read_manifest
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
-from sld_user_dir.pipeline.stream import StreamConfig
+from sld_user_dir.pipeline.stream import StreamConfig, stream_frames
 from sld_user_dir.pipeline.table_jobs import ExtractJob
 from sld_user_dir.pipeline.unit_makers import TokenizerUnits
 from sld_user_dir.speech_tokenizers.speech_tokenizer import TokenizerError, check_tokenizer, provenance_of
@@ -389,3 +390,9 @@ def test_s3_files_that_cannot_be_loaded(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3tokenizer", None)
     with pytest.raises(TokenizerError, match=r"s3tokenizer cannot be imported .*pip install s3tokenizer"):
         load_tokenizer("s3:none.onnx", "cpu")
+
+
+def test_a_recording_to_be_warped_is_refused_before_it_is_read():
+    warped = Recording("a", Path("missing.wav"), warp=1.1)
+    with pytest.raises(TokenizerError, match=r"stand: cannot warp .* \(by 1\.1\); list the recordings without --warps"):
+        list(stream_frames([warped], TokenizerUnits(Stand()).encoder, StreamConfig()))

@@ -15,6 +15,7 @@ import numpy as np
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import register_encoder
+from sld_user_dir.features.warped_cepstra import WarpedCepstra
 
 FRAME_SHIFT_MS = 10
 FRAME_LENGTH_MS = 25
@@ -30,8 +31,8 @@ class MfccExtractor:
     frame_rate_hz = 1000.0 / FRAME_SHIFT_MS
     model_name = "mfcc"
 
-    def __init__(self, sample_rate_hz: int = 16000, num_mels: int = 23) -> None:
-        self.sample_rate_hz = sample_rate_hz
+    def __init__(self, sample_rate_hz: int = 16000, num_mels: int = 23, warp: float = 1.0) -> None:
+        self.sample_rate_hz, self._num_mels = sample_rate_hz, num_mels
         self._options = knf.MfccOptions()
         self._options.frame_opts.samp_freq = sample_rate_hz
         self._options.frame_opts.frame_shift_ms = FRAME_SHIFT_MS
@@ -40,6 +41,7 @@ class MfccExtractor:
         self._options.frame_opts.snip_edges = True
         self._options.mel_opts.num_bins = num_mels
         self._options.num_ceps = NUM_CEPSTRA
+        self._cepstra = WarpedCepstra(self._options, warp) if warp != 1 else self._plain_cepstra
         self._deltas = knf.DeltaOptions(order=2, window=2)
         self._shift = sample_rate_hz * FRAME_SHIFT_MS // 1000
         self._window = sample_rate_hz * FRAME_LENGTH_MS // 1000
@@ -56,13 +58,20 @@ class MfccExtractor:
         n_frames = self.n_frames(len(wave))
         if n_frames == 0:
             return np.zeros((0, self.dim), dtype=np.float32)
-        computer = knf.OnlineMfcc(self._options)
-        computer.accept_waveform(self.sample_rate_hz, wave * np.float32(INT16_SCALE))
-        computer.input_finished()
-        cepstra = np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)])
+        cepstra = self._cepstra(wave * np.float32(INT16_SCALE))
         frames = np.asarray(knf.compute_deltas(self._deltas, cepstra), dtype=np.float32)
         assert frames.shape == (n_frames, self.dim)
         return frames
+
+    def _plain_cepstra(self, wave: FloatArray) -> FloatArray:
+        computer = knf.OnlineMfcc(self._options)
+        computer.accept_waveform(self.sample_rate_hz, wave)
+        computer.input_finished()
+        return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)])
+
+    def warped(self, factor: float) -> MfccExtractor:
+        """MFCC of a speaker whose vocal tract is warped by a factor."""
+        return MfccExtractor(self.sample_rate_hz, self._num_mels, factor)
 
     def working_bytes(self) -> int:
         """Nothing to speak of: a recording at a time."""
