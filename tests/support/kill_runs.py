@@ -136,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="at least so many")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", default=[one.name for one in STAGES], help="stages to kill (default: all)")
     options = parser.parse_args()
     rng, outcomes, killed = np.random.default_rng(options.seed), list[Outcome](), 0
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +145,7 @@ def main() -> None:
         print(
             *(f"{name}: {w.changes} changes, {w.seconds:.1f} s" for name, w in soak.whole.items()), sep="\n", flush=True
         )
-        for stage in in_turns(STAGES):
+        for stage in in_turns([one for one in STAGES if one.name in options.only]):
             if killed >= options.kills:
                 break
             outcome = soak.kill(stage, rng)
