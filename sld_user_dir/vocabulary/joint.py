@@ -200,13 +200,13 @@ class JointVocabulary:
         return cls(table, tokenizer, tasks)
 
     def save(self, directory: Path) -> None:
-        """Write `dict.txt` and `vocab.json`."""
-        self.table.save(directory / DICT_FILE)
+        """Write `vocab.json`, then `dict.txt`: where that stands, the rest does, whenever a kill came."""
         meta: dict[str, Any] = {"text_tokenizer": self.tokenizer.name, "num_units": self.num_units}
         if self.tasks:
             meta["tasks"] = list(self.tasks)
         with atomic_path(directory / VOCAB_FILE) as aside:
             aside.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+        self.table.save(directory / DICT_FILE)
 
     @classmethod
     def load(cls, directory: Path) -> JointVocabulary:

@@ -23,6 +23,8 @@ from sld_user_dir.files import (
 from sld_user_dir.pipeline.shards import Job
 from sld_user_dir.registration import register
 from sld_user_dir.stored_checkpoint import write_stored
+from sld_user_dir.vocabulary.joint import JointVocabulary
+from sld_user_dir.vocabulary.tokenizers import WordTokenizer
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,12 @@ def test_an_export_that_is_killed_leaves_the_one_before(tmp_path, disk_calls):
     named = [name for kind, name in disk_calls if kind == "named"]
     assert named == ["model.safetensors", "config.json"]
     assert disk_calls.index(("forced", "config.json")) < disk_calls.index(("named", "model.safetensors"))
+
+
+def test_the_file_that_tells_of_a_vocabulary_comes_last(tmp_path, disk_calls):
+    """Whoever finds `dict.txt` takes the vocabulary for complete (`sld import-hf`)."""
+    JointVocabulary.build(["one two"], 3, WordTokenizer()).save(tmp_path)
+    assert [name for kind, name in disk_calls if kind == "named"] == ["vocab.json", "dict.txt"]
 
 
 def test_what_failed_is_not_forced(tmp_path, disk_calls):
