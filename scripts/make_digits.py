@@ -5,9 +5,9 @@
 
 The first joins recordings to strings, then runs the commands that any corpus would go through: k-means on
 the training set, units of every set, vocabulary. The second makes the same strings into two more kinds of
-units besides, OUT-mfcc (normalised by speaker, voices of the training set warped) and OUT-whisper (neural),
-each with one more test set, the ten digits of Asterisk's prompts, and with `--speech-commands` another, the
-digits of hundreds of voices. The same recordings and weights give the same bytes.
+units besides, OUT-mfcc (normalised by speaker) and OUT-whisper (neural), each with one more test set, the ten
+digits of Asterisk's prompts, and with `--speech-commands` another, the digits of hundreds of voices. The same
+recordings and weights give the same bytes.
 """
 
 import sys
@@ -19,12 +19,11 @@ from simple_parsing import ArgumentParser, DashVariant
 from unit_data import ENCODER, ENCODER_CREDIT, UnitKind, link_encoder, make_data
 
 from sld_user_dir.corpora import asterisk_prompts, connected_digits, speech_commands
-from sld_user_dir.corpora.connected_digits import SubsetSize, find_digits, with_voices, write_strings
+from sld_user_dir.corpora.connected_digits import SubsetSize, find_digits, write_strings
 from sld_user_dir.errors import InputError
-from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
+from sld_user_dir.manifests.audio_manifest import write_audio_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
-WARPED = "train.warped.audio.tsv"
 
 
 @dataclass
@@ -55,8 +54,6 @@ class DigitsConfig:
     """strings of each test set; the validation set has half as many"""
     speeds: str = "0.9,1.0,1.1"
     """speed perturbation of the training set: one of these for each string"""
-    warps: str = "0.9,1.0,1.1"
-    """vocal tract length perturbation of the training set of OUT-mfcc: one of these for each string"""
 
 
 def kinds(config: DigitsConfig) -> List[UnitKind]:
@@ -86,14 +83,11 @@ def write_audio(config: DigitsConfig, work: Path) -> Dict[str, Path]:
     if config.whisper is not None:
         tree = config.asterisk or asterisk_prompts.fetch(work / "asterisk")
         prompts = asterisk_prompts.digit_prompts(asterisk_prompts.read_prompts(tree))
-        warps = [float(w) for w in config.warps.split(",")]
-        voices = with_voices(read_audio_manifest(manifests["train"]), warps)
-        write_audio_manifest(work / WARPED, voices, work)
         manifests["test_asterisk"] = work / "test_asterisk.audio.tsv"
         write_audio_manifest(manifests["test_asterisk"], prompts, work)
         if config.speech_commands is not None:
-            commands = speech_commands.find_commands(config.speech_commands)
-            manifests[speech_commands.SUBSET] = speech_commands.write_voices(commands, work)
+            voices = speech_commands.find_commands(config.speech_commands)
+            manifests[speech_commands.SUBSET] = speech_commands.write_voices(voices, work)
     return manifests
 
 
@@ -101,8 +95,6 @@ def make(config: DigitsConfig, kind: UnitKind, manifests: Dict[str, Path], work:
     """The data directory of one kind; `kind.name` ends its name."""
     others = {"test_asterisk": asterisk_prompts, speech_commands.SUBSET: speech_commands}
     audio = {name: path for name, path in manifests.items() if kind.name or name not in others}
-    if kind.name == "-mfcc":
-        audio["train"] = work / WARPED
     corpora = {name: others.get(name, connected_digits) for name in audio}
     headers = {name: kind.header(corpus.LICENSE, corpus.ATTRIBUTION) for name, corpus in corpora.items()}
     out = config.out.with_name(config.out.name + kind.name)

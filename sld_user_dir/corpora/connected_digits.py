@@ -24,7 +24,7 @@ import soundfile
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import read_audio
-from sld_user_dir.manifests.audio_manifest import Recording, with_speeds, with_warps, write_audio_manifest
+from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 SAMPLE_RATE_HZ = 8000
@@ -123,20 +123,6 @@ def write_strings(digits: Sequence[Digit], sizes: dict[str, SubsetSize], out: Pa
         manifests[subset] = out / f"{subset}.audio.tsv"
         write_audio_manifest(manifests[subset], recordings, out)
     return manifests
-
-
-def with_voices(recordings: Sequence[Recording], warps: Sequence[float], seed: int = 2) -> list[Recording]:
-    """The same strings with a vocal tract warped by one of these factors each.
-
-    Each speed and warp of a speaker counts as another speaker, as of `sld audio`; ids stay.
-    """
-    rng = np.random.default_rng([seed, 0])
-    drawn = []
-    for one in recordings:
-        warp = float(warps[int(rng.integers(len(warps)))])
-        (voice,) = with_speeds(with_warps([one], [warp]), [one.speed])
-        drawn.append(replace(voice, id=one.id))
-    return drawn
 
 
 def join_digits(path: Path, string: Sequence[Digit], waves: Sequence[np.ndarray], source: str) -> Recording:

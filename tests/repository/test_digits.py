@@ -18,7 +18,6 @@ from sld_user_dir.corpora.connected_digits import (
     SubsetSize,
     draw_strings,
     find_digits,
-    with_voices,
     write_strings,
 )
 from sld_user_dir.errors import InputError
@@ -68,17 +67,6 @@ def test_audio_and_text_of_a_string_agree(fsdd, tmp_path):
         wave = np.concatenate([soundfile.read(fsdd / f"{name}.wav")[0] for name in names])
         assert np.allclose(soundfile.read(recording.path)[0], wave, atol=1e-4)
     assert {r.speed for r in read_audio_manifest(manifests["train"])} == {0.9, 1.1}
-
-
-def test_voices_are_warped_and_the_strings_stay(fsdd, tmp_path):
-    manifests = write_strings(find_digits(fsdd), {"train": SubsetSize(12, (0.9, 1.0))}, tmp_path)
-    strings = read_audio_manifest(manifests["train"])
-    voices = with_voices(strings, [0.9, 1.0])
-    assert [(one.id, one.path, one.speed) for one in voices] == [(one.id, one.path, one.speed) for one in strings]
-    assert {one.warp for one in voices} == {0.9, 1.0}
-    for plain, voice in zip(strings, voices):
-        marks = [f"sp{voice.speed:g}"] * (voice.speed != 1) + [f"vtlp{voice.warp:g}"] * (voice.warp != 1)
-        assert voice.speaker == "-".join([*marks, plain.speaker])
 
 
 def test_a_folder_without_recordings_is_an_error(tmp_path):
