@@ -39,4 +39,4 @@ def _is_change(event: str, arguments: Any, below: str) -> bool:
 
 
 def _is_below(path: Any, below: str) -> bool:
-    return isinstance(path, (str, bytes, os.PathLike)) and os.fsdecode(path).startswith(below)
+    return isinstance(path, (str, bytes, os.PathLike)) and os.path.abspath(os.fsdecode(path)).startswith(below)
