@@ -1,6 +1,6 @@
 """Train, decode and score three criteria on connected digits, on neural and on spectral units, and report.
 
-    python scripts/demo.py --preset quick      # within a quarter of an hour on two cores
+    python scripts/demo.py --preset quick      # 11 to 18 minutes on two idle cores
     python scripts/demo.py --preset full       # longer: see docs/measurements.md
 
 At the end the best model of each kind of units transcribes recordings of people whom no training set has. Results
