@@ -79,6 +79,14 @@ class Search:
         self.sums[:, 0] = 0.0  # all beams start alike: one stands for all
         self.history = self.sums.new_zeros(rows, beams, 0)  # (B, K, T) sums after each token
 
+    def begin_with(self, tokens: Tensor, log_probs: Tensor) -> None:
+        """Begin behind tokens (1, T) that the only transcript must begin with, none the end, of log_probs (1, T)."""
+        self.time, beams = tokens.size(1), self.options.beam
+        self.tokens = tokens[:, None].repeat(1, beams, 1)
+        self.history = log_probs[:, None].cumsum(2).repeat(1, beams, 1)
+        self.history[:, 1:] = float("-inf")  # still one beam stands for all
+        self.sums = self.history[..., -1].clone()
+
     def advance(self, log_probs: Tensor) -> Tuple[Tensor, Tensor]:
         """Choose the next tokens; finishes hypotheses on the way.
 

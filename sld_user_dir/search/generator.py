@@ -83,7 +83,11 @@ class PromptGenerator:
         prompts, lengths = self.prompts(sample)
         prefix = self._prefix(prefix_tokens)
         search = Search(self.options, self.scorer.emission.end, self._limits(lengths), prefix, self.vocab.pad)
-        log_probs = self.scorer.start(prompts, lengths, self.options.beam)  # (B, V)
+        if prefix is not None and self._can_read_ahead(prefix, search):
+            log_probs, forced = self.scorer.start_behind(prefix, prompts, lengths, self.options.beam)
+            search.begin_with(prefix, forced)
+        else:
+            log_probs = self.scorer.start(prompts, lengths, self.options.beam)  # (B, V)
         log_probs = log_probs.unsqueeze(1).repeat(1, self.options.beam, 1)
         while True:
             tokens, parents = search.advance(log_probs)  # (B, K)
@@ -131,6 +135,13 @@ class PromptGenerator:
                 None, "prefix tokens hold an id that cannot be emitted", "give ids of the answer, padded on the right"
             )
         return tokens
+
+    def _can_read_ahead(self, prefix: Tensor, search: Search) -> bool:
+        """Whether the only answer's beginning may be read with its prompt: nothing but the beginning decides on it."""
+        options, end = self.options, self.scorer.emission.end
+        plain = not options.sampling and not options.no_repeat_ngram_size and self.scorer.language_model is None
+        whole = len(prefix) == 1 and not bool((prefix.eq(self.vocab.pad) | prefix.eq(end)).any())
+        return plain and whole and prefix.size(1) < search.lowest_limit
 
     def _limits(self, lengths: Tensor) -> Tensor:
         """(B,) most tokens of each answer; the last one fed must have a position."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from sld_user_dir.search.ctc_prefix import CtcPrefixScorer
 from sld_user_dir.search.ctc_reading import at_least_float32, read_ctc
-from sld_user_dir.search.decoders import Decoder
+from sld_user_dir.search.decoders import Decoder, DecoderSession
 from sld_user_dir.sequences.ctc_classes import CtcClasses
 from sld_user_dir.sequences.sequence_format import Emission
 
@@ -79,13 +79,10 @@ class Scorer:
 
     def start(self, prompts: Tensor, lengths: Tensor, beams: int) -> Tensor:
         """Read the prompts, (B, P) of `lengths` (B,); returns (B, V) log-probabilities of the first symbol."""
-        self.never_emitted = self.never_emitted.to(prompts.device)
-        everywhere = self.ctc is not None
-        self.sessions = [decoder.start(prompts, lengths, beams, self.outputs, everywhere) for decoder in self.decoders]
+        self._read(prompts, lengths, beams, everywhere=self.ctc is not None)
         log_probs = self._combine([session.first_logits for session in self.sessions])
         if self.ctc is not None:
-            log_probs_of_ctc, n_units = read_ctc(self.sessions, self.ctc.classes, prompts, lengths)
-            self.prefixes = CtcPrefixScorer(log_probs_of_ctc, n_units, beams)
+            self._read_ctc(prompts, lengths, beams)
             log_probs = self._with_ctc(log_probs[:, None].expand(-1, beams, -1))[:, 0]
         lm = self.language_model
         if lm is None:
@@ -94,6 +91,29 @@ class Scorer:
         begin = prompts.new_full((prompts.size(0), 1), lm.first_token)
         self.lm_session = lm.decoder.start(begin, torch.ones_like(lengths), beams)
         return log_probs + self._lm_scores(self.lm_session.first_logits)
+
+    def start_behind(self, forced: Tensor, prompts: Tensor, lengths: Tensor, beams: int) -> Tuple[Tensor, Tensor]:
+        """As `start`, behind the beginning `forced` (1, T) of the answer to a single prompt: one pass reads both.
+
+        Without a language model.
+
+        Returns:
+            (1, V) log-probabilities of the next symbol, and those of the forced ones, (1, T).
+        """
+        assert self.language_model is None
+        read, before = torch.cat([prompts, forced], dim=1), prompts.size(1) - 1
+        self._read(read, lengths + forced.size(1), beams, everywhere=True)
+        # copied, since what the sessions remember of the prompt stays theirs
+        log_probs = self._combine([_of_prompt(session)[:, before:].clone() for session in self.sessions])
+        if self.ctc is None:
+            return log_probs[:, -1], log_probs[:, :-1].gather(2, forced[..., None])[..., 0]
+        self._read_ctc(read, lengths, beams)
+        scores, first = [], forced.new_zeros(1, beams)
+        for place in range(forced.size(1)):
+            token = forced[:, place, None]
+            scores.append(self._with_ctc(log_probs[:, place, None].expand(-1, beams, -1))[:, 0].gather(1, token))
+            self.prefixes.advance(self.ctc.classes.of_ids(token.expand(-1, beams)), first)
+        return self._with_ctc(log_probs[:, -1, None].expand(-1, beams, -1))[:, 0], torch.cat(scores, dim=1)
 
     def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
         """Feed (B, K) tokens that continue beams `parents` (B, K); returns (B, K, V) of the next symbol."""
@@ -111,6 +131,15 @@ class Scorer:
             session.keep(rows)
         if self.ctc is not None:
             self.prefixes.keep(rows)
+
+    def _read(self, prompts: Tensor, lengths: Tensor, beams: int, everywhere: bool) -> None:
+        self.never_emitted = self.never_emitted.to(prompts.device)
+        self.sessions = [decoder.start(prompts, lengths, beams, self.outputs, everywhere) for decoder in self.decoders]
+
+    def _read_ctc(self, prompts: Tensor, lengths: Tensor, beams: int) -> None:
+        assert self.ctc is not None
+        log_probs, n_units = read_ctc(self.sessions, self.ctc.classes, prompts, lengths)
+        self.prefixes = CtcPrefixScorer(log_probs, n_units, beams)
 
     def _combine(self, logits: List[Tensor]) -> Tensor:
         """Normalise over what may be emitted; of several models, log of the mean probability."""
@@ -133,3 +162,8 @@ class Scorer:
     def _lm_scores(self, logits: Tensor) -> Tensor:
         assert self.language_model is not None
         return self.language_model.weight * at_least_float32(logits).log_softmax(dim=-1)[..., self.lm_ids]
+
+
+def _of_prompt(session: DecoderSession) -> Tensor:
+    assert session.prompt_logits is not None  # it was asked for
+    return session.prompt_logits

@@ -1,5 +1,6 @@
 """A decoder that remembers its prompt, against the same decoder reading each prompt whole."""
 
+from argparse import Namespace
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from support.decoding import VOCAB, build, make_model, make_sample, prompt_of
 from support.joint_lm import joint_lm_args
 
 from sld_user_dir.models.fairseq_decoder import FairseqDecoder
+from sld_user_dir.models.generation import build_generator
 from sld_user_dir.models.joint_lm import JointLanguageModel
 from sld_user_dir.search.prompt_past import PromptPast
 from sld_user_dir.streaming.growing_prompt import RememberingDecoder, remember_prompts
@@ -89,3 +91,51 @@ def test_what_two_prompts_share():
     past = PromptPast(torch.tensor([4, 5, 6]), [], [], None)
     shared = [past.shared_with(torch.tensor(other)) for other in ([4, 5, 6, 7], [4, 9, 6], [4, 5], [8])]
     assert shared == [3, 1, 2, 0] and len(past.first(2)) == 2
+
+
+@pytest.mark.parametrize("n_models", [1, 2])
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.4])
+@pytest.mark.parametrize("options", JOINT.values(), ids=JOINT)
+def test_a_forced_beginning_is_read_with_its_prompt(options, ctc_weight, n_models, monkeypatch):
+    """Against the same search that is forced step by step; a stream's decoders go on from prompt to prompt."""
+    models = [make_joint(**options) for _ in range(n_models)]
+    cfg = Namespace(beam=3, max_len_a=0, max_len_b=6, min_len=0, lenpen=1.0, temperature=1.3)
+    ahead, stepwise = (build_generator(models, VOCAB, cfg, ctc_weight=ctc_weight) for _ in range(2))
+    monkeypatch.setattr(stepwise, "_can_read_ahead", lambda *_: False)
+    remember_prompts(ahead)
+    forced = torch.tensor([list(VOCAB.text_ids)[i] for i in (1, 0, 1, 1)])
+    for prompt in GROWING[:4]:
+        for length in (1, 4):
+            steps = count_steps(ahead)
+            found, wanted = (
+                g.generate(models, make_sample([prompt]), prefix_tokens=forced[None, :length])[0]
+                for g in (ahead, stepwise)
+            )
+            assert [h["tokens"].tolist() for h in found] == [h["tokens"].tolist() for h in wanted]
+            for ours, theirs in zip(found, wanted):
+                torch.testing.assert_close(ours["positional_scores"], theirs["positional_scores"], rtol=1e-6, atol=1e-6)
+                assert float(ours["score"]) == pytest.approx(float(theirs["score"]))
+            assert len(steps) <= 6 - length
+
+
+def count_steps(generator):
+    """A list that grows with each step of the search."""
+    steps, step = [], type(generator.scorer).step
+    generator.scorer.step = lambda *given: (steps.append(1), step(generator.scorer, *given))[1]
+    return steps
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"sampling": True}, {"no_repeat_ngram_size": 2}, {"max_len_b": 2}, {"ended": True}, {"batch": 2}],
+    ids=str,
+)
+def test_other_beginnings_are_forced_step_by_step(change):
+    """Sampling draws several, n-grams may forbid, limits end, and the end symbol, or one row's padding, is no text."""
+    model = make_model()
+    options = {name: value for name, value in change.items() if name not in ("ended", "batch")}
+    generator = build([model], **options)
+    forced = torch.tensor([[5, 6] + [VOCAB.eos] * ("ended" in change)] * change.get("batch", 1))
+    generator.scorer.start_behind = None
+    found = generator.generate([model], make_sample([prompt_of(0, 3)] * len(forced)), prefix_tokens=forced)
+    assert all(row[0]["tokens"][:2].tolist() == [5, 6] for row in found)
