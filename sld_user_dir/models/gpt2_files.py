@@ -29,6 +29,7 @@ def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = 
     Raises:
         InputError: no GPT-2 there, or one that does not fit.
     """
+    refuse_lfs_pointer(source)
     require_torch_of_transformers()
     from transformers import GPT2LMHeadModel
 
@@ -36,7 +37,6 @@ def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = 
     try:
         model = GPT2LMHeadModel.from_pretrained(directory_or_name(source), dtype=torch.float32)
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
-        refuse_lfs_pointer(source)
         reason = reason_of(error)
         remedy = "give a directory of save_pretrained, or a name on the Hugging Face hub such as gpt2"
         raise InputError(source, f"no GPT-2 can be loaded from there: {reason}", remedy) from error

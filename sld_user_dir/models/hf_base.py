@@ -56,6 +56,7 @@ def load_base(source: str) -> HFBase:
     Raises:
         InputError: no causal language model there, or one that this package can't train.
     """
+    refuse_lfs_pointer(source)
     require_torch_of_transformers()
     from transformers import AutoModelForCausalLM
 
@@ -70,7 +71,6 @@ def load_base(source: str) -> HFBase:
             output_loading_info=True,
         )
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
-        refuse_lfs_pointer(source)
         problem = f"no causal language model can be loaded from there: {reason_of(error)}"
         raise InputError(source, problem, f"{REMEDY}; weights must be safetensors") from error
     model, report = loaded

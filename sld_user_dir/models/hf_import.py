@@ -51,6 +51,7 @@ def import_directory(source: str, data: Path, out: Path) -> Path:
 
 
 def _load(source: str) -> Any:
+    refuse_lfs_pointer(source)
     require_torch_of_transformers()
     from transformers import AutoModelForCausalLM
 
@@ -58,7 +59,6 @@ def _load(source: str) -> Any:
         source = directory_or_name(source)
         return AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
-        refuse_lfs_pointer(source)
         problem = f"no causal language model can be loaded from there: {reason_of(error)}"
         raise InputError(source, problem, "give a directory of save_pretrained, or a name on the hub") from error
 

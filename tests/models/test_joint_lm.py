@@ -110,7 +110,8 @@ def test_other_padding_takes_fairseqs_own_path(layout):
     if layout == "inside":
         tokens[1, :2] = 6
     stock.eval(), own.eval()
-    torch.testing.assert_close(own(tokens)[0], stock(tokens)[0], atol=1e-12, rtol=0)  # torch 2.4 adds up otherwise
+    # torch 2.4 adds up otherwise, and makes NaN of a row that begins with padding, which sees nothing
+    torch.testing.assert_close(own(tokens)[0], stock(tokens)[0], atol=1e-12, rtol=0, equal_nan=True)
     assert own.decoder._future_mask.numel() > 0
 
 
