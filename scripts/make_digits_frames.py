@@ -1,4 +1,4 @@
-"""Make manifests/digits-frames: digits for units that are learnt (evidence/learned_units.yaml).
+"""Make manifests/digits-frames: digits for units that are learnt (evidence/learned_units/learned_units.yaml).
 
     python scripts/make_digits_frames.py --fsdd free-spoken-digit-dataset/recordings --whisper whisper-tiny.en
 

@@ -5,7 +5,8 @@
     sld sweep evidence/plan.yaml --only digits-mfcc/sld
     sld sweep evidence/plan.yaml --report             # the report again, from the rows that are there
 
-Rows stand beside the plan in PLAN.rows.jsonl, the report in its folder: RESULTS.md, results.html, curves_*.png.
+Rows stand beside the plan in PLAN.rows.jsonl, the report in its folder, which holds that of one plan: RESULTS.md,
+results.html, curves_*.png.
 A cell that fails is tried again, then stands as failed in the report, and the exit status is 1.
 """
 
@@ -19,7 +20,7 @@ from simple_parsing import field
 from sld_user_dir.sweep.cells import cells_of
 from sld_user_dir.sweep.cost import cost_lines
 from sld_user_dir.sweep.plan_file import read_plan
-from sld_user_dir.sweep.results_page import write_results
+from sld_user_dir.sweep.results_page import refuse_another_report, write_results
 from sld_user_dir.sweep.rows import read_rows, unfinished
 from sld_user_dir.sweep.scheduler import SchedulerConfig, run_cells
 
@@ -50,6 +51,7 @@ def run(options: Namespace) -> int:
     """Run the command."""
     config: SweepConfig = options.config
     plan = read_plan(config.plan)
+    refuse_another_report(plan, config.plan.parent)
     rows = config.rows or config.plan.with_suffix(".rows.jsonl")
     out = config.out or Path("runs") / f"sweep-{config.plan.stem}"
     cells = cells_of(plan, config.only)

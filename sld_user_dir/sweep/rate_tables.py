@@ -76,7 +76,12 @@ def comparisons(plan: SweepPlan, groups: Sequence[CellGroup]) -> Section:
     ]
     text = [
         "Differences of mean WER in points; below 0 the first has fewer errors. Both sources of chance count, "
-        f"trainings and speakers. The last column is corrected for {len(tested)} tests (Holm)."
+        "trainings and speakers."
+        + (
+            f" The last column is corrected for {len(tested)} tests (Holm)."
+            if tested
+            else " None has trainings enough."
+        )
     ]
     titles = ["condition", "test set", "comparison", "difference", "95 % interval", "p", "p, corrected"]
     return Section("Comparisons", text, [Grid(titles, rows)])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
-from sld_user_dir.files import atomic_path
+from sld_user_dir.errors import InputError
+from sld_user_dir.files import atomic_path, read_text
 from sld_user_dir.sweep.breakdowns import by_length, by_speaker
 from sld_user_dir.sweep.cell_groups import group_rows
 from sld_user_dir.sweep.cells import cells_of
@@ -17,7 +18,21 @@ from sld_user_dir.sweep.rows import SweepRow, current_rows, unfinished
 from sld_user_dir.sweep.sections import Grid, Section, to_html, to_markdown
 from sld_user_dir.sweep.training_tables import cost, perplexities, provenance
 
+REPORT = "RESULTS.md"
+REPORT_OF = "Made by `sld sweep {} --report`"
 CURVES = "Mean over the trainings; the band goes from the least to the greatest."
+
+
+def refuse_another_report(plan: SweepPlan, folder: Path) -> None:
+    """Before anything runs: a folder holds the report of one plan.
+
+    Raises:
+        InputError: RESULTS.md there was made of another.
+    """
+    stands = folder / REPORT
+    if stands.exists() and REPORT_OF.format(plan.path.name) not in read_text(stands):
+        remedy = f"put {plan.path.name} into a folder of its own"
+        raise InputError(stands, "the report of another plan, which this one's would take the place of", remedy)
 
 
 def write_results(plan: SweepPlan, rows: Sequence[SweepRow], folder: Path) -> list[Path]:
@@ -38,10 +53,7 @@ def write_results(plan: SweepPlan, rows: Sequence[SweepRow], folder: Path) -> li
         provenance(groups),
     ]
     written = []
-    for name, text in (
-        ("RESULTS.md", to_markdown(plan.title, sections)),
-        ("results.html", to_html(plan.title, sections)),
-    ):
+    for name, text in ((REPORT, to_markdown(plan.title, sections)), ("results.html", to_html(plan.title, sections))):
         with atomic_path(folder / name) as aside:
             aside.write_text(text, encoding="utf-8")
         written.append(folder / name)
@@ -52,7 +64,7 @@ def _state(plan: SweepPlan, rows: Sequence[SweepRow], current: Sequence[SweepRow
     failed = [row for row in current if row["status"] == "failed"]
     stale = len(rows) - len(current)
     text = [
-        f"Made by `sld sweep {plan.path.name} --report` from rows. Of {cells} trainings, {cells - open_} are done, "
+        f"{REPORT_OF.format(plan.path.name)} from rows. Of {cells} trainings, {cells - open_} are done, "
         f"{len(failed)} failed, {open_ - len(failed)} have not run.",
         f"How it was tuned: {plan.tuning.strip()}",
     ]

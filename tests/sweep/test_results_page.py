@@ -74,3 +74,15 @@ def test_the_report_alone_runs_nothing(plan, tmp_path, capsys):
     add_rows(tmp_path / "plan.rows.jsonl", all_rows(plan))
     assert main(["sweep", str(plan.path), "--report"]) == 0
     assert f"{tmp_path / 'RESULTS.md'}" in capsys.readouterr().out
+
+
+def test_a_folder_holds_the_report_of_one_plan(plan, tmp_path, capsys):
+    add_rows(tmp_path / "plan.rows.jsonl", all_rows(plan))
+    assert main(["sweep", str(plan.path), "--report"]) == 0
+    before = (tmp_path / "RESULTS.md").read_bytes()
+    other = tmp_path / "other.yaml"
+    other.write_bytes(plan.path.read_bytes())
+    assert main(["sweep", str(other), "--report"]) == 1
+    assert "the report of another plan" in capsys.readouterr().err
+    assert (tmp_path / "RESULTS.md").read_bytes() == before
+    assert main(["sweep", str(plan.path), "--report"]) == 0
