@@ -49,10 +49,10 @@ class Recording:
     text: str = ""
     speaker: str = ""
     speed: float = 1.0
-    warp: float = 1.0
-    """factor by which the encoder warps frequencies; above 1 as of a shorter vocal tract"""
     fields: dict[str, str] = field(default_factory=dict)
     """further columns, carried into the unit manifest"""
+    warp: float = 1.0
+    """factor by which the encoder warps frequencies; above 1 as of a shorter vocal tract"""
 
     @property
     def seconds(self) -> Optional[float]:
@@ -70,7 +70,7 @@ def with_speeds(recordings: Iterable[Recording], speeds: Iterable[float]) -> lis
     Raises:
         InputError: a speed that is not above 0.
     """
-    heard = list(recordings)
+    heard, speeds = list(recordings), list(speeds)
     for speed in speeds:
         if not 0 < speed < math.inf:
             raise InputError(f"--speeds {speed:g}", "a speed is a factor above 0", "give, for example, 0.9 1.0 1.1")
@@ -83,7 +83,7 @@ def with_warps(recordings: Iterable[Recording], warps: Iterable[float]) -> list[
     Raises:
         InputError: a factor out of the range in which Kaldi's warping is one-to-one.
     """
-    heard = list(recordings)
+    heard, warps = list(recordings), list(warps)
     for warp in warps:
         if not 0.5 <= warp <= 2:
             raise InputError(f"--warps {warp:g}", "a warp is a factor from 0.5 to 2", "give, for example, 0.9 1.0 1.1")

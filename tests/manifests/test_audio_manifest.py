@@ -76,13 +76,13 @@ def test_fairseq_form_round_trips(tmp_path, texts):
 
 
 def test_speeds_rename_recordings_and_voices():
-    (same, slow) = with_speeds([Recording("u", Path("u.wav"), 800, 8000, "x", "ann")], [1.0, 0.8])
+    (same, slow) = with_speeds(iter([Recording("u", Path("u.wav"), 800, 8000, "x", "ann")]), iter([1.0, 0.8]))
     assert (same.id, same.speaker, same.seconds) == ("u", "ann", 0.1)
     assert (slow.id, slow.speaker, slow.speed, slow.seconds) == ("sp0.8-u", "sp0.8-ann", 0.8, 0.125)
 
 
 def test_warps_rename_recordings_and_voices_and_are_written_where_there_are_any(tmp_path):
-    rows = with_warps([Recording("u", tmp_path / "u.wav", 800, 8000, "x", "ann")], [1.0, 0.9])
+    rows = with_warps(iter([Recording("u", tmp_path / "u.wav", 800, 8000, "x", "ann")]), iter([1.0, 0.9]))
     assert [(one.id, one.speaker, one.warp, one.seconds) for one in rows] == [
         ("u", "ann", 1.0, 0.1),
         ("vtlp0.9-u", "vtlp0.9-ann", 0.9, 0.1),
