@@ -83,7 +83,7 @@ class Scorer:
         log_probs = self._combine([session.first_logits for session in self.sessions])
         if self.ctc is not None:
             self._read_ctc(prompts, lengths, beams)
-            log_probs = self._with_ctc(log_probs[:, None].expand(-1, beams, -1))[:, 0]
+            log_probs = self._alike_with_ctc(log_probs, beams)
         lm = self.language_model
         if lm is None:
             return log_probs
@@ -111,9 +111,9 @@ class Scorer:
         scores, first = [], forced.new_zeros(1, beams)
         for place in range(forced.size(1)):
             token = forced[:, place, None]
-            scores.append(self._with_ctc(log_probs[:, place, None].expand(-1, beams, -1))[:, 0].gather(1, token))
+            scores.append(self._alike_with_ctc(log_probs[:, place], beams).gather(1, token))
             self.prefixes.advance(self.ctc.classes.of_ids(token.expand(-1, beams)), first)
-        return self._with_ctc(log_probs[:, -1, None].expand(-1, beams, -1))[:, 0], torch.cat(scores, dim=1)
+        return self._alike_with_ctc(log_probs[:, -1], beams), torch.cat(scores, dim=1)
 
     def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
         """Feed (B, K) tokens that continue beams `parents` (B, K); returns (B, K, V) of the next symbol."""
@@ -158,6 +158,10 @@ class Scorer:
         ctc[..., self.emission.end] = scores[..., 0]
         mixed = (1 - self.ctc.weight) * log_probs.clamp(min=torch.finfo(log_probs.dtype).min) + self.ctc.weight * ctc
         return mixed.masked_fill(log_probs.isneginf(), -math.inf)
+
+    def _alike_with_ctc(self, log_probs: Tensor, beams: int) -> Tensor:
+        """(B, V) of the decoders, with CTC's share, while all beams are alike."""
+        return self._with_ctc(log_probs[:, None].expand(-1, beams, -1))[:, 0]
 
     def _lm_scores(self, logits: Tensor) -> Tensor:
         assert self.language_model is not None
