@@ -81,8 +81,9 @@ def _run_alone(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> list[Swe
         "cpu_seconds": None if resumed else round(usage.ru_utime + usage.ru_stime, 1),
         **learning(read_curves(made.directory(system) / LOG_FILE)),
     }
-    if earlier and earlier["updates"] == facts["updates"]:  # what had been trained was only decoded
-        facts.update(earlier, remark=f"test sets decoded at {facts['commit']}")
+    if earlier and earlier["updates"] == facts["updates"]:  # what had been trained was only decoded, or not even that
+        known = earlier.pop("fingerprint") == facts["fingerprint"]
+        facts.update(earlier if known else {**earlier, "remark": f"test sets decoded at {facts['commit']}"})
     seconds = {name: decode_seconds[system.name, name] for name in made.test_sets}
     rows = [{**facts, **scores(made, decoded, system, name, seconds[name])} for name in made.test_sets]
     with atomic_path(cell_directory(cell, out) / ROWS) as aside:
@@ -95,7 +96,8 @@ def _earlier_training(path: Path) -> SweepRow:
     if not path.exists():
         return {}
     row = json.loads(read_text(path))[0]
-    return {key: row[key] for key in ("commit", "sources", "machine", "train_seconds", "cpu_seconds", "updates")}
+    kept = ("commit", "sources", "machine", "train_seconds", "cpu_seconds", "updates", "fingerprint", "remark")
+    return {key: row[key] for key in kept if key in row}
 
 
 def scores(plan: Plan, decoded: Plan, system: System, test_set: str, seconds: float) -> SweepRow:

@@ -138,6 +138,11 @@ def test_another_test_set_leaves_what_is_known_of_a_training(monkeypatch, plan, 
     monkeypatch.setattr(cell_run, "read_curves", lambda path: Curves([{"num_updates": 2}], []))
     (first,) = cell_run.run_cell(plan, cell, tmp_path, threads=1)
     monkeypatch.setattr(cell_run, "version", lambda: {"commit": "later", "sources": "later"})
+    (nothing_new,) = cell_run.run_cell(plan, cell, tmp_path, threads=1)
+    assert "remark" not in first and "remark" not in nothing_new
+    monkeypatch.setattr(cell_run, "fingerprint", lambda *_: "with another test set")
     (again,) = cell_run.run_cell(plan, cell, tmp_path, threads=1)
     assert (again["commit"], again["train_seconds"]) == (first["commit"], first["train_seconds"])
-    assert "remark" not in first and again["remark"] == "test sets decoded at later"
+    assert again["remark"] == "test sets decoded at later"
+    (kept,) = cell_run.run_cell(plan, cell, tmp_path, threads=1)
+    assert kept["remark"] == again["remark"]
