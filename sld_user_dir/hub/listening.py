@@ -74,7 +74,7 @@ class HeardText:
 
 
 class StreamListener:
-    """Blocks of samples to text so far; see `Model.listen`."""
+    """Blocks of samples to text so far; see `Model.listener`."""
 
     def __init__(self, model: Any, options: ListenOptions, beam: int = 5, **generation: Any):
         self._model, self._options, self._extractor = model, options, model.unit_extractor
