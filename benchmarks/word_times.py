@@ -5,11 +5,11 @@
 
 Trains the demo's `sld`, a CTC beside it, on each kind of units (five to ten minutes of one core each; what is trained
 is used again), decodes, fits a confidence map on the validation set, and prints for each test set: median and 90th
-percentile of the absolute errors of word boundaries, of all and of those between words, beside those of evenly spread words; and
-normalised cross-entropy, expected calibration error and area under the ROC curve of word confidences. Then the
-lag table, of the last test set: word errors of streams beside offline decoding, how long after its end a word settles,
-and the time of one core that a second of speech takes; from units, and with --recordings from their sound on, encoder
-and all.
+percentile of the absolute errors of word boundaries, of all and of those between words, beside those of evenly spread
+words; and normalised cross-entropy, expected calibration error and area under the ROC curve of word confidences. Then
+the lag table, of the last test set: word errors of streams beside offline decoding, how long after its end a word
+settles, and the time of one core that a second of speech takes; from units, and with --recordings from their sound
+on, encoder and all.
 """
 
 from __future__ import annotations
