@@ -68,7 +68,7 @@ def build(config: Config) -> Dict[str, float]:
     assert config.folder is not None
     start, cpu = time.monotonic(), time.process_time()
     manifest = corpus.open_manifest(config.folder / "train.tsv")
-    seconds = {"build_s": round(time.monotonic() - start, 1), "build_cpu_s": round(time.process_time() - cpu, 1)}
+    seconds = {"build_s": round(time.monotonic() - start, 3), "build_cpu_s": round(time.process_time() - cpu, 3)}
     return {**seconds, "units": len(manifest.units)}
 
 
@@ -84,7 +84,7 @@ def steps(config: Config) -> Dict[str, Any]:
         for batch in iterator.next_epoch_itr(shuffle=True):
             if began is None:
                 began = time.monotonic()
-                started = {"start_s": round(began - start, 1), "start_cpu_s": round(time.process_time() - cpu, 1)}
+                started = {"start_s": round(began - start, 3), "start_cpu_s": round(time.process_time() - cpu, 3)}
                 note(f"started: {started}")
             n_steps += 1
             n_tokens += int((batch["net_input"]["src_tokens"] != 1).sum())  # 1 is padding

@@ -82,8 +82,9 @@ def _run_alone(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> list[Swe
         **learning(read_curves(made.directory(system) / LOG_FILE)),
     }
     if earlier and earlier["updates"] == facts["updates"]:  # what had been trained was only decoded, or not even that
-        known = earlier.pop("fingerprint") == facts["fingerprint"]
-        facts.update(earlier if known else {**earlier, "remark": f"test sets decoded at {facts['commit']}"})
+        if earlier.pop("fingerprint") != facts["fingerprint"]:
+            earlier["remark"] = f"test sets decoded at {facts['commit']}"
+        facts.update(earlier)
     seconds = {name: decode_seconds[system.name, name] for name in made.test_sets}
     rows = [{**facts, **scores(made, decoded, system, name, seconds[name])} for name in made.test_sets]
     with atomic_path(cell_directory(cell, out) / ROWS) as aside:

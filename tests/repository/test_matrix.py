@@ -53,5 +53,4 @@ def test_a_small_load_has_all_figures():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     (row,) = json.loads(done.stdout)
     assert row["steps"] > 0 and row["tokens_per_second"] > 0 and len(row["series"]) > 2
-    assert row["units"] > 300 * 100 and row["private_last_mib"] > 0
-    assert min(row["build_s"], row["start_s"]) >= 0  # to a tenth of a second, so 0 where the machine is quick
+    assert row["units"] > 300 * 100 and min(row["build_s"], row["start_s"], row["private_last_mib"]) > 0
