@@ -7,11 +7,9 @@ from typing import Any, Dict, List
 
 import torch
 
-from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
 from sld_user_dir.models.checkpoints import load_ensemble
 from sld_user_dir.models.gpt2 import export_directory, from_gpt2, options_of
-from sld_user_dir.models.transformers_release import require_torch_of_transformers
+from sld_user_dir.models.transformers_release import loading
 from sld_user_dir.stored_checkpoint import untrained, write_stored
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
@@ -29,17 +27,12 @@ def import_checkpoint(source: str, data: Path, out: Path, initialisation: str = 
     Raises:
         InputError: no GPT-2 there, or one that does not fit.
     """
-    refuse_lfs_pointer(source)
-    require_torch_of_transformers()
-    from transformers import GPT2LMHeadModel
-
     vocab = JointVocabulary.load(data)
-    try:
-        model = GPT2LMHeadModel.from_pretrained(directory_or_name(source), dtype=torch.float32)
-    except Exception as error:  # transformers, its hub and safetensors raise many kinds
-        reason = reason_of(error)
-        remedy = "give a directory of save_pretrained, or a name on the Hugging Face hub such as gpt2"
-        raise InputError(source, f"no GPT-2 can be loaded from there: {reason}", remedy) from error
+    remedy = "give a directory of save_pretrained, or a name on the Hugging Face hub such as gpt2"
+    with loading(source, "GPT-2", remedy) as place:
+        from transformers import GPT2LMHeadModel
+
+        model = GPT2LMHeadModel.from_pretrained(place, dtype=torch.float32)
     weights = from_gpt2(model.state_dict(), model.config, vocab, initialisation, seed)
     write_stored(out, untrained(weights, {"vocabulary": vocab.fingerprint}))
     return ["--arch", "joint_lm_gpt2", *_as_flags(options_of(model.config)), "--finetune-from-model", str(out)]

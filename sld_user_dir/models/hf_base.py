@@ -14,10 +14,9 @@ from typing import Any, Optional
 import torch
 from torch import Tensor, nn
 
-from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
+from sld_user_dir.errors import InputError
 from sld_user_dir.models.hf_attention import ATTENTION, register_attention
-from sld_user_dir.models.transformers_release import require_torch_of_transformers
+from sld_user_dir.models.transformers_release import loading
 from sld_user_dir.vocabulary.hf_tokenizer import REMEDY, HFTokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
@@ -56,23 +55,18 @@ def load_base(source: str) -> HFBase:
     Raises:
         InputError: no causal language model there, or one that this package can't train.
     """
-    refuse_lfs_pointer(source)
-    require_torch_of_transformers()
-    from transformers import AutoModelForCausalLM
+    with loading(source, "causal language model", f"{REMEDY}; weights must be safetensors") as place:
+        from transformers import AutoModelForCausalLM
 
-    register_attention()
-    try:
+        register_attention()
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            directory_or_name(source),
+            place,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
             attn_implementation=ATTENTION,
             output_loading_info=True,
         )
-    except Exception as error:  # transformers, its hub and safetensors raise many kinds
-        problem = f"no causal language model can be loaded from there: {reason_of(error)}"
-        raise InputError(source, problem, f"{REMEDY}; weights must be safetensors") from error
     model, report = loaded
     missing = sorted(report["missing_keys"])
     if missing:

@@ -10,10 +10,10 @@ import torch
 from fairseq.tasks import setup_task
 from torch import Tensor
 
-from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import directory_or_name, filled_directory, read_json, refuse_lfs_pointer
+from sld_user_dir.errors import InputError
+from sld_user_dir.files import filled_directory, read_json
 from sld_user_dir.models.joint_hf import JointHFConfig, JointHFModel
-from sld_user_dir.models.transformers_release import require_torch_of_transformers
+from sld_user_dir.models.transformers_release import loading
 from sld_user_dir.models.unit_token_layouts import UnitTokens, find_unit_tokens
 from sld_user_dir.stored_checkpoint import untrained, write_stored
 from sld_user_dir.vocabulary.building import copy_hf_tokenizer
@@ -51,16 +51,12 @@ def import_directory(source: str, data: Path, out: Path) -> Path:
 
 
 def _load(source: str) -> Any:
-    refuse_lfs_pointer(source)
-    require_torch_of_transformers()
-    from transformers import AutoModelForCausalLM
+    remedy = "give a directory of save_pretrained, or a name on the hub"
+    with loading(source, "causal language model", remedy) as place:
+        from transformers import AutoModelForCausalLM
 
-    try:  # weights of the authors' time are pickled: torch reads them without running code
-        source = directory_or_name(source)
-        return AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
-    except Exception as error:  # transformers, its hub and safetensors raise many kinds
-        problem = f"no causal language model can be loaded from there: {reason_of(error)}"
-        raise InputError(source, problem, "give a directory of save_pretrained, or a name on the hub") from error
+        # weights of the authors' time are pickled: torch reads them without running code
+        return AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, trust_remote_code=False)
 
 
 def _write_base(model: Any, tokenizer: Any, found: UnitTokens, directory: Path) -> None:

@@ -1,12 +1,15 @@
-"""Whether the installed transformers takes the installed torch."""
+"""Loading models of transformers, where the installed one takes the installed torch."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib.metadata import requires
+from typing import Iterator
 
 import torch
 
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, reason_of
+from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
 
 
 def require_torch_of_transformers() -> None:
@@ -23,3 +26,21 @@ def require_torch_of_transformers() -> None:
         needed = asked[0].strip() if asked else "a later torch"
         problem = f"transformers {__version__} asks for {needed}, and here is torch {torch.__version__}"
         raise InputError("transformers", problem, f'pip install "{needed}", or an earlier transformers, such as 5.0')
+
+
+@contextmanager
+def loading(source: str, what: str, remedy: str) -> Iterator[str]:
+    """What `from_pretrained` takes for a directory of `save_pretrained` or a name on the hub; around loading it.
+
+    Args:
+        what: should be there, such as a causal language model.
+
+    Raises:
+        InputError: a pointer of Git LFS, another torch than transformers asks for, or no such model there.
+    """
+    refuse_lfs_pointer(source)
+    require_torch_of_transformers()
+    try:
+        yield directory_or_name(source)
+    except Exception as error:  # transformers, its hub and safetensors raise many kinds
+        raise InputError(source, f"no {what} can be loaded from there: {reason_of(error)}", remedy) from error
