@@ -7,7 +7,8 @@ The first joins recordings to strings, then runs the commands that any corpus wo
 the training set, units of every set, vocabulary. The second makes the same strings into two more kinds of
 units besides, OUT-mfcc (normalised by speaker) and OUT-whisper (neural), each with one more test set, the ten
 digits of Asterisk's prompts, and with `--speech-commands` another, the digits of hundreds of voices. The same
-recordings and weights give the same bytes.
+recordings and weights give the same bytes. OUT-mfcc has a second training set, train_warped: the first with the
+vocal tracts of its speakers warped.
 """
 
 import sys
@@ -19,9 +20,9 @@ from simple_parsing import ArgumentParser, DashVariant
 from unit_data import ENCODER, ENCODER_CREDIT, UnitKind, link_encoder, make_data
 
 from sld_user_dir.corpora import asterisk_prompts, connected_digits, speech_commands
-from sld_user_dir.corpora.connected_digits import SubsetSize, find_digits, write_strings
+from sld_user_dir.corpora.connected_digits import WARPED, SubsetSize, as_other_voices, find_digits, write_strings
 from sld_user_dir.errors import InputError
-from sld_user_dir.manifests.audio_manifest import write_audio_manifest
+from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,6 +55,8 @@ class DigitsConfig:
     """strings of each test set; the validation set has half as many"""
     speeds: str = "0.9,1.0,1.1"
     """speed perturbation of the training set: one of these for each string"""
+    warps: str = "0.9,1.0,1.1"
+    """warps of the vocal tract in train_warped: one of these for each string"""
 
 
 def kinds(config: DigitsConfig) -> List[UnitKind]:
@@ -81,6 +84,9 @@ def write_audio(config: DigitsConfig, work: Path) -> Dict[str, Path]:
     print(f"{len(digits)} recordings; joining them to strings in {config.work}", flush=True)
     manifests = write_strings(digits, sizes, work)
     if config.whisper is not None:
+        warps = [float(w) for w in config.warps.split(",")]
+        manifests[WARPED] = work / f"{WARPED}.audio.tsv"
+        write_audio_manifest(manifests[WARPED], as_other_voices(read_audio_manifest(manifests["train"]), warps), work)
         tree = config.asterisk or asterisk_prompts.fetch(work / "asterisk")
         prompts = asterisk_prompts.digit_prompts(asterisk_prompts.read_prompts(tree))
         manifests["test_asterisk"] = work / "test_asterisk.audio.tsv"
@@ -95,6 +101,8 @@ def make(config: DigitsConfig, kind: UnitKind, manifests: Dict[str, Path], work:
     """The data directory of one kind; `kind.name` ends its name."""
     others = {"test_asterisk": asterisk_prompts, speech_commands.SUBSET: speech_commands}
     audio = {name: path for name, path in manifests.items() if kind.name or name not in others}
+    if kind.features != "mfcc":
+        audio.pop(WARPED, None)
     corpora = {name: others.get(name, connected_digits) for name in audio}
     headers = {name: kind.header(corpus.LICENSE, corpus.ATTRIBUTION) for name, corpus in corpora.items()}
     out = config.out.with_name(config.out.name + kind.name)

@@ -10,6 +10,9 @@ kept (index 0-4 is test), and no recording is in two sets:
 `test`              the same speakers, index 0-4: FSDD's official test split
 `test_unseen`       every recording of the speaker that training never hears
 ====================  ===========================================================
+
+`train_warped` is the training set again, its speakers' vocal tracts warped (`as_other_voices`), for features that
+carry the voice beside the words.
 """
 
 from __future__ import annotations
@@ -24,10 +27,11 @@ import soundfile
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.waveform import read_audio
-from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
+from sld_user_dir.manifests.audio_manifest import Recording, with_speeds, with_warps, write_audio_manifest
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 SAMPLE_RATE_HZ = 8000
+WARPED = "train_warped"
 UNSEEN_SPEAKER = "yweweler"  # the last in the alphabet, chosen before any result
 LICENSE = "CC BY-SA 4.0"
 ATTRIBUTION = (
@@ -123,6 +127,19 @@ def write_strings(digits: Sequence[Digit], sizes: dict[str, SubsetSize], out: Pa
         manifests[subset] = out / f"{subset}.audio.tsv"
         write_audio_manifest(manifests[subset], recordings, out)
     return manifests
+
+
+def as_other_voices(recordings: Sequence[Recording], warps: Sequence[float], seed: int = 1) -> list[Recording]:
+    """Each recording once, at its speed and with its speaker's vocal tract warped by one of the factors, drawn for it.
+
+    What differs in speed or warp is another voice, by name too, so that it is normalised by itself.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(warps), size=len(recordings))
+    return [
+        with_warps(with_speeds([one], [one.speed]), [float(warps[int(number)])])[0]
+        for one, number in zip(recordings, drawn)
+    ]
 
 
 def join_digits(path: Path, string: Sequence[Digit], waves: Sequence[np.ndarray], source: str) -> Recording:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Iterable
+from typing import Any, Iterable, Mapping
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import sha256_of
 
 VOCABULARY = ("dict.txt", "vocab.json")
-TRAINING = ("train.tsv", "valid.tsv", *VOCABULARY)
+
+
+def training_files(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The files of a data directory that `fairseq-train` reads with these options."""
+    subsets = [options.get("train_subset", "train"), *options.get("valid_subset", "valid").split(",")]
+    return (*(f"{subset}.tsv" for subset in subsets), *VOCABULARY)
 
 
 def data_digest(data: Path, names: Iterable[str]) -> bytes:

@@ -12,7 +12,7 @@ from typing import IO, Callable, Optional, Sequence
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.experiment.child_process import ending_with_parent
-from sld_user_dir.experiment.data_digest import TRAINING, VOCABULARY, data_digest
+from sld_user_dir.experiment.data_digest import VOCABULARY, data_digest, training_files
 from sld_user_dir.experiment.fairseq_commands import (
     LOG_FILE,
     Plan,
@@ -42,9 +42,9 @@ def train_all(plan: Plan, systems: Sequence[System], jobs: int) -> None:
     one whose command or data have changed is put aside (``NAME.previous``) and trained afresh.
     """
     todo = []
-    made_from = data_digest(plan.data, TRAINING).hex()
     for system in systems:
         command = train_command(plan, system)
+        made_from = data_digest(plan.data, training_files({**plan.train_options, **system.options})).hex()
         if not _prepare(plan.directory(system), command, made_from):
             todo.append((system.name, command, plan.directory(system)))
     total = int(plan.train_options["max_update"])

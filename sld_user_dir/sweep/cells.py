@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.experiment.data_digest import TRAINING, data_digest
+from sld_user_dir.experiment.data_digest import data_digest, training_files
 from sld_user_dir.experiment.fairseq_commands import Plan, System
 from sld_user_dir.files import atomic_path, iter_lines
 from sld_user_dir.sweep.plan_file import Condition, SweepPlan
@@ -56,8 +56,8 @@ def command_plan(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> tuple[
     """What the experiment runner trains and decodes for a cell; its data directory is made where it is a part."""
     condition = plan.conditions[cell.condition]
     objective = plan.objectives[cell.objective]
-    data = _data_of(condition, out)
     options = {**train_options(plan, condition, objective), "seed": cell.seed}
+    data = _data_of(condition, training_files(options)[0], out)
     made = Plan(
         data=data,
         out=(out / cell.name).parent,
@@ -78,13 +78,14 @@ def fingerprint(plan: SweepPlan, cell: Cell) -> str:
     """Hash of all that decides a cell's result: options, seed, and the bytes of its manifests and vocabulary."""
     condition = plan.conditions[cell.condition]
     digest = hashlib.sha256()
+    options = train_options(plan, condition, plan.objectives[cell.objective])
     facts = [
-        train_options(plan, condition, plan.objectives[cell.objective]),
+        options,
         {**plan.generate, **condition.generate},
         [cell.seed, condition.train_utterances, list(condition.test_sets)],
     ]
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
-    names = (*TRAINING, *(f"{test_set}.tsv" for test_set in condition.test_sets))
+    names = (*training_files(options), *(f"{test_set}.tsv" for test_set in condition.test_sets))
     digest.update(data_digest(condition.data, names))
     return digest.hexdigest()[:16]
 
@@ -93,7 +94,7 @@ def _filled(value: Any, data: Path) -> Any:
     return value.replace("{data}", str(data)) if isinstance(value, str) else value
 
 
-def _data_of(condition: Condition, out: Path) -> Path:
+def _data_of(condition: Condition, training: str, out: Path) -> Path:
     """The data directory, or one beside the runs whose training manifest is cut and whose other files are links."""
     if condition.train_utterances is None:
         return condition.data
@@ -101,18 +102,20 @@ def _data_of(condition: Condition, out: Path) -> Path:
     part.mkdir(parents=True, exist_ok=True)
     for source in condition.data.iterdir():
         target = part / source.name
-        if source.name != "train.tsv" and source.is_file() and not target.is_symlink():
+        if source.name != training and source.is_file() and not (target.exists() or target.is_symlink()):
             target.symlink_to(source)
-    with atomic_path(part / "train.tsv") as aside, aside.open("w", encoding="utf-8") as stream:
+    if (part / training).is_symlink():  # of an objective that trains on another manifest
+        (part / training).unlink()
+    with atomic_path(part / training) as aside, aside.open("w", encoding="utf-8") as stream:
         left = condition.train_utterances + 1  # the line of column names
-        for line in iter_lines(condition.data / "train.tsv"):
+        for line in iter_lines(condition.data / training):
             if not line.startswith("#"):
                 left -= 1
             if left >= 0:
                 stream.write(line + "\n")
     if left > 0:
         raise InputError(
-            condition.data / "train.tsv",
+            condition.data / training,
             f"{condition.train_utterances - left} utterances, and condition {condition.name} wants "
             f"{condition.train_utterances}",
             "lower train_utterances",

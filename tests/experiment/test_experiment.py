@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import demo
 import update_readme
 
-from sld_user_dir.experiment import fairseq_commands, runner
+from sld_user_dir.experiment import data_digest, fairseq_commands, runner
 from sld_user_dir.experiment.fairseq_commands import Plan, System, option_list, shown, train_command
 from sld_user_dir.experiment.results import draw_curves, format_table, kind_of_units
 from sld_user_dir.experiment.runner import ExperimentError, _prepare, _run
@@ -94,6 +94,12 @@ def test_what_was_made_of_other_bytes_is_made_again(tmp_path, monkeypatch):
     assert run_all(beam=2) == ["sld/test"]
     write_manifest(data / "train.tsv", make_utterances(5), make_provenance())
     assert run_all(beam=2) == everything and run_all(beam=2) == []
+
+
+def test_the_manifest_that_is_trained_on_is_the_one_that_counts():
+    assert data_digest.training_files({}) == ("train.tsv", "valid.tsv", "dict.txt", "vocab.json")
+    of_others = data_digest.training_files({"train_subset": "warped", "valid_subset": "valid,dev"})
+    assert of_others[:3] == ("warped.tsv", "valid.tsv", "dev.tsv")
 
 
 def test_a_failing_child_is_reported_with_its_last_lines(tmp_path):
@@ -263,3 +269,16 @@ def test_units_are_read_through_a_convolution_and_start_from_the_centroids_if_th
     assert options["speech_conv_kernel"] == 5 and options["init_unit_embeddings"] == digits / "kmeans.npz"
     plain = demo.build_plan(demo.DemoConfig(speech_conv_kernel=0), demo.SYSTEMS, digits).train_options
     assert "speech_conv_kernel" not in plain and "init_unit_embeddings" not in plain
+
+
+def test_units_that_carry_the_voice_are_learnt_from_warped_voices_where_there_are_any():
+    options = {
+        name: demo.build_plan(demo.DemoConfig(), demo.SYSTEMS, ROOT / "manifests" / name).train_options
+        for name in ("digits", "digits-mfcc", "digits-whisper")
+    }
+    assert {name: one.get("train_subset") for name, one in options.items()} == {
+        "digits": None, "digits-mfcc": "train_warped", "digits-whisper": None,
+    }  # fmt: skip
+    kmeans = ROOT / "manifests" / "digits-mfcc" / "kmeans.npz"
+    assert options["digits-mfcc"]["unit_substitution_kmeans"] == kmeans
+    assert "unit_substitution_prob" not in options["digits-whisper"]

@@ -94,6 +94,11 @@ def test_siblings_say_the_same_in_other_units():
         for other in others:
             assert [(one.id, one.text, one.fields["digits"]) for one in other] == strings
             assert other.header["license"] == "CC BY-SA 4.0" and "Zohar Jackson" in other.header["attribution"]
+    warped = list(read_manifest(ROOT / "manifests" / "digits-mfcc" / "train_warped.tsv"))
+    plain = read_manifest(ROOT / "manifests" / "digits-mfcc" / "train.tsv")
+    assert [(one.text, one.fields["digits"]) for one in warped] == [(one.text, one.fields["digits"]) for one in plain]
+    voices = {one.fields["speaker"].rsplit("-", 1)[0] for one in warped}
+    assert {"vtlp0.9-sp1.1", "vtlp1.1", "sp0.9"} <= voices and UNSEEN_SPEAKER not in str(voices)
     for suffix in KINDS[1:]:
         prompts = read_manifest(ROOT / "manifests" / f"digits{suffix}" / "test_asterisk.tsv")
         assert [one.text for one in prompts] == WORDS
@@ -138,6 +143,7 @@ def test_the_siblings_are_made_from_any_machine_s_folders(fsdd, tmp_path):
         folders = [tmp_path / run / f"digits{suffix}" for run in ("a", "b")]
         names = sorted(path.name for path in folders[0].iterdir())
         assert ("test_asterisk.tsv" in names) == bool(suffix) and "kmeans.npz" in names
+        assert ("train_warped.tsv" in names) == (suffix == "-mfcc")
         assert all((folders[0] / name).read_bytes() == (folders[1] / name).read_bytes() for name in names)
     assert (
         KMeans.load(tmp_path / "a" / "digits-whisper" / "kmeans.npz").metadata["model_name"] == "openai/whisper-tiny.en"

@@ -1,10 +1,13 @@
 """Plan files: what they say, and which error names what is wrong."""
 
+import shutil
+
 import pytest
 from support.miniature import ROOT
 from support.sweeps import DATA, plan_content, write_plan
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
 from sld_user_dir.sweep.cells import cells_of, command_plan, fingerprint
 from sld_user_dir.sweep.plan_file import read_plan
 from sld_user_dir.sweep.rows import current_rows, read_rows
@@ -32,6 +35,31 @@ def test_a_part_of_the_training_set_is_cut_and_the_rest_is_the_same(tmp_path):
     header = sum(line.startswith("#") for line in whole) + 1
     assert (made.data / "train.tsv").read_text(encoding="utf-8").split("\n") == [*whole[: header + 50], ""]
     assert (made.data / "valid.tsv").read_bytes() == (DATA / "valid.tsv").read_bytes()
+
+
+def test_the_manifest_that_an_objective_trains_on_is_the_one_that_is_cut(tmp_path):
+    """One condition, two training manifests: each is cut for its objective, and its bytes decide the fingerprint."""
+    data = tmp_path / "data"
+    shutil.copytree(DATA, data, ignore=shutil.ignore_patterns(".mmap", "test_voices.tsv"))
+    shutil.copyfile(data / "valid.tsv", data / "other.tsv")
+    options = {"criterion": "sld", "train_subset": "other"}
+    plan = write_plan(
+        tmp_path,
+        conditions={"small": {**CONDITION, "data": str(data)}},
+        objectives={"sld": {"description": "", "options": {"criterion": "sld"}},
+                    "on_other": {"description": "", "options": options}},
+        cells=[{**BLOCK, "objectives": ["sld", "on_other"]}],
+        comparisons=[],
+    )  # fmt: skip
+    prints = [fingerprint(plan, cell) for cell in cells_of(plan)]
+    for cell, name in [*zip(cells_of(plan), ("train", "other"))] * 2:
+        made, _ = command_plan(plan, cell, tmp_path / "out", threads=1)
+        assert len(read_manifest(made.data / f"{name}.tsv")) == 50
+    write_manifest(
+        data / "other.tsv", list(read_manifest(data / "valid.tsv"))[:60], read_manifest(data / "valid.tsv").provenance
+    )
+    again = [fingerprint(plan, cell) for cell in cells_of(plan)]
+    assert again[0] == prints[0] and again[1] != prints[1]
 
 
 def test_a_part_larger_than_the_training_set_is_refused(tmp_path):
