@@ -14,7 +14,7 @@ VOCABULARY = ("dict.txt", "vocab.json")
 
 def training_files(options: Mapping[str, Any]) -> tuple[str, ...]:
     """The files of a data directory that `fairseq-train` reads with these options."""
-    subsets = [options.get("train_subset", "train"), *options.get("valid_subset", "valid").split(",")]
+    subsets = [options.get("train_subset") or "train", *(options.get("valid_subset") or "valid").split(",")]
     return (*(f"{subset}.tsv" for subset in subsets), *VOCABULARY)
 
 

@@ -99,6 +99,7 @@ def test_what_was_made_of_other_bytes_is_made_again(tmp_path, monkeypatch):
 def test_the_manifest_that_is_trained_on_is_the_one_that_counts():
     assert data_digest.training_files({}) == ("train.tsv", "valid.tsv", "dict.txt", "vocab.json")
     of_others = data_digest.training_files({"train_subset": "warped", "valid_subset": "valid,dev"})
+    assert data_digest.training_files({"train_subset": None}) == data_digest.training_files({})
     assert of_others[:3] == ("warped.tsv", "valid.tsv", "dev.tsv")
 
 
@@ -276,9 +277,7 @@ def test_units_that_carry_the_voice_are_learnt_from_warped_voices_where_there_ar
         name: demo.build_plan(demo.DemoConfig(), demo.SYSTEMS, ROOT / "manifests" / name).train_options
         for name in ("digits", "digits-mfcc", "digits-whisper")
     }
-    assert {name: one.get("train_subset") for name, one in options.items()} == {
-        "digits": None, "digits-mfcc": "train_warped", "digits-whisper": None,
-    }  # fmt: skip
+    assert [name for name, one in options.items() if one.get("train_subset") == "train_warped"] == ["digits-mfcc"]
     kmeans = ROOT / "manifests" / "digits-mfcc" / "kmeans.npz"
     assert options["digits-mfcc"]["unit_substitution_kmeans"] == kmeans
     assert "unit_substitution_prob" not in options["digits-whisper"]

@@ -42,15 +42,13 @@ def test_the_manifest_that_an_objective_trains_on_is_the_one_that_is_cut(tmp_pat
     data = tmp_path / "data"
     shutil.copytree(DATA, data, ignore=shutil.ignore_patterns(".mmap", "test_voices.tsv"))
     shutil.copyfile(data / "valid.tsv", data / "other.tsv")
-    options = {"criterion": "sld", "train_subset": "other"}
-    plan = write_plan(
-        tmp_path,
-        conditions={"small": {**CONDITION, "data": str(data)}},
-        objectives={"sld": {"description": "", "options": {"criterion": "sld"}},
-                    "on_other": {"description": "", "options": options}},
-        cells=[{**BLOCK, "objectives": ["sld", "on_other"]}],
-        comparisons=[],
-    )  # fmt: skip
+    objectives = {
+        "sld": {"description": "", "options": {"criterion": "sld"}},
+        "on_other": {"description": "", "options": {"criterion": "sld", "train_subset": "other"}},
+    }
+    conditions = {"small": {**CONDITION, "data": str(data)}}
+    cells = [{**BLOCK, "objectives": list(objectives)}]
+    plan = write_plan(tmp_path, conditions=conditions, objectives=objectives, cells=cells, comparisons=[])
     prints = [fingerprint(plan, cell) for cell in cells_of(plan)]
     for cell, name in [*zip(cells_of(plan), ("train", "other"))] * 2:
         made, _ = command_plan(plan, cell, tmp_path / "out", threads=1)
