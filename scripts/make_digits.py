@@ -6,9 +6,10 @@
 The first joins recordings to strings, then runs the commands that any corpus would go through: k-means on
 the training set, units of every set, vocabulary. The second makes the same strings into two more kinds of
 units besides, OUT-mfcc (normalised by speaker) and OUT-whisper (neural), each with one more test set, the ten
-digits of Asterisk's prompts, and with `--speech-commands` another, the digits of hundreds of voices. The same
-recordings and weights give the same bytes. OUT-mfcc has a second training set, train_warped: the first with the
-vocal tracts of its speakers warped.
+digits of Asterisk's prompts, and with `--speech-commands` another, the digits of hundreds of voices. OUT-mfcc
+has a second training set, train_warped: the first with the vocal tracts of its speakers warped. The same
+recordings and weights give the same bytes on one machine with as many threads; elsewhere a frame in 100,000
+may get another neural unit (docs/determinism.md).
 """
 
 import sys

@@ -5,7 +5,7 @@
 
 Two kinds of units, each in a data directory of OUT: `whisper`, of the encoder of Whisper tiny.en, and `mfcc`. The sets:
 `train`; `dev`, all recordings of --dev; `valid`, every seventh of them, for use while training; `test`. The same
-recordings and weights give the same bytes.
+recordings and weights give the same bytes on one machine with as many threads (docs/determinism.md).
 """
 
 import sys
