@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,9 @@ def _data_of(condition: Condition, training: str, out: Path) -> Path:
     part.mkdir(parents=True, exist_ok=True)
     for source in condition.data.iterdir():
         target = part / source.name
-        if source.name != training and source.is_file() and not (target.exists() or target.is_symlink()):
+        if source.name != training and source.is_file() and not os.path.lexists(target):
             target.symlink_to(source)
-    if (part / training).is_symlink():  # of an objective that trains on another manifest
-        (part / training).unlink()
+    # renamed over what is there, also over the link of an objective that trains on another manifest
     with atomic_path(part / training) as aside, aside.open("w", encoding="utf-8") as stream:
         left = condition.train_utterances + 1  # the line of column names
         for line in iter_lines(condition.data / training):
