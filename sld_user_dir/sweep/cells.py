@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from sld_user_dir.errors import InputError
 from sld_user_dir.experiment.data_digest import data_digest, training_files
 from sld_user_dir.experiment.fairseq_commands import Plan, System
-from sld_user_dir.files import atomic_path, iter_lines
+from sld_user_dir.sweep.condition_data import data_directory
 from sld_user_dir.sweep.plan_file import Condition, SweepPlan
 
 
@@ -58,7 +57,7 @@ def command_plan(plan: SweepPlan, cell: Cell, out: Path, threads: int) -> tuple[
     condition = plan.conditions[cell.condition]
     objective = plan.objectives[cell.objective]
     options = {**train_options(plan, condition, objective), "seed": cell.seed}
-    data = _data_of(condition, training_files(options)[0], out)
+    data = data_directory(condition, training_files(options), out)
     made = Plan(
         data=data,
         out=(out / cell.name).parent,
@@ -85,6 +84,8 @@ def fingerprint(plan: SweepPlan, cell: Cell) -> str:
         {**plan.generate, **condition.generate},
         [cell.seed, condition.train_utterances, list(condition.test_sets)],
     ]
+    if condition.deduplicated is not None:  # the prints of rows from before there was such a key stay as they are
+        facts.append({"deduplicated": condition.deduplicated})
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
     names = (*training_files(options), *(f"{test_set}.tsv" for test_set in condition.test_sets))
     digest.update(data_digest(condition.data, names))
@@ -93,31 +94,3 @@ def fingerprint(plan: SweepPlan, cell: Cell) -> str:
 
 def _filled(value: Any, data: Path) -> Any:
     return value.replace("{data}", str(data)) if isinstance(value, str) else value
-
-
-def _data_of(condition: Condition, training: str, out: Path) -> Path:
-    """The data directory, or one beside the runs whose training manifest is cut and whose other files are links."""
-    if condition.train_utterances is None:
-        return condition.data
-    part = out / "data" / condition.name
-    part.mkdir(parents=True, exist_ok=True)
-    for source in condition.data.iterdir():
-        target = part / source.name
-        if source.name != training and source.is_file() and not os.path.lexists(target):
-            target.symlink_to(source)
-    # renamed over what is there, also over the link of an objective that trains on another manifest
-    with atomic_path(part / training) as aside, aside.open("w", encoding="utf-8") as stream:
-        left = condition.train_utterances + 1  # the line of column names
-        for line in iter_lines(condition.data / training):
-            if not line.startswith("#"):
-                left -= 1
-            if left >= 0:
-                stream.write(line + "\n")
-    if left > 0:
-        raise InputError(
-            condition.data / training,
-            f"{condition.train_utterances - left} utterances, and condition {condition.name} wants "
-            f"{condition.train_utterances}",
-            "lower train_utterances",
-        )
-    return part

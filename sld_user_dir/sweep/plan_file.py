@@ -19,7 +19,8 @@
       - {objective: sld, baseline: masked_ce}
 
 True is a bare flag, null leaves an option out; options of a condition come before those of the plan, those of an
-objective before both. `train_utterances` in a condition trains on the first so many lines of its manifest.
+objective before both. In a condition, `train_utterances` trains on the first so many lines of its manifest, and
+`deduplicated` takes its manifests with runs of a unit collapsed (true) or written out, a unit a frame (false).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Condition:
     Attributes:
         data: data directory.
         train_utterances: how many of the training manifest's utterances are used, from its start; None: all.
+        deduplicated: whether runs of a unit are collapsed in all manifests; None: as the manifests have it.
         core_hours: what a cell is known to take, in hours of one core; for the cost that is told beforehand.
     """
 
@@ -53,6 +55,7 @@ class Condition:
     train: Mapping[str, Any] = field(default_factory=dict)
     generate: Mapping[str, Any] = field(default_factory=dict)
     train_utterances: Optional[int] = None
+    deduplicated: Optional[bool] = None
     core_hours: Optional[float] = None
 
 
@@ -137,6 +140,7 @@ def _condition(path: Path, name: str, table: _Table) -> Condition:
         train=table.take("train", dict, {}),
         generate=table.take("generate", dict, {}),
         train_utterances=table.take("train_utterances", int, None),
+        deduplicated=table.take("deduplicated", bool, None),
         core_hours=table.take("core_hours", (int, float), None),
     )
 
@@ -171,7 +175,7 @@ class _Table:
                 return default[0]
             raise InputError(self.path, f"{self.what} lacks {key!r}", "docs/evidence.md shows a plan")
         value = self.content.pop(key)
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise InputError(
                 self.path, f"{key!r} of {self.what} is {reprlib.repr(value)}", "docs/evidence.md shows a plan"
             )

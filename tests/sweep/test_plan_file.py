@@ -1,6 +1,8 @@
 """Plan files: what they say, and which error names what is wrong."""
 
+import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from support.miniature import ROOT
@@ -66,6 +68,43 @@ def test_a_part_larger_than_the_training_set_is_refused(tmp_path):
         command_plan(plan, cells_of(plan)[0], tmp_path / "out", threads=1)
 
 
+def test_runs_are_written_out_by_their_durations_and_collapsed_again(tmp_path):
+    plan = write_plan(tmp_path, conditions={"small": {**CONDITION, "deduplicated": False}})
+    made, _ = command_plan(plan, cells_of(plan)[0], tmp_path / "frames", threads=1)
+    for name, size in (("train", 50), ("valid", 125), ("test_asterisk", 10)):
+        before, after = read_manifest(DATA / f"{name}.tsv"), read_manifest(made.data / f"{name}.tsv")
+        assert len(after) == size and not after.provenance.deduplicated and "durations" not in after.columns
+        assert after.header["attribution"] == before.header["attribution"]
+        for old, new in zip(before, after):
+            runs = [unit for unit, length in zip(old.units, old.durations) for _ in range(length)]
+            assert (new.id, new.text, new.units.tolist()) == (old.id, old.text, runs)
+    again = {"small": {**CONDITION, "data": str(made.data), "deduplicated": True}}
+    plan = write_plan(tmp_path, conditions=again)
+    back, _ = command_plan(plan, cells_of(plan)[0], tmp_path / "back", threads=1)
+    for name in ("valid", "test_asterisk"):
+        assert (back.data / f"{name}.tsv").read_bytes() == (DATA / f"{name}.tsv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"durations": None}, "test_asterisk.tsv: no column durations, of which runs are written out"),
+        ({"subword": "sha256:5b"}, "test_asterisk.tsv: subwords of units have no runs"),
+    ],
+    ids=["without durations", "subwords"],
+)
+def test_runs_that_cannot_be_written_out_are_refused(tmp_path, change, message):
+    data = tmp_path / "data"
+    shutil.copytree(DATA, data, ignore=shutil.ignore_patterns(".mmap", "test_voices.tsv"))
+    manifest = read_manifest(data / "test_asterisk.tsv")
+    changed = [replace(one, durations=change.get("durations", one.durations)) for one in manifest]
+    provenance = replace(manifest.provenance, subword=change.get("subword"))
+    write_manifest(data / "test_asterisk.tsv", changed, provenance)
+    plan = write_plan(tmp_path, conditions={"small": {**CONDITION, "data": str(data), "deduplicated": False}})
+    with pytest.raises(InputError, match=re.escape(message)):
+        command_plan(plan, cells_of(plan)[0], tmp_path / "out", threads=1)
+
+
 def test_all_objectives_of_a_seed_come_before_the_next_seed(tmp_path):
     plan = write_plan(tmp_path)
     names = [cell.name for cell in cells_of(plan)]
@@ -79,7 +118,9 @@ def test_the_fingerprint_follows_options_seed_and_data(tmp_path):
     plan = write_plan(tmp_path)
     other = write_plan(tmp_path, generate={"beam": 2})
     prints = {fingerprint(plan, cell) for cell in cells_of(plan)} | {fingerprint(other, c) for c in cells_of(other)}
-    assert len(prints) == 8
+    frames = write_plan(tmp_path, conditions={"small": {**CONDITION, "deduplicated": False}})
+    prints |= {fingerprint(frames, cell) for cell in cells_of(frames)}
+    assert len(prints) == 12
     moved = write_plan(tmp_path, conditions={"small": {**CONDITION, "description": "other words"}})
     assert fingerprint(moved, cells_of(moved)[0]) == fingerprint(plan, cells_of(plan)[0])
 
@@ -90,6 +131,7 @@ def test_the_fingerprint_follows_options_seed_and_data(tmp_path):
         ({"titel": "x"}, "the plan has an unknown key 'titel'"),
         ({"conditions": {"small": {**CONDITION, "sets": []}}}, "conditions small has an unknown key 'sets'"),
         ({"conditions": {"small": {"data": "."}}}, "conditions small lacks 'description'"),
+        ({"conditions": {"small": {**CONDITION, "deduplicated": "no"}}}, "'deduplicated' of conditions small is 'no'"),
         ({"conditions": {"small": 3}}, "conditions small is no mapping"),
         ({"objectives": ["sld"]}, "'objectives' of the plan is"),
         ({"cells": [{**BLOCK, "objectives": ["sdl"]}]}, "no objective 'sdl' is defined"),
