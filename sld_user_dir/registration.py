@@ -90,6 +90,7 @@ class _RegisteringLoader(Loader):
 
         if module.__spec__ is not None:
             module.__spec__.loader = module.__loader__ = self._loader
+        fairseq_patches.silence()
         with fairseq_patches.root_logger_level():
             self._loader.exec_module(module)
             _register()

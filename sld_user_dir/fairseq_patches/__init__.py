@@ -16,7 +16,7 @@ _SILENCED = (
     ("'pin_memory' argument is set as true", UserWarning),
     # its wav2vec 2.0 modules call what newer torch renames
     ("`torch.nn.utils.weight_norm` is deprecated", FutureWarning),
-    ("`torch.jit.script` is deprecated", DeprecationWarning),
+    ("`torch.jit.script` is deprecated", Warning),  # a FutureWarning since torch 2.14, so shown
     # its training step does, too
     (r"`torch\.cuda\.amp\.", FutureWarning),
 )
@@ -30,6 +30,11 @@ def apply() -> None:
     damaged_checkpoints.install()
     plain_checkpoints.allow()
     whole_checkpoints.install()
+    silence()
+
+
+def silence() -> None:
+    """Ignore what torch warns of in fairseq, at its import and later."""
     for message, category in _SILENCED:
         warnings.filterwarnings("ignore", message=message, category=category)
 

@@ -49,5 +49,5 @@ def _load() -> tuple[Any, Any]:
     finally:
         torch.set_num_threads(threads)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torch's of torch.jit, in which the weights are stored
+        warnings.filterwarnings("ignore", r"`torch\.jit")  # torch's, of what the weights are stored in
         return silero_vad, silero_vad.load_silero_vad()
