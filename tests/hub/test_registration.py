@@ -113,3 +113,16 @@ warnings.warn("something of the user's", UserWarning)
     assert ["pin_memory" in told[0], "torch.cuda.amp" in told[0]] == [True, True]
     assert ["pin_memory" in told[1], "torch.cuda.amp" in told[1]] == [False, False]
     assert all("something of the user's" in text for text in told)
+
+
+def test_what_torch_says_while_fairseq_is_imported_is_silenced_before():
+    """A DeprecationWarning that torch 2.14 made a FutureWarning, which Python shows."""
+    code = """
+import warnings
+warnings.filterwarnings("error", message="`torch.jit.script`")
+import sld_user_dir, fairseq
+warnings.warn("`torch.jit.script` is deprecated. Please switch", FutureWarning)
+print("1")
+"""
+    ended = run_python(code)
+    assert ended.value == 1 and ended.stderr == ""
