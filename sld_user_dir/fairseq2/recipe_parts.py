@@ -58,6 +58,7 @@ def reader_of(
         add_bos=section.add_bos,
         shuffle=training,
         mixed_lengths=training and section.mixed_lengths,
+        seed=options.get("seed", 1),
     )
     if training:
         asked = SimpleNamespace(**vars(section), seed=options["seed"])

@@ -6,8 +6,7 @@ batches in the same order there.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 import torch
@@ -86,8 +85,7 @@ class UnitBatchReader(DataReader[UnitBatch]):
     def _batches_of_epoch(self) -> List[Optional[np.ndarray]]:
         if not self._all or self.dataset.draws_tasks:
             self.dataset.set_epoch(self._epoch)
-            with numpy_seed(self.seed):
-                order = self.dataset.ordered_indices()
+            order = self.dataset.ordered_indices()
             self._all = self.dataset.batch_by_size(
                 order, max_tokens=self._max_num_tokens, required_batch_size_multiple=self._multiple
             )
@@ -107,14 +105,3 @@ class UnitBatchReader(DataReader[UnitBatch]):
             target = torch.full_like(sample["target"], self.dataset.vocab.pad)
             sample.update(target=target, ntokens=0, nsentences=0)
         return sample
-
-
-@contextmanager
-def numpy_seed(seed: int) -> Iterator[None]:
-    """numpy's global generator, seeded within; afterwards as it was."""
-    state = np.random.get_state()
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        np.random.set_state(state)

@@ -37,6 +37,8 @@ from sld_user_dir.models.unit_mixture import UnitMixture
 
 PARTS_OF_STOCK_LAYERS_ONLY = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""
+UNSET = "_float_tensor"
+"""A number of sinusoidal positions that fairseq 0.12.2 never sets and stores: no two checkpoints would be alike."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,14 @@ class CausalDecoder(TransformerDecoder):
         # not on the class, where it would hide the module of that name
         self.speech_convolution: Optional[SpeechConvolution] = None
         self.stable_mask: Optional[StableMask] = None
+        if hasattr(self.embed_positions, UNSET):  # still there for its device and type, but not stored
+            self.embed_positions.register_buffer(UNSET, torch.zeros(1), persistent=False)
+
+    def upgrade_state_dict_named(self, state_dict: Dict[str, Any], name: str) -> Dict[str, Any]:
+        """As fairseq's, without what 0.12.2 adds."""
+        upgraded: Dict[str, Any] = super().upgrade_state_dict_named(state_dict, name)
+        upgraded.pop(f"{name}.embed_positions.{UNSET}", None)
+        return upgraded
 
     def build_decoder_layer(self, args: Any, no_encoder_attn: bool = False) -> nn.Module:
         """As fairseq's, with the options for activation checkpoints and sharding."""

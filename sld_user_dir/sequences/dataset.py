@@ -40,6 +40,7 @@ class SequenceDataset:
         ids: what each utterance's `id` is in a batch (default: its row).
         packed: pack batches (`packed_batch`); then `max_tokens` counts no padding.
         mixed_lengths: batches of utterances of any length instead of similar ones.
+        seed: of the draw of tasks.
         prompt_fraction: for decoding: open-ended tasks get this leading fraction of their answer as the prompt, and no
             targets.
         labelled: whether batches of the other tasks have targets.
@@ -65,6 +66,7 @@ class SequenceDataset:
         ids: Any = None,
         packed: bool = False,
         mixed_lengths: bool = False,
+        seed: int = 1,
         prompt_fraction: Optional[float] = None,
         labelled: bool = True,
     ):
@@ -74,7 +76,7 @@ class SequenceDataset:
         self.formats = [format_of(task, vocab) for task in mix]
         self.rows, self.ids, self.names = len(units), range(len(units)) if ids is None else ids, names
         self.add_bos, self.shuffle, self.prompt_fraction = add_bos, shuffle, prompt_fraction
-        self.packed, self.mixed_lengths = packed, mixed_lengths
+        self.packed, self.mixed_lengths, self.seed = packed, mixed_lengths, seed
         self.augment: Optional[Augmentation] = None
         self.max_tokens: Optional[int] = None
         self.keeps_all = False
@@ -146,8 +148,8 @@ class SequenceDataset:
     def ordered_indices(self) -> np.ndarray:
         """By length but for `mixed_lengths`; in training one index of each utterance, else all, task after task.
 
-        A draw of tasks depends on the epoch and on numpy's global generator, which fairseq seeds for this call: workers
-        agree, and a resumed run draws the same. Ties are in random order in training, in file order otherwise.
+        A draw of tasks depends on the seed and the epoch alone: workers agree, and a resumed run draws the same. Ties
+        are in random order in training, in file order otherwise.
         """
         if not self.shuffle:
             parts = np.arange(len(self)).reshape(len(self.formats), self.rows)
@@ -155,7 +157,9 @@ class SequenceDataset:
         if not self.draws_tasks:
             # the same in every epoch: fairseq keeps its batches, but a run that goes on makes them anew
             return self._by_length(np.random.default_rng(0).permutation(self.rows))
-        rng = np.random.default_rng([np.random.randint(2**31), self.epoch])
+        # what fairseq-fixed's numpy_seed would give here; fairseq 0.12.2 seeds numpy in another way
+        drawn = np.random.RandomState(self.seed + self.epoch).randint(2**31)
+        rng = np.random.default_rng([drawn, self.epoch])
         order = rng.permutation(self.rows)
         order = order + self.rows * draw_tasks(self.rows, list(self.mix.values()), rng)
         return self._by_length(order[rng.permutation(self.rows)])

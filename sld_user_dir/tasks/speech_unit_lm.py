@@ -182,6 +182,7 @@ class SpeechUnitLMTask(FairseqTask):
             shuffle=split.startswith("train"),
             packed=training and self.cfg.pack_utterances,
             mixed_lengths=training and self.cfg.mixed_lengths,
+            seed=self.cfg.seed,
             prompt_fraction=self.cfg.prompt_fraction if prompts_alone else None,
         )
         self.datasets[split].keeps_all = training
