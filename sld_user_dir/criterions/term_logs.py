@@ -6,7 +6,7 @@ A logging output holds sums, so that fairseq may add outputs up over workers and
 
 import logging
 import math
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from fairseq import utils
 from fairseq.logging import metrics
@@ -39,6 +39,7 @@ def measured(logging_outputs: Iterable[Dict[str, Any]], name: str) -> Tuple[floa
 def log_measures(logging_outputs: List[Dict[str, Any]]) -> None:
     """Log every measure, perplexities beside bits, and `loss`, the sum of all `loss_…`.
 
+    What was taken of no position, as of a term whose weight has come to 0, is not logged: 0 bits would be a claim.
     A validation that is not a number would be fairseq's best for ever: `min(nan, x)` is nan, and nothing is below it.
     """
     keys = [key.rsplit(":", 1)[0] for key in logging_outputs[0] if key.endswith(":total")]
@@ -47,11 +48,18 @@ def log_measures(logging_outputs: List[Dict[str, Any]]) -> None:
         total, count = (
             sum(float(log.get(f"{key}:{part}", 0)) for log in logging_outputs) for part in ("total", "count")
         )
+        if not count and not name.startswith("loss_"):
+            continue
         if math.isnan(total):
             logger.warning("%s is not a number: logged as infinite, so that no checkpoint is best by it", name)
             total = math.inf
         metrics.log_scalar(name, SCALE[kind] * total / max(count, 1), weight=count, round=3)
         if kind == "perplexity":
-            metrics.log_derived(f"{name}_ppl", lambda meters, n=name: utils.get_perplexity(meters[n].avg))
+            metrics.log_derived(f"{name}_ppl", lambda meters, n=name: _perplexity(meters[n].avg))
     losses = [key.split(":", 1)[1] for key in keys if key.startswith("bits:loss_")]
     metrics.log_derived("loss", lambda meters: round(sum(float(meters[name].avg) for name in losses), 3))
+
+
+def _perplexity(bits: Optional[float]) -> Optional[float]:
+    """None after a reset of meters, where fairseq's own would be 0."""
+    return None if bits is None else utils.get_perplexity(bits)

@@ -97,8 +97,12 @@ class Objective:
         """
         found: List[Measure] = []
         for term, divisor in zip(self.position_terms, own):
-            value = term.weight_at(self.update) * sum_where(term.positions(at), term.value(stats, at))
-            found += [Measure(f"loss_{term.name}", value, divisor), *term.measures(stats, at, correct)]
+            weight = term.weight_at(self.update)
+            value = weight * sum_where(term.positions(at), term.value(stats, at))
+            measures = term.measures(stats, at, correct)
+            if not weight:  # the fused form leaves its positions out: nothing is known of them, and nothing counted
+                measures = [one._replace(total=0 * value, cases=0 * one.cases) for one in measures]
+            found += [Measure(f"loss_{term.name}", value, divisor), *measures]
         return found
 
     def sequence_losses(

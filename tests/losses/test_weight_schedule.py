@@ -68,3 +68,24 @@ def test_a_training_follows_the_schedule(tmp_path):
     lines = logged(train(data, tmp_path / "save", *options, "--batch-size", 2, updates=3), "train_inner")
     weights = [float(one["loss_speech"]) / float(one["speech"]) for one in lines]
     assert weights == pytest.approx([1.0, 0.6, 0.2], abs=0.01)
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+def test_a_term_without_weight_is_not_logged_as_perfect(tmp_path, form):
+    """Bits of nothing are no 0 bits, in training and validation, in either form of the loss."""
+    data = make_data(tmp_path / "data", train=12, valid=3)
+    options = ["--kl-weight", 0, "--speech-weight-end", 0, "--speech-weight-updates", 2, "--loss-form", form]
+    options += ["--validate-interval-updates", 1]
+    log = train(data, tmp_path / "save", *options, "--batch-size", 4, updates=3)
+    trained, validated = logged(log, "train_inner"), logged(log, "valid")
+    assert [is_known(one, "speech") for one in trained] == [True, True, False]
+    assert [is_known(one, "speech_ppl") for one in trained] == [True, True, False]
+    known = [is_known(one, "valid_speech") for one in validated[:3]]
+    assert known == [True, True, False]  # by the weight of the last update
+    assert all(float(one["valid_text"]) > 0 and float(one["valid_loss_speech"]) >= 0 for one in validated)
+    assert min(float(one["speech"]) for one in trained[:2]) > 0
+
+
+def is_known(logged_point, name):
+    """Whether a figure is there; null stands for one that was taken earlier and is not any more."""
+    return logged_point.get(name) is not None
