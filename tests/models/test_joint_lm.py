@@ -11,6 +11,7 @@ from support.joint_lm import SLOW, joint_lm_args
 from torch.nn import functional as F
 
 from sld_user_dir.models import dropped_attention, joint_lm
+from sld_user_dir.models.causal_decoder import UNSET
 from sld_user_dir.models.dropout import dropout
 from sld_user_dir.models.prompt_cache import PromptCache
 
@@ -97,8 +98,10 @@ def test_what_the_fast_path_lacks_takes_fairseqs_own(name):
 
 def test_checkpoints_load_both_ways():
     stock, own = make_models()
-    assert list(stock.state_dict()) == list(own.state_dict())
+    stored = stock.state_dict()  # in fairseq 0.12.2 with a number of the positions that it never sets
+    assert [name for name in stored if not name.endswith(UNSET)] == list(own.state_dict())
     stock.load_state_dict(own.state_dict(), strict=True)
+    own.load_state_dict(stored, strict=True)
 
 
 @pytest.mark.parametrize("layout", ["left", "inside"])
@@ -131,7 +134,7 @@ def test_sinusoidal_positions_by_flag():
     own = joint_lm.JointLanguageModel.build_model(args, make_task())
     assert args.decoder_learned_pos is False
     assert not any("embed_positions" in name for name in own.state_dict())
-    stored = {**own.state_dict(), "decoder.embed_positions._float_tensor": torch.ones(1)}  # as fairseq 0.12.2 has it
+    stored = {**own.state_dict(), f"decoder.embed_positions.{UNSET}": torch.ones(1)}  # as fairseq 0.12.2 has it
     own.load_state_dict(stored)
 
 
