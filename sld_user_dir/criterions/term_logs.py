@@ -39,7 +39,6 @@ def measured(logging_outputs: Iterable[Dict[str, Any]], name: str) -> Tuple[floa
 def log_measures(logging_outputs: List[Dict[str, Any]]) -> None:
     """Log every measure, perplexities beside bits, and `loss`, the sum of all `loss_…`.
 
-    What was taken of no position, as of a term whose weight has come to 0, is not logged: 0 bits would be a claim.
     A validation that is not a number would be fairseq's best for ever: `min(nan, x)` is nan, and nothing is below it.
     """
     keys = [key.rsplit(":", 1)[0] for key in logging_outputs[0] if key.endswith(":total")]
@@ -48,8 +47,6 @@ def log_measures(logging_outputs: List[Dict[str, Any]]) -> None:
         total, count = (
             sum(float(log.get(f"{key}:{part}", 0)) for log in logging_outputs) for part in ("total", "count")
         )
-        if not count and not name.startswith("loss_"):
-            continue
         if math.isnan(total):
             logger.warning("%s is not a number: logged as infinite, so that no checkpoint is best by it", name)
             total = math.inf

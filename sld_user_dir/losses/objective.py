@@ -99,10 +99,9 @@ class Objective:
         for term, divisor in zip(self.position_terms, own):
             weight = term.weight_at(self.update)
             value = weight * sum_where(term.positions(at), term.value(stats, at))
-            measures = term.measures(stats, at, correct)
-            if not weight:  # the fused form leaves its positions out: nothing is known of them, and nothing counted
-                measures = [one._replace(total=0 * value, cases=0 * one.cases) for one in measures]
-            found += [Measure(f"loss_{term.name}", value, divisor), *measures]
+            found.append(Measure(f"loss_{term.name}", value, divisor))
+            if weight:  # else the fused form leaves its positions out: nothing is known of them, and 0 would be a claim
+                found += term.measures(stats, at, correct)
         return found
 
     def sequence_losses(
