@@ -58,8 +58,7 @@ def _write(condition: Condition, source: Path, limit: Optional[int], target: Pat
     if not condition.deduplicated and "durations" not in manifest.columns:
         raise InputError(source, "no column durations, of which runs are written out", "make it with sld units")
     convert = _collapsed if condition.deduplicated else _written_out
-    rest = {key: value for key, value in manifest.header.items() if key not in ("format", "provenance")}
-    written = write_manifest(target, map(convert, islice(manifest, limit)), provenance, rest)
+    written = write_manifest(target, map(convert, islice(manifest, limit)), provenance, manifest.header)
     _check_size(condition, source, written, limit)
 
 
