@@ -34,11 +34,10 @@ from sld_user_dir.models.prefix_mask import prefix_mask
 from sld_user_dir.models.speech_convolution import SpeechConvolution
 from sld_user_dir.models.stable_mask import StableMask, with_pseudo_key, without_pseudo_key
 from sld_user_dir.models.unit_mixture import UnitMixture
+from sld_user_dir.models.unset_buffers import UNSET
 
 PARTS_OF_STOCK_LAYERS_ONLY = ("encoder_attn", "attn_ln", "c_attn", "ffn_layernorm", "w_resid")
 """Optional parts of fairseq's layer that the fast path does not have."""
-UNSET = "_float_tensor"
-"""A number of sinusoidal positions that fairseq 0.12.2 never sets and stores: no two checkpoints would be alike."""
 
 
 @dataclass(frozen=True)

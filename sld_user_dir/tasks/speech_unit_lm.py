@@ -19,6 +19,7 @@ from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.models.centroid_embeddings import centroid_embeddings
 from sld_user_dir.models.dictionaries import TextView, UnitString, UnitView
 from sld_user_dir.models.generation import build_generator
+from sld_user_dir.models.unset_buffers import set_unset_buffers
 from sld_user_dir.sequences.augmentation import build_augmentation
 from sld_user_dir.sequences.feature_names import CTC_LOSS, LEARNED_UNITS
 from sld_user_dir.sequences.input_masking import hide_inputs
@@ -356,6 +357,7 @@ class SpeechUnitLMTask(FairseqTask):
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> nn.Module:
         """fairseq's; refuses a model that can't do what the run asks of it."""
         model = super().build_model(cfg, from_checkpoint)
+        set_unset_buffers(model)
         self.compatibility.add_model(model)
         if self.learned_units is not None:
             self.learned_units.add_to(model)

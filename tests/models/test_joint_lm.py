@@ -11,9 +11,9 @@ from support.joint_lm import SLOW, joint_lm_args
 from torch.nn import functional as F
 
 from sld_user_dir.models import dropped_attention, joint_lm
-from sld_user_dir.models.causal_decoder import UNSET
 from sld_user_dir.models.dropout import dropout
 from sld_user_dir.models.prompt_cache import PromptCache
+from sld_user_dir.models.unset_buffers import UNSET
 
 PAD, SYMBOLS = 1, 30
 OPTIONS = {

@@ -13,6 +13,7 @@ from support.tasks import batches, setup
 from sld_user_dir.errors import InputError
 from sld_user_dir.losses.normalisation import UPDATE
 from sld_user_dir.manifests.unit_manifest import ManifestError, write_manifest
+from sld_user_dir.models.unset_buffers import UNSET
 from sld_user_dir.tasks.update_iterator import UpdateBatchIterator
 
 
@@ -225,3 +226,15 @@ def test_vocabulary_puts_units_last(tmp_path):
     assert vocab.unit_offset + vocab.num_units == len(vocab) and vocab.num_units == NUM_UNITS
     assert vocab.text_end - vocab.text_start == len(WORDS)
     assert len(task.source_dictionary) == len(task.target_dictionary) == len(vocab)
+
+
+def test_a_model_has_no_number_that_nobody_set(tmp_path, monkeypatch):
+    """fairseq makes one of adaptive input and one of adaptive softmax from memory as it is found, and stores them."""
+    monkeypatch.setattr(torch, "FloatTensor", lambda *shape: torch.full(shape, float("nan")))
+    options = ("--decoder-input-dim", 16, "--decoder-output-dim", 16, "--adaptive-softmax-cutoff", "10,15")
+    config, task = setup(
+        make_data(tmp_path), *("--arch", "transformer_lm_baevski_wiki103", "--adaptive-input-cutoff", "10,15", *options)
+    )
+    stored = task.build_model(config.model).state_dict()
+    assert sum(name.endswith(UNSET) for name in stored) == 2
+    assert not any(tensor.isnan().any() for tensor in stored.values())
