@@ -14,7 +14,7 @@ from sld_user_dir.features.resampling import resample
 from sld_user_dir.features.waveform import load_audio
 from sld_user_dir.manifests.ctm import TimedWord, read_ctm
 from sld_user_dir.manifests.unit_manifest import read_manifest
-from sld_user_dir.scoring.alignment import distance
+from sld_user_dir.scoring.edits import edit_distance
 from sld_user_dir.streaming.heard_audio import ListenOptions
 from sld_user_dir.timing.unit_times import unit_edges
 
@@ -138,7 +138,7 @@ def _agreeing(words: Sequence[str], other: Sequence[str]) -> int:
 def _row(
     data: Path, test_set: str, kind: str, some: Sequence[Any], texts: Sequence[List[str]], compute: float
 ) -> Dict[str, Any]:
-    errors = sum(distance(one.text.split(), words) for one, words in zip(some, texts))
+    errors = sum(edit_distance(one.text.split(), words) for one, words in zip(some, texts))
     n_words = sum(len(one.text.split()) for one in some)
     return {
         "units": data.name,

@@ -27,7 +27,8 @@ from simple_parsing import ArgumentParser, DashVariant, field
 from sld_user_dir import hub
 from sld_user_dir.features.waveform import audio_blocks, load_audio
 from sld_user_dir.manifests.unit_manifest import Utterance, read_manifest
-from sld_user_dir.scoring.alignment import align, distance
+from sld_user_dir.scoring.alignment import align
+from sld_user_dir.scoring.edits import edit_distance
 from sld_user_dir.streaming.heard_audio import ListenOptions
 from sld_user_dir.timing.unit_times import unit_edges
 
@@ -135,7 +136,7 @@ def lags(speech: Speech, told: Told) -> List[float]:
 
 def wer_percent(speech: Speech, words: Sequence[str]) -> float:
     """Word errors of a transcript."""
-    return 100 * distance(speech.words, words) / len(speech.words)
+    return 100 * edit_distance(speech.words, words) / len(speech.words)
 
 
 def row_of(setting: str, model: Any, path: Path, speech: Speech, generation: Dict[str, int]) -> Dict[str, Any]:

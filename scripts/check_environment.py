@@ -18,7 +18,7 @@ SUPPORTED = ((3, 10), (3, 11), (3, 12))
 MODULES = (
     *("torch", "numpy", "fairseq", "fairseq.data.data_utils_fast", "fairseq.data.token_block_utils_fast"),
     *("fairseq.libbleu", "simple_parsing", "faiss", "soundfile", "soxr", "kaldi_native_fbank", "sentencepiece"),
-    *("editdistance", "matplotlib", "tensorboardX"),
+    *("editdistance", "rapidfuzz", "matplotlib", "tensorboardX"),
 )
 
 

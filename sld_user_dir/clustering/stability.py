@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from typing import Any, Callable, Iterable
 
-import editdistance
 import numpy as np
 import soundfile
 
@@ -20,6 +19,7 @@ from sld_user_dir.clustering.sample import stable_random
 from sld_user_dir.clustering.unit_sequences import deduplicate
 from sld_user_dir.features.cmvn import CmvnStats
 from sld_user_dir.features.front_end import FrontEnd
+from sld_user_dir.scoring.edits import edit_distance
 
 Perturbation = Callable[[FloatArray, int, str], FloatArray]
 
@@ -99,5 +99,5 @@ def stability_report(
 
 def _compare(clean: UnitArray, noisy: UnitArray) -> list[int]:
     runs, noisy_runs = deduplicate(clean)[0], deduplicate(noisy)[0]
-    edits = int(editdistance.eval(runs.tolist(), noisy_runs.tolist()))
+    edits = edit_distance(runs.tolist(), noisy_runs.tolist())
     return [len(clean), int((clean != noisy).sum()), len(runs), edits]

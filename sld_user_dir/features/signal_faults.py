@@ -47,7 +47,8 @@ def signal_faults(samples: FloatArray, rate_hz: int) -> List[str]:
     full = np.abs(samples) >= FULL_SCALE
     if full.any() and np.count_nonzero(full[2:] & full[1:-1] & full[:-2]) > CLIPPED_SHARE * samples.size:
         found.append("clipped")
-    if np.count_nonzero(samples[1:] == samples[:-1]) >= SILENT_SHARE * samples.size:
+    repeats = (samples[1:] == samples[:-1]).all(axis=1)  # in all channels: one may be dead and the other speak
+    if np.count_nonzero(repeats) >= SILENT_SHARE * len(samples):
         found.append("silent")
     elif "cancelled" not in found and is_narrow_band(mono, rate_hz):
         found.append("narrow")

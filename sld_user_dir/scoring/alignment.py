@@ -1,4 +1,4 @@
-"""Edit distance and cheapest alignment of long sequences, a row of the cost matrix in a few operations.
+"""Cheapest alignment of long sequences, a row of the cost matrix in a few operations.
 
 Notation: C[i, j] is the distance of the first i reference tokens and the first j hypothesis tokens. Neighbours in C
 differ by -1, 0 or 1, so a row is a pair of bit vectors over the hypothesis, here whole numbers of Python of any length
@@ -69,20 +69,6 @@ class HypothesisColumns:
         shifted = ((deeper << 1) | 1) & self.all  # column 0 is one deeper, too
         below = CostRow((((same & rises) << 1) & self.all) | (self.all ^ (same | shifted)), shifted & same)
         return below, RowDecisions(same & ~equal, deeper)
-
-
-def distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    """Levenshtein distance, in memory that grows as the hypothesis does."""
-    start, end = 0, _common_end(reference, hypothesis)
-    shorter = min(len(reference), len(hypothesis)) - end
-    while start < shorter and reference[start] == hypothesis[start]:
-        start += 1
-    rows = reference[start : len(reference) - end]
-    columns = HypothesisColumns(hypothesis[start : len(hypothesis) - end])
-    row = columns.first_row()
-    for token in rows:
-        row = columns.next_row(row, token)[0]
-    return len(rows) + row.rises.bit_count() - row.falls.bit_count()
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:

@@ -27,6 +27,9 @@ AS_IS = TextNormalization()
 """No change but of white space and Unicode composition."""
 LENGTH_BUCKETS = (5, 10, 20, 40)
 """Upper ends, in reference words, of the buckets of the breakdown by length; the last one is open."""
+NAME_WIDTH = 24
+COLUMN_WIDTHS = (7, 8, 7, 7, 7, 9)
+"""Of the table's numbers at least: a hypothesis that loops can have hundreds of thousands of insertions."""
 _LONGEST_LOOP_WORDS = 4
 _LOOP_TIMES = 3
 
@@ -123,11 +126,13 @@ def compare(
 
 def format_report(report: Report) -> str:
     """The report as a table, with the worst utterances aligned below it."""
-    header = f"{'':<24}{'utts':>7}{'ref':>8}{'sub':>7}{'del':>7}{'ins':>7}{'rate %':>9}"
-    lines = [header, "-" * len(header), _row("WER", report["utterances"], report["wer"])]
-    lines.append(_row("CER", report["utterances"], report["cer"]))
+    rows = [_row("WER", report["utterances"], report["wer"]), _row("CER", report["utterances"], report["cer"])]
     for name, groups in report["by"].items():
-        lines += [f"by {name}"] + [_row(f"  {group}", r["utterances"], r) for group, r in groups.items()]
+        rows += [[f"by {name}"]] + [_row(f"  {group}", r["utterances"], r) for group, r in groups.items()]
+    cells = [row for row in rows if len(row) > 1]
+    widths = [max(width, *(len(row[i]) + 1 for row in cells)) for i, width in enumerate(COLUMN_WIDTHS, 1)]
+    header = _aligned(["", "utts", "ref", "sub", "del", "ins", "rate %"], widths)
+    lines = [header, "-" * len(header)] + [_aligned(row, widths) if len(row) > 1 else row[0] for row in rows]
     low, high = report["wer"]["interval_95"]
     truncated = "unknown (give the limit)" if report["truncated"] is None else report["truncated"]
     lines += [
@@ -238,7 +243,11 @@ def _show(scored: Scored) -> Report:
     return {"id": scored.record.id, **rate, "alignment": alignment}
 
 
-def _row(name: str, utterances: int, rate: Report) -> str:
-    edits = "".join(f"{rate.get(kind, ''):>7}" for kind in ("substitutions", "deletions", "insertions"))
+def _row(name: str, utterances: int, rate: Report) -> list[str]:
+    edits = [str(rate.get(kind, "")) for kind in ("substitutions", "deletions", "insertions")]
     percent = "-" if rate["rate"] is None else f"{rate['rate']:.2f}"
-    return f"{name[:24]:<24}{utterances:>7}{rate['reference_length']:>8}{edits}{percent:>9}"
+    return [name[:NAME_WIDTH], str(utterances), str(rate["reference_length"]), *edits, percent]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return row[0].ljust(NAME_WIDTH) + "".join(cell.rjust(width) for cell, width in zip(row[1:], widths))

@@ -47,6 +47,7 @@ GOOD = {
     "stereo": lambda wave: (np.stack([wave, wave], axis=1), RATE_HZ),
     "a speaker on each channel": lambda wave: (np.stack([wave, speech_like(seed=99)], axis=1), RATE_HZ),
     "one channel empty": lambda wave: (np.stack([wave, 1e-3 * speech_like(seed=9)], axis=1), RATE_HZ),
+    "one channel dead": lambda wave: (np.stack([wave, np.zeros_like(wave)], axis=1), RATE_HZ),
     "at full scale": lambda wave: (wave / np.abs(wave).max(), RATE_HZ),
     "quiet": lambda wave: (0.02 * wave, RATE_HZ),
     "a pause": lambda wave: (np.concatenate([wave, np.zeros(len(wave) // 2, np.float32)]), RATE_HZ),

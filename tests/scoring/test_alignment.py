@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sld_user_dir.scoring import alignment
-from sld_user_dir.scoring.alignment import align, distance
+from sld_user_dir.scoring.alignment import align
 from sld_user_dir.scoring.edits import ErrorCounts, edit_distance, error_counts
 
 SEQUENCES = st.lists(st.sampled_from("abc"), max_size=20)
@@ -44,7 +44,7 @@ def test_the_alignment_is_the_one_that_is_defined(bits_at_once, reference, hypot
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alignment, "BITS_AT_ONCE", bits_at_once)  # SMALL: rows are made again on the way back
         assert align(reference, hypothesis) == cell_by_cell(reference, hypothesis)
-    assert distance(reference, hypothesis) == editdistance.eval(reference, hypothesis)
+    assert edit_distance(reference, hypothesis) == editdistance.eval(reference, hypothesis)
 
 
 def spoken(n_words: int, seed: int = 0) -> Tuple[List[str], List[str]]:
@@ -66,7 +66,7 @@ def test_texts_of_a_few_hundred_words(bits_at_once, seed, monkeypatch):
     monkeypatch.setattr(alignment, "BITS_AT_ONCE", bits_at_once)
     reference, hypothesis = spoken(200 + 50 * seed, seed)
     assert align(reference, hypothesis) == cell_by_cell(reference, hypothesis)
-    assert distance(reference, hypothesis) == editdistance.eval(reference, hypothesis)
+    assert edit_distance(reference, hypothesis) == editdistance.eval(reference, hypothesis)
 
 
 def test_ties_are_split_as_defined():
@@ -81,8 +81,8 @@ def test_ties_are_split_as_defined():
 def test_the_distance_is_the_same_on_both_sides_of_the_change(length):
     draw = random.Random(length)
     one, other = ("".join(draw.choice("abc ") for _ in range(length)) for _ in range(2))
-    assert edit_distance(one, other) == distance(one, other) == editdistance.eval(one, other)
-    assert edit_distance(one, one) == distance(one, one) == 0 and edit_distance(one, "") == distance(one, "") == length
+    assert edit_distance(one, other) == editdistance.eval(one, other)
+    assert edit_distance(one, one) == 0 and edit_distance(one, "") == length
 
 
 def test_twelve_thousand_words_in_one_line():
@@ -94,7 +94,7 @@ def test_twelve_thousand_words_in_one_line():
     n_characters = edit_distance(" ".join(reference), " ".join(hypothesis))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert counts.errors == distance(reference, hypothesis) and counts.reference_length == 12_000
+    assert counts.errors == edit_distance(reference, hypothesis) and counts.reference_length == 12_000
     assert len(hypothesis) - 12_000 == counts.insertions - counts.deletions
     assert counts.errors <= n_characters
     assert peak < 32 * 2**20
