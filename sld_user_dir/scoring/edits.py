@@ -13,7 +13,7 @@ from rapidfuzz.distance import Levenshtein
 from sld_user_dir.scoring.alignment import Pair, align
 
 _EDITDISTANCE_TOKENS = 640
-"""Where both sides are longer, the package editdistance computes the whole matrix, cell by cell; rapidfuzz 64 of them."""
+"""Where both sides are longer, the package editdistance computes the whole matrix, cell by cell; rapidfuzz takes 64."""
 
 
 @dataclass(frozen=True)

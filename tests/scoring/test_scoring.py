@@ -137,7 +137,7 @@ def test_the_columns_of_a_hypothesis_that_loops_stay_apart() -> None:
     table = format_report(score([record(0, "a b", "c " * 1_000_000, speaker="s")], by=["speaker"]))
     header, _, words, characters, *rest = table.splitlines()
     assert words.split() == ["WER", "1", "2", "2", "0", "999998", "50000000.00"]
-    assert characters.split() == ["CER", "1", "3", "1999998", "66666600.00"]
+    assert characters.split() == ["CER", "1", "3", "66666600.00"]
     assert len(header) == len(words) == len(characters) == len(rest[3])
 
 
