@@ -13,16 +13,17 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator, Optional, Tuple, Union
 
+from sld_user_dir.features.container_fault import ContainerFault
 from sld_user_dir.features.mpeg_frames import mpeg_length
-from sld_user_dir.features.ogg_pages import ogg_problem
+from sld_user_dir.features.ogg_pages import ogg_fault
 from sld_user_dir.features.stated_samples import StatedSamples, stated_samples
 
 CHECKED = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "NIST", "CAF", "SVX", "FLAC", "OGG", "MP3", "HTK"}
 """libsndfile's names of the containers whose end is known. It checks that of FLAC and HTK itself."""
 
 
-def checked_length(path: Path, n_samples: int) -> Tuple[int, Optional[str]]:
-    """How many samples a file should hold, and what shows that it lacks some of them, or None.
+def checked_length(path: Path, n_samples: int) -> Tuple[int, Optional[ContainerFault]]:
+    """How many samples a file should hold, and what shows that it is not whole, or None.
 
     Args:
         n_samples: how many libsndfile finds, which of an MP3 may be a guess.
@@ -31,22 +32,25 @@ def checked_length(path: Path, n_samples: int) -> Tuple[int, Optional[str]]:
         size = os.fstat(file.fileno()).st_size
         magic = file.read(4)
         if magic == b"OggS":
-            return n_samples, ogg_problem(file, size)
+            return n_samples, ogg_fault(file)
         if magic == b"fLaC":
-            return n_samples, _flac_problem(file)
+            return n_samples, _flac_fault(file)
         stated = stated_samples(file, size)
         if stated is None:
             return mpeg_length(file, size, n_samples)
         if not stated.missing:
             return n_samples, None
         held = max(0, stated.end_of_file - stated.start)
-        return n_samples, f"truncated: its header tells of {stated.n_bytes} bytes of samples, {held} are there"
+        problem = f"truncated: its header tells of {stated.n_bytes} bytes of samples, {held} are there"
+        return n_samples, ContainerFault(problem)
 
 
-def _flac_problem(file: BinaryIO) -> Optional[str]:
+def _flac_fault(file: BinaryIO) -> Optional[ContainerFault]:
     file.seek(21)
     n_samples = int.from_bytes(file.read(5), "big") & (1 << 36) - 1
-    return None if n_samples else "a FLAC stream without a length in its header, which libsndfile cannot decode"
+    if n_samples:
+        return None
+    return ContainerFault("a FLAC stream without a length in its header, which libsndfile cannot decode")
 
 
 class _UnknownLength(FileIO):

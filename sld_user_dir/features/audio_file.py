@@ -11,9 +11,9 @@ import soundfile
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.audio_container import CHECKED, checked_length, opened_source
+from sld_user_dir.features.container_fault import RESTORE
 from sld_user_dir.files import refuse_lfs_pointer
 
-RESTORE = "copy it again from its source; if it is whole there too, write it anew by sox or ffmpeg"
 BLOCK_VALUES = 1 << 26
 
 
@@ -40,9 +40,9 @@ def opened_audio(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
             if handle.format not in CHECKED:
                 problem = f"a file of the kind {handle.format}, which does not tell whether it is whole"
                 raise AudioError(path, problem, "convert it to FLAC or WAV")
-            length, missing = checked_length(path, int(handle.frames))
-            if missing:
-                raise AudioError(path, missing, RESTORE)
+            length, fault = checked_length(path, int(handle.frames))
+            if fault is not None:
+                raise AudioError(path, fault.problem, fault.remedy)
             opened = True
             yield handle, length
     except AudioError:

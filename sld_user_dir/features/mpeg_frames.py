@@ -6,16 +6,19 @@ length from the bit rate of the first frame, and decodes no more than it guessed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Iterator, Optional, Tuple
+
+from sld_user_dir.features.container_fault import SEPARATE, ContainerFault
+from sld_user_dir.features.id3_tags import id3_bytes
 
 BIT_RATES = {  # kbit/s of layer III, by MPEG version: 1; 2 and 2.5
     True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 SAMPLE_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
-TAGS = (b"TAG", b"APETAGEX", b"LYRICS")
-MAX_SEARCH = 1 << 16  # bytes passed over in search of the next frame, such as a picture's remains
+MAX_SEARCH = 1 << 16  # bytes passed over in search of the first frame, such as a picture's remains
+LONGEST_FRAME = 1441
 SLACK_FRAMES = 2  # some writers count the frame that states the number
 
 
@@ -26,10 +29,12 @@ class MpegFrame:
     start: int
     n_bytes: int
     n_samples: int
+    passed_over: int = 0
+    """bytes before it, of all behind the first frame, that are neither a frame nor a tag"""
 
 
-def mpeg_length(file: BinaryIO, size: int, n_samples: int) -> Tuple[int, Optional[str]]:
-    """Samples of an MP3 file, and what is missing at its end, or None; of another file `n_samples` and None.
+def mpeg_length(file: BinaryIO, size: int, n_samples: int) -> Tuple[int, Optional[ContainerFault]]:
+    """Samples of an MP3 file, and what is missing in it, or None; of another file `n_samples` and None.
 
     Args:
         n_samples: how many libsndfile finds.
@@ -37,41 +42,58 @@ def mpeg_length(file: BinaryIO, size: int, n_samples: int) -> Tuple[int, Optiona
     found = samples = 0
     last = stated = None
     for last in _frames(file, size):
+        if last.passed_over:
+            problem = f"damaged: {last.passed_over} bytes before byte {last.start} are no frame of MP3"
+            return n_samples, ContainerFault(problem)
         if found == 0 and stated is None:
             stated = _stated_frames(file, last)
             if stated is not None:
                 continue
         if last.start + last.n_bytes > size:
-            return n_samples, f"truncated: it ends within its frame {found + 1}"
+            return n_samples, ContainerFault(f"truncated: it ends within its frame {found + 1}")
         found += 1
         samples += last.n_samples
     if last is None:
         return n_samples, None
     if stated is not None:
-        return n_samples, f"truncated: {found} of {stated} frames" if found + SLACK_FRAMES <= stated else None
+        return n_samples, _of_stated(found, stated)
     if n_samples < samples:
         problem = "an MP3 of varying bit rate without a length"
-        return samples, f"{problem}, of whose {samples} samples only {n_samples} can be decoded"
+        return samples, ContainerFault(f"{problem}, of whose {samples} samples only {n_samples} can be decoded")
     return samples, None
+
+
+def _of_stated(found: int, stated: int) -> Optional[ContainerFault]:
+    """What the number of frames shows; libsndfile decodes no more of them than the first one states."""
+    if found + SLACK_FRAMES <= stated:
+        return ContainerFault(f"truncated: {found} of {stated} frames")
+    if stated and stated + SLACK_FRAMES <= found:
+        problem = f"{found} frames, of which only {stated} can be read, since its first one tells of so many"
+        return ContainerFault(f"{problem}: perhaps several files one behind the other", SEPARATE)
+    return None
 
 
 def _frames(file: BinaryIO, size: int) -> Iterator[MpegFrame]:
     """All frames, the last of which may be incomplete."""
-    place = _after_id3(file)
+    place = passed_over = 0
     first = None
     while place + 4 <= size:
         file.seek(place)
-        head = file.read(8)
-        frame = _frame(head, place)
-        if frame is None or (first is not None and not _same_stream(head, first)):
-            if head.startswith(TAGS):
-                return
-            place = _next_sync(file, place + 1, first)
-            if place < 0:
-                return
+        head = file.read(16)
+        tag = _tag_bytes(head)
+        if tag:
+            place += tag
             continue
-        first = first or head
-        yield frame
+        frame = _frame(head, place)
+        if frame is None or (first is not None and not _same_stream(head, first) and not _followed(file, frame, head)):
+            following = _next_sync(file, place + 1, size, first)
+            if following < 0:
+                return
+            passed_over += following - place if first is not None else 0
+            place = following
+            continue
+        first = head  # behind one file's frames there may be those of another
+        yield replace(frame, passed_over=passed_over)
         place += frame.n_bytes
 
 
@@ -87,36 +109,43 @@ def _frame(head: bytes, place: int) -> Optional[MpegFrame]:
 
 
 def _same_stream(head: bytes, first: bytes) -> bool:
-    """Version, layer and sample rate do not change within a file."""
+    """Whether version, layer and sample rate are the same, as within a file."""
     return head[1] & 0xFE == first[1] & 0xFE and head[2] & 0x0C == first[2] & 0x0C
 
 
-def _next_sync(file: BinaryIO, place: int, first: Optional[bytes]) -> int:
-    """The next place where a frame begins that another one follows, or -1."""
-    file.seek(place)
-    data = file.read(MAX_SEARCH)
-    at = data.find(b"\xff")
-    while at >= 0:
-        head = data[at : at + 4]
-        frame = _frame(head, at)
-        if frame is not None and (first is None or _same_stream(head, first)):
-            follower = data[at + frame.n_bytes : at + frame.n_bytes + 4]
-            if _frame(follower, 0) is not None and _same_stream(follower, head):
-                return place + at
-        at = data.find(b"\xff", at + 1)
+def _followed(file: BinaryIO, frame: MpegFrame, head: bytes) -> bool:
+    """Whether another frame of the same kind begins where this one ends."""
+    file.seek(frame.start + frame.n_bytes)
+    follower = file.read(4)
+    return _frame(follower, 0) is not None and _same_stream(follower, head)
+
+
+def _next_sync(file: BinaryIO, start: int, size: int, first: Optional[bytes]) -> int:
+    """The next place where a frame begins that another one, or the end of the file, follows, or -1."""
+    for block in range(start, size if first is not None else start + 1, MAX_SEARCH):
+        file.seek(block)
+        data = file.read(MAX_SEARCH + LONGEST_FRAME + 4)
+        at = data.find(b"\xff", 0, MAX_SEARCH)
+        while at >= 0:
+            head = data[at : at + 4]
+            frame = _frame(head, block + at)
+            if frame is not None and (first is None or _same_stream(head, first)):
+                follower = data[at + frame.n_bytes : at + frame.n_bytes + 4]
+                if _frame(follower, 0) is not None and _same_stream(follower, head):
+                    return frame.start
+                if first is not None and frame.start + frame.n_bytes == size:
+                    return frame.start
+            at = data.find(b"\xff", at + 1, MAX_SEARCH)
     return -1
 
 
-def _after_id3(file: BinaryIO) -> int:
-    """Behind the tags in front."""
-    place = 0
-    while True:
-        file.seek(place)
-        head = file.read(10)
-        if len(head) < 10 or head[:3] != b"ID3":
-            return place
-        footer = 10 if head[5] & 0x10 else 0
-        place += 10 + footer + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
+def _tag_bytes(head: bytes) -> int:
+    """Length of the tag that begins here (ID3v2, ID3v1 and its extension, APEv2); 0 where none does."""
+    if head.startswith(b"APETAGEX"):
+        return 32 + int.from_bytes(head[12:16], "little")
+    if head.startswith(b"TAG"):
+        return 227 if head.startswith(b"TAG+") else 128
+    return id3_bytes(head)
 
 
 def _stated_frames(file: BinaryIO, first: MpegFrame) -> Optional[int]:

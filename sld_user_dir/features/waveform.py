@@ -12,7 +12,8 @@ from typing import Iterator, Optional
 import numpy as np
 
 from sld_user_dir.arrays import FloatArray, PathLike
-from sld_user_dir.features.audio_file import RESTORE, AudioError, opened_audio, sample_blocks
+from sld_user_dir.features.audio_file import AudioError, opened_audio, sample_blocks
+from sld_user_dir.features.container_fault import RESTORE
 from sld_user_dir.features.resampling import BlockResampler, resample
 from sld_user_dir.features.signal_faults import FaultCounts
 

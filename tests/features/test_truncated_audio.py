@@ -94,6 +94,75 @@ def test_an_ogg_cut_between_two_pages_is_refused(files, tmp_path):
             read_audio(path)
 
 
+def test_an_ogg_of_which_a_part_is_damaged_is_refused(files, tmp_path):
+    path, whole = tmp_path / "a.ogg", files["ogg vorbis"]
+    pages = [at for at in range(len(whole)) if whole.startswith(b"OggS", at)]
+    flipped, renamed = bytearray(whole), bytearray(whole)
+    flipped[(pages[2] + pages[3]) // 2] ^= 1
+    renamed[pages[2]] ^= 1
+    for content, problem in (
+        (flipped, rf"damaged: its page of Ogg at byte {pages[2]} does not match its checksum"),
+        (renamed, rf"damaged: no page of Ogg at byte {pages[2]}"),
+        (whole[: pages[2]] + whole[pages[3] :], rf"damaged: pages of Ogg are missing at byte {pages[2]}"),
+        (whole[: pages[3]] + bytes(100_000) + whole[pages[3] :], rf"damaged: no page of Ogg at byte {pages[3]}"),
+    ):
+        path.write_bytes(content)
+        for read in (probe, read_audio):
+            with pytest.raises(AudioError, match=rf"{problem}; copy it again"):
+                read(path)
+    path.write_bytes(whole + b"TAG" + bytes(125))
+    assert len(read_audio(path)[0]) == 2 * RATE_HZ
+
+
+@pytest.mark.parametrize("kind", ["ogg vorbis", "ogg opus"])
+def test_oggs_one_behind_the_other_are_refused(kind, files, tmp_path):
+    (tmp_path / "a.ogg").write_bytes(files[kind] + encoded(kind, noisy_tone(1, seed=1)))
+    with pytest.raises(AudioError, match=r"several Ogg files one behind the other.*; keep each of them in a file of"):
+        read_audio(tmp_path / "a.ogg")
+
+
+def _mp3(seconds=2.0, rate_hz=RATE_HZ, stated=True):
+    """An MP3 of constant bit rate, with the frame that states their number or without it."""
+    buffer = io.BytesIO()
+    coding = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": 0.5}
+    soundfile.write(buffer, noisy_tone(seconds, rate_hz), rate_hz, **coding)
+    content = buffer.getvalue()
+    return content if stated else content[content.index(content[:2], 4) :]
+
+
+APE = b"APETAGEX" + struct.pack("<IIII", 2000, 132, 1, 0) + bytes(8)
+TAGS_BEHIND = {
+    "none": b"",
+    "ID3v1": b"TAG" + bytes(125),
+    "APEv2": APE + b"\xff\xfb" * 50 + APE,
+    "ID3v2": b"ID3\x04\0\0\0\0\x02\x10" + b"\xff\xfb" * 136,
+}
+
+
+@pytest.mark.parametrize("tag", TAGS_BEHIND)
+@pytest.mark.parametrize("rate_hz", [RATE_HZ, 44100])
+def test_mp3s_one_behind_the_other_are_refused(rate_hz, tag, tmp_path):
+    path, first = tmp_path / "a.mp3", _mp3() + TAGS_BEHIND[tag]
+    path.write_bytes(first)
+    assert len(read_audio(path)[0]) == 2 * RATE_HZ
+    path.write_bytes(first + _mp3(1, rate_hz))
+    with pytest.raises(AudioError, match=r"frames, of which only 58 can be read.*; keep each of them in a file of"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_an_mp3_without_a_part_of_its_middle_is_refused(stated, tmp_path):
+    path, whole = tmp_path / "a.mp3", _mp3(4, stated=stated)
+    middle = len(whole) // 2
+    for content in (whole, whole + bytes(500)):
+        path.write_bytes(content)
+        assert len(read_audio(path)[0]) >= 4 * RATE_HZ
+    for lost, in_its_place in ((100, 0), (700, 0), (1000, 1000), (100, 100_000)):
+        path.write_bytes(whole[:middle] + bytes(in_its_place) + whole[middle + lost :])
+        with pytest.raises(AudioError, match=r"damaged: \d+ bytes before byte \d+ are no frame of MP3; copy it again"):
+            probe(path)
+
+
 STREAMED = {
     **{f"wav, {n:#x}": ("wav", b"data", 4, struct.pack("<I", n)) for n in (0, 0xFFFFFFFF, 0xFFFFFFDB, 0x7FFFF000)},
     **{f"wav, {n:#x}": ("wav", b"data", 4, struct.pack("<I", n)) for n in (0x7FFFFFFF, 0x7FFFFFDB, 0x80000000)},
