@@ -40,7 +40,7 @@ def opened_audio(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
             if handle.format not in CHECKED:
                 problem = f"a file of the kind {handle.format}, which does not tell whether it is whole"
                 raise AudioError(path, problem, "convert it to FLAC or WAV")
-            length, fault = checked_length(path, int(handle.frames))
+            length, fault = checked_length(path, int(handle.frames), handle.subtype.startswith("MPEG"))
             if fault is not None:
                 raise AudioError(path, fault.problem, fault.remedy)
             opened = True

@@ -34,7 +34,7 @@ class MpegFrame:
 
 
 def mpeg_length(file: BinaryIO, size: int, n_samples: int) -> Tuple[int, Optional[ContainerFault]]:
-    """Samples of an MP3 file, and what is missing in it, or None; of another file `n_samples` and None.
+    """Samples of an MP3 file, and what is missing in it, or None; of one of another layer `n_samples` and None.
 
     Args:
         n_samples: how many libsndfile finds.

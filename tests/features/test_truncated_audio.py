@@ -66,11 +66,10 @@ def test_an_mp3_of_any_bit_rate_is_measured_by_its_frames(mode, rate_hz, tmp_pat
     coding = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": mode, "compression_level": 0.5}
     soundfile.write(buffer, wave, rate_hz, **coding)
     content, path = buffer.getvalue(), tmp_path / "a.mp3"
-    tag = b"ID3\x04\0\0\0\0\x02\x10" + b"\xff\xfb" * 136  # 272 bytes, that look like frames
-    for whole in (content, tag + content, content + b"TAG" + bytes(125)):
+    for whole in (content, ID3 + content, content + b"TAG" + bytes(125)):
         path.write_bytes(whole)
         assert len(read_audio(path)[0]) == 3 * rate_hz
-    for cut in (content[: len(content) // 2], tag + content[: len(content) // 2]):
+    for cut in (content[: len(content) // 2], ID3 + content[: len(content) // 2]):
         path.write_bytes(cut)
         with pytest.raises(AudioError, match="truncated"):
             read_audio(path)
@@ -130,13 +129,10 @@ def _mp3(seconds=2.0, rate_hz=RATE_HZ, stated=True):
     return content if stated else content[content.index(content[:2], 4) :]
 
 
+ID3 = b"ID3\x04\0\0\0\0\x02\x10" + b"\xff\xfb" * 136
+"""A tag of 272 bytes, that look like frames of MP3"""
 APE = b"APETAGEX" + struct.pack("<IIII", 2000, 132, 1, 0) + bytes(8)
-TAGS_BEHIND = {
-    "none": b"",
-    "ID3v1": b"TAG" + bytes(125),
-    "APEv2": APE + b"\xff\xfb" * 50 + APE,
-    "ID3v2": b"ID3\x04\0\0\0\0\x02\x10" + b"\xff\xfb" * 136,
-}
+TAGS_BEHIND = {"none": b"", "ID3v1": b"TAG" + bytes(125), "APEv2": APE + b"\xff\xfb" * 50 + APE, "ID3v2": ID3}
 
 
 @pytest.mark.parametrize("tag", TAGS_BEHIND)
@@ -163,25 +159,124 @@ def test_an_mp3_without_a_part_of_its_middle_is_refused(stated, tmp_path):
             probe(path)
 
 
+@pytest.mark.parametrize("kind", sorted(set(FORMATS) - {"ogg vorbis", "ogg opus", "htk"}))  # not read behind a tag
+def test_a_tag_in_front_hides_nothing_from_the_check(kind, files, tmp_path):
+    path, whole = tmp_path / "a", files[kind]
+    path.write_bytes(whole)
+    wave = read_audio(path)[0]
+    path.write_bytes(ID3 + whole)
+    np.testing.assert_array_equal(read_audio(path)[0], wave)
+    assert probe(path).n_samples == len(wave)
+    for lost in (1, 100, len(whole) // 2, len(whole) * 3 // 4):
+        path.write_bytes(ID3 + whole[:-lost])
+        with pytest.raises(AudioError, match=r"a: (truncated|not readable as audio).*; copy it again"):
+            read_audio(path)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_recordings_one_behind_the_other_are_refused(kind, files, tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(files[kind] + encoded(kind, noisy_tone(1, seed=1)))
+    with pytest.raises(AudioError):
+        read_audio(path)
+    if kind.startswith(("au", "flac", "rf64", "w64", "caf", "sph")):
+        with pytest.raises(
+            AudioError, match=r"several \w+ files one behind the other.*; keep each of them in a file of"
+        ):
+            probe(path)
+
+
+@pytest.mark.parametrize("kind", ["wav", "wav mu-law", "aiff", "au", "au little-endian", "w64", "caf", "8svx", "rf64"])
+def test_samples_behind_the_stated_ones_are_noticed(kind, files, tmp_path):
+    chunk, offset, layout = {
+        "au": (b".snd", 8, ">I"),
+        "au little-endian": (b"dns.", 8, "<I"),
+        "aiff": (b"SSND", 4, ">I"),
+        "8svx": (b"BODY", 4, ">I"),
+        "caf": (b"data", 4, ">Q"),
+        "rf64": (b"ds64", 16, "<Q"),
+        "w64": (b"data\xf3\xac", 16, "<Q"),
+    }.get(kind, (b"data", 4, "<I"))
+    content = bytearray(files[kind])
+    struct.pack_into(layout, content, content.index(chunk) + offset, 8000)
+    (tmp_path / "a").write_bytes(content)
+    for read in (probe, read_audio):
+        problem = r"its header tells of \d+ bytes of samples, but \d+ more bytes follow"
+        with pytest.raises(AudioError, match=problem + "; copy it again from its source, or mend the length"):
+            read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "au", "w64", "rf64", "caf", "flac", "sph"])
+def test_tags_and_padding_behind_the_samples_are_no_damage(kind, files, tmp_path):
+    whole = files[kind]
+    for behind in (b"TAG" + bytes(125), b"TAG" + b"name" * 31, b"\0", b"few bytes", bytes(2000), ID3 + b"\xff" * 1000):
+        (tmp_path / "a").write_bytes(whole + behind)
+        assert len(read_audio(tmp_path / "a")[0]) >= 2 * RATE_HZ
+
+
+def test_chunks_behind_the_samples_are_no_damage(tmp_path):
+    notes = b"LIST" + struct.pack("<I", 1012) + b"INFOICMT" + struct.pack("<I", 1000) + b"notes" * 200
+    for n_samples, padding in ((RATE_HZ, b""), (RATE_HZ + 1, b"\0"), (RATE_HZ + 1, b"")):  # some do not pad
+        whole = encoded("wav mu-law", noisy_tone()[:n_samples])
+        whole = whole[: whole.index(b"data") + 8 + n_samples] + padding
+        for behind in (notes, notes + b"(c) " + struct.pack("<I", 600) + b"mine" * 150, notes[:-300]):
+            (tmp_path / "a.wav").write_bytes(whole + behind)
+            assert len(read_audio(tmp_path / "a.wav")[0]) == n_samples
+
+
+def test_a_remark_hides_no_length_of_a_sphere(files, tmp_path):
+    header, samples = files["sph"][:1024], files["sph"][1024:]
+    remarked = header.replace(b"-i 32000\n", b"-i 32000 ; counted twice\n")[:1024]
+    (tmp_path / "a.sph").write_bytes(remarked + samples)
+    assert len(read_audio(tmp_path / "a.sph")[0]) == 2 * RATE_HZ
+    (tmp_path / "a.sph").write_bytes(remarked + samples[:-20_000])
+    with pytest.raises(AudioError, match="truncated: its header tells of 64000 bytes of samples, 44000 are there"):
+        read_audio(tmp_path / "a.sph")
+
+
+def _wav_of_mp3(mp3):
+    """As ffmpeg writes it, whose length libsndfile guesses from that of the file."""
+    coding = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE_HZ, 4000, 1, 0, 12, 1, 2, 144, 1, 0)
+    chunks = ((b"fmt ", coding), (b"fact", struct.pack("<I", 2 * RATE_HZ)), (b"data", mp3))
+    content = b"WAVE" + b"".join(name + struct.pack("<I", len(part)) + part for name, part in chunks)
+    return b"RIFF" + struct.pack("<I", len(content)) + content
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_an_mp3_in_a_wav_is_measured_by_its_frames(stated, tmp_path):
+    path, mp3 = tmp_path / "a.wav", _mp3(stated=stated)
+    path.write_bytes(_wav_of_mp3(mp3))
+    assert probe(path).n_samples == len(read_audio(path)[0]) == (2 * RATE_HZ if stated else 58 * 576)
+    for damaged in (_wav_of_mp3(mp3)[:-100], _wav_of_mp3(mp3[:-100]), _wav_of_mp3(mp3[:4000] + mp3[4700:])):
+        path.write_bytes(damaged)
+        with pytest.raises(AudioError, match=r"(truncated|damaged): .*; copy it again"):
+            probe(path)
+
+
 STREAMED = {
     **{f"wav, {n:#x}": ("wav", b"data", 4, struct.pack("<I", n)) for n in (0, 0xFFFFFFFF, 0xFFFFFFDB, 0x7FFFF000)},
     **{f"wav, {n:#x}": ("wav", b"data", 4, struct.pack("<I", n)) for n in (0x7FFFFFFF, 0x7FFFFFDB, 0x80000000)},
     **{f"aiff, {n:#x}": ("aiff", b"SSND", 4, struct.pack(">I", n)) for n in (0, 0xFFFFFFFF, 0x7F000008)},
     **{f"au, {n:#x}": ("au", b".snd", 8, struct.pack(">I", n)) for n in (0, 0xFFFFFFFF)},
+    **{f"au little-endian, {n:#x}": ("au little-endian", b"dns.", 8, struct.pack("<I", n)) for n in (0, 0xFFFFFFFF)},
+    **{f"rf64, {n:#x}": ("rf64", b"ds64", 16, struct.pack("<Q", n)) for n in (0, (1 << 64) - 1)},
+    **{f"w64, {n:#x}": ("w64", b"data\xf3\xac", 16, struct.pack("<Q", n)) for n in (0, 24, (1 << 64) - 1)},
+    "caf": ("caf", b"data", 4, b"\xff" * 8),
     "sph": ("sph", b"sample_count -i", 0, b"no_count_ -s5 "),
 }
 """What programs write that do not know the length: file, chunk, offset in it, and what stands there."""
 
 
+@pytest.mark.parametrize("tag", [b"", ID3], ids=["", "ID3"])
 @pytest.mark.parametrize("stream", STREAMED)
-def test_a_stream_of_unknown_length_ends_with_its_file(stream, files, tmp_path):
+def test_a_stream_of_unknown_length_ends_with_its_file(stream, tag, files, tmp_path):
     kind, chunk, offset, value = STREAMED[stream]
     content = bytearray(files[kind])
     at = content.index(chunk) + offset
     content[at : at + len(value)] = value
     path = tmp_path / "stream"
     for n_bytes in (len(content), len(content) - 2 * RATE_HZ):
-        path.write_bytes(content[:n_bytes])
+        path.write_bytes(tag + content[:n_bytes])
         expected = 2 * RATE_HZ - (len(content) - n_bytes) // 2
         wave = read_audio(path)[0]
         assert probe(path).n_samples == len(wave) == expected

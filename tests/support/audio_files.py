@@ -24,6 +24,8 @@ FORMATS: Dict[str, Tuple[str, str]] = {
     "aiff": ("AIFF", "PCM_16"),
     "aifc": ("AIFF", "ULAW"),
     "au": ("AU", "PCM_16"),
+    "au little-endian": ("AU", "PCM_16"),
+    "au G.721": ("AU", "G721_32"),
     "sph": ("NIST", "PCM_16"),
     "sph mu-law": ("NIST", "ULAW"),
     "caf": ("CAF", "PCM_16"),
@@ -44,5 +46,6 @@ def encoded(kind: str, wave: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:
     """A file of one of FORMATS."""
     container, coding = FORMATS[kind]
     buffer = io.BytesIO()
-    soundfile.write(buffer, wave, rate_hz, format=container, subtype=coding)
+    endian = "LITTLE" if kind.endswith("little-endian") else "FILE"
+    soundfile.write(buffer, wave, rate_hz, format=container, subtype=coding, endian=endian)
     return buffer.getvalue()
