@@ -334,6 +334,24 @@ def test_a_flac_stream_without_a_length_is_called_that(files, tmp_path):
         read_audio(tmp_path / "a.flac")
 
 
+@pytest.mark.parametrize("seconds", [0.2, 2, 60])
+@pytest.mark.parametrize("rate_hz", [RATE_HZ, 12345])
+def test_a_flac_of_more_samples_than_its_header_tells_of_is_refused(rate_hz, seconds, tmp_path):
+    content = bytearray(encoded("flac", noisy_tone(seconds, rate_hz), rate_hz))
+    n_samples = int(seconds * rate_hz)
+    for flipped in range(n_samples.bit_length()):
+        stated = n_samples & ~(1 << flipped)
+        if stated not in (0, n_samples):
+            content[22:26] = struct.pack(">I", stated)  # the upper 4 bits of 36 are 0
+            (tmp_path / "a.flac").write_bytes(content)
+            with pytest.raises(AudioError, match=f"its header tells of {stated} samples, but there are more frames; "):
+                read_audio(tmp_path / "a.flac")
+    content[22:26] = struct.pack(">I", n_samples)
+    for behind in (b"", b"TAG" + bytes(125)):
+        (tmp_path / "a.flac").write_bytes(content + behind)
+        assert len(read_audio(tmp_path / "a.flac")[0]) == n_samples
+
+
 def test_a_container_whose_end_is_not_known_is_refused(tmp_path):
     for container in set(soundfile.available_formats()) - CHECKED - {"RAW", "SD2"}:
         path = tmp_path / container
