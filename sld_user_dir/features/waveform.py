@@ -43,15 +43,21 @@ class AudioInfo:
         return self.n_samples / self.sample_rate_hz
 
 
-def probe(path: PathLike) -> AudioInfo:
+def probe(path: PathLike, n_samples: Optional[int] = None) -> AudioInfo:
     """Length and rate by the header alone, and the end by the container.
 
+    Args:
+        n_samples: what its manifest says; None where none does.
+
     Raises:
-        AudioError: missing, zero bytes, a folder, truncated, or no format that libsndfile knows.
+        AudioError: missing, zero bytes, a folder, truncated, no format that libsndfile knows, or of another length
+            than said.
     """
     path = Path(path)
     with opened_audio(path) as (handle, length):
-        return AudioInfo(length, int(handle.samplerate))
+        info = AudioInfo(length, int(handle.samplerate))
+    _check_stated(path, info, n_samples)
+    return info
 
 
 def read_audio(
@@ -75,9 +81,7 @@ def read_audio(
         blocks = list(sample_blocks(handle))
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [np.zeros((0, 1), np.float32)])
     _check_length(path, len(samples), expected)
-    if n_samples is not None and len(samples) != n_samples:
-        problem = f"holds {len(samples)} samples, but its manifest says {n_samples}: it has changed since"
-        raise AudioError(path, problem, "restore it, or make the manifest again by sld audio")
+    _check_stated(path, AudioInfo(len(samples), rate), n_samples)
     wave = _mono(path, samples)
     if faults is not None:
         faults.add(path, samples, rate)
@@ -89,6 +93,12 @@ def _check_length(path: Path, n_samples: int, expected: int) -> None:
         raise AudioError(path, "no samples", "remove it, or record it again")
     if n_samples < expected:
         raise AudioError(path, f"truncated, {n_samples} of {expected} samples", RESTORE)
+
+
+def _check_stated(path: Path, found: AudioInfo, n_samples: Optional[int]) -> None:
+    if n_samples is not None and found.n_samples != n_samples:
+        problem = f"holds {found.n_samples} samples, but its manifest says {n_samples}: it has changed since"
+        raise AudioError(path, problem, "restore it, or correct the manifest; sld audio makes a new one")
 
 
 def _mono(path: Path, samples: FloatArray) -> FloatArray:

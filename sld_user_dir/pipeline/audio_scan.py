@@ -152,7 +152,8 @@ def add_pattern(recording: Recording, pattern: re.Pattern[str]) -> Recording:
 def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) -> tuple[list[Recording], list[Rejected]]:
     """Sort recordings into usable ones, with length and rate filled in, and rejected ones.
 
-    Order is kept; decoding runs in threads (libsndfile releases Python's lock).
+    One of another length than its list says is rejected, too. Order is kept; decoding runs in threads (libsndfile
+    releases Python's lock).
 
     Raises:
         InputError: fewer than one worker.
@@ -178,10 +179,10 @@ def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) ->
 def _check_one(recording: Recording, limits: UsableAudio, faults: FaultCounts) -> Union[Recording, Rejected]:
     try:
         if limits.decode:
-            wave, rate = read_audio(recording.path, faults=faults)
+            wave, rate = read_audio(recording.path, recording.n_samples, faults)
             info = AudioInfo(len(wave), rate)
         else:
-            info = probe(recording.path)
+            info = probe(recording.path, recording.n_samples)
     except AudioError as error:
         return Rejected(recording.id, recording.path, error.reason)
     reason = reject_reason(info.seconds, limits.min_seconds, limits.max_seconds)

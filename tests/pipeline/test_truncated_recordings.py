@@ -118,3 +118,19 @@ def test_cut_to_a_whole_file_of_fewer_samples(corpus, kmeans, tmp_path):
     assert sld("units", "--audio", "a.tsv", "--kmeans", kmeans, "--out", "units.tsv") == 0
     (reason,) = left_out(tmp_path / "units.tsv").values()
     assert f"{RATE_HZ // 4} samples, but its manifest says {RATE_HZ // 2}" in reason
+
+
+@pytest.mark.parametrize("headers", [[], ["--header-only"]], ids=["decoded", "headers alone"])
+def test_a_list_that_says_another_length_is_held_against_the_file(headers, corpus, tmp_path, capsys):
+    corpus("wav")
+    names = [f"{i}.wav" for i in range(COUNT)]
+    stated = [RATE_HZ if i == CUT else RATE_HZ // 2 for i in range(COUNT)]
+    lines = "".join(f"{name}\t{n}\n" for name, n in zip(names, stated))
+    (tmp_path / "list.tsv").write_text(f"{tmp_path / 'audio'}\n{lines}")
+    (tmp_path / "list.wrd").write_text("text\n" * COUNT)
+    assert list_audio("b.tsv", "--fairseq", "list.tsv", *headers) == 0
+    assert "1 left out" in capsys.readouterr().out
+    assert left_out(tmp_path / "b.tsv").keys() == {str(CUT)}
+    (reason,) = left_out(tmp_path / "b.tsv").values()
+    assert f"holds {RATE_HZ // 2} samples, but its manifest says {RATE_HZ}" in reason and "; restore it" in reason
+    assert {one.n_samples for one in read_audio_manifest("b.tsv")} == {RATE_HZ // 2}
