@@ -26,6 +26,7 @@ from sld_user_dir.files import atomic_path, printable, read_lines, unwritable
 from sld_user_dir.manifests.fairseq_listing import ListedFile, read_listing, write_listing
 from sld_user_dir.manifests.header import check_format, header_lines, read_header
 from sld_user_dir.manifests.named_columns import table_line, table_rows
+from sld_user_dir.manifests.recording_numbers import speed_problem, taken_count, taken_factor, warp_problem
 
 FORMAT = "audio-manifest/1"
 COLUMNS = ("id", "path", "n_samples", "sample_rate", "text", "speaker", "speed")
@@ -72,8 +73,9 @@ def with_speeds(recordings: Iterable[Recording], speeds: Iterable[float]) -> lis
     """
     heard, speeds = list(recordings), list(speeds)
     for speed in speeds:
-        if not 0 < speed < math.inf:
-            raise InputError(f"--speeds {speed:g}", "a speed is a factor above 0", "give, for example, 0.9 1.0 1.1")
+        problem = speed_problem(speed)
+        if problem:
+            raise InputError(f"--speeds {speed:g}", problem, "give, for example, 0.9 1.0 1.1")
     return [replace(_marked(one, "sp", speed), speed=speed) for speed in speeds for one in heard]
 
 
@@ -85,8 +87,9 @@ def with_warps(recordings: Iterable[Recording], warps: Iterable[float]) -> list[
     """
     heard, warps = list(recordings), list(warps)
     for warp in warps:
-        if not 0.5 <= warp <= 2:
-            raise InputError(f"--warps {warp:g}", "a warp is a factor from 0.5 to 2", "give, for example, 0.9 1.0 1.1")
+        problem = warp_problem(warp)
+        if problem:
+            raise InputError(f"--warps {warp:g}", problem, "give, for example, 0.9 1.0 1.1")
     return [replace(_marked(one, "vtlp", warp), warp=warp) for warp in warps for one in heard]
 
 
@@ -217,24 +220,17 @@ def _read_table(path: Path, lines: list[str]) -> list[tuple[int, Recording]]:
 
 
 def _parse_row(where: str, row: dict[str, str], root: Path) -> Recording:
-    try:
-        return Recording(
-            id=row.pop("id"),
-            path=root / row.pop("path"),
-            n_samples=_optional_int(row.pop("n_samples", "")),
-            sample_rate=_optional_int(row.pop("sample_rate", "")),
-            text=row.pop("text", ""),
-            speaker=row.pop("speaker", ""),
-            speed=float(row.pop("speed", "") or 1.0),
-            warp=float(row.pop(WARP, "") or 1.0),
-            fields=row,
-        )
-    except ValueError as error:
-        raise AudioManifestError(where, str(error), "n_samples, sample_rate, speed, warp are numbers") from None
-
-
-def _optional_int(text: str) -> Optional[int]:
-    return int(text) if text else None
+    return Recording(
+        id=row.pop("id"),
+        path=root / row.pop("path"),
+        n_samples=taken_count(row, "n_samples", where, AudioManifestError),
+        sample_rate=taken_count(row, "sample_rate", where, AudioManifestError, least=1),
+        text=row.pop("text", ""),
+        speaker=row.pop("speaker", ""),
+        speed=taken_factor(row, "speed", where, AudioManifestError, speed_problem),
+        warp=taken_factor(row, WARP, where, AudioManifestError, warp_problem),
+        fields=row,
+    )
 
 
 def _read_fairseq(path: Path, lines: list[str], sample_rate: Optional[int]) -> list[tuple[int, Recording]]:
