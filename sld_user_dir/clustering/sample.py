@@ -57,6 +57,14 @@ class FrameSample:
         """Take in frames with the keys that another shard drew for them, with the same seed."""
         self._add(keys, frames)
 
+    def remove(self, name: str, n_frames: int) -> None:
+        """Take out the frames of the recording `name`, once all that is wanted was added or merged."""
+        self._evict()
+        keys = stable_random(self.seed, name).random(n_frames)
+        keep = ~np.isin(self._keys[: self._n], keys)
+        self._keep_only(keep, int(keep.sum()))
+        self.seen -= n_frames
+
     def finish(self) -> tuple[npt.NDArray[np.float64], FloatArray]:
         """Keys, ascending, and frames (n, dim) in their order: views, not copies."""
         self._evict()
@@ -80,17 +88,20 @@ class FrameSample:
                 self._evict()
 
     def _evict(self) -> None:
-        """Keep the smallest keys, moving newcomers into the places of the evicted."""
+        """Keep the smallest keys."""
         if self._n <= self.capacity:
             return
         keys = self._keys[: self._n]
         self._threshold = float(np.partition(keys, self.capacity - 1)[self.capacity - 1])
-        keep = keys <= self._threshold
-        holes = np.flatnonzero(~keep[: self.capacity])
-        movers = self.capacity + np.flatnonzero(keep[self.capacity :])[: len(holes)]
+        self._keep_only(keys <= self._threshold, self.capacity)
+
+    def _keep_only(self, keep: npt.NDArray[np.bool_], count: int) -> None:
+        """Keep `count` of the frames that `keep` marks, moving those behind into the places of the others."""
+        holes = np.flatnonzero(~keep[:count])
+        movers = count + np.flatnonzero(keep[count:])[: len(holes)]
         self._keys[holes] = self._keys[movers]
         self._frames[holes] = self._frames[movers]
-        self._n = self.capacity
+        self._n = count
 
 
 def save_sample(path: PathLike, **samples: FrameSample) -> None:

@@ -55,12 +55,16 @@ def read_rejected(path: Path) -> list[Rejected]:
     return [Rejected(row["id"], Path(row["path"]), row["reason"]) for _, row in rows]
 
 
-def nothing_left(source: Path, table: Path) -> NothingLeftError:
-    """The error to raise where all recordings of `source` were left out, as a table of `write_rejected` says."""
+def nothing_left(source: Path, table: Path, what: str = "no recording can be used") -> NothingLeftError:
+    """The error to raise where too many recordings of `source` were left out, as a table of `write_rejected` says.
+
+    Args:
+        what: is wrong for that reason.
+    """
     reasons = Counter(one.reason for one in read_rejected(table))
     if not reasons:
         return NothingLeftError(source, "no recordings", "make it again with sld audio")
     most = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(REASONS_SHOWN))
     more = ", …" * (len(reasons) > REASONS_SHOWN)
-    problem = f"no recording can be used; {sum(reasons.values())} are left out: {most}{more}"
+    problem = f"{what}; {sum(reasons.values())} are left out: {most}{more}"
     return NothingLeftError(source, problem, f"{table} tells why of each")

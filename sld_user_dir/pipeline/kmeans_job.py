@@ -125,8 +125,13 @@ class TrainJob(Job):
         for path in paths:
             merge_file(path, **samples)
         self._write_rejected(paths, recordings)
-        if not (samples["train"].seen and samples["held_out"].seen):
+        if samples["train"].seen and not samples["held_out"].seen:
+            self._hold_out_another(recordings, front_end, samples)
+        if not samples["held_out"].seen:
             raise nothing_left(self.audio, rejected_path(self.out))
+        if not samples["train"].seen:
+            what = "none is left to learn from: the recordings that can be used are held out for the quality report"
+            raise nothing_left(self.audio, rejected_path(self.out), what)
         frames, held_out = samples["train"].finish()[1], samples["held_out"].finish()[1]
         config = self.train
         too_few = few_frames(len(frames), config.num_units)
@@ -162,6 +167,25 @@ class TrainJob(Job):
         write_rejected(table, sorted(rejected, key=lambda one: place[one.id]))
         if rejected:
             logger.warning("%d recordings left out, named in %s", len(rejected), table)
+
+    def _hold_out_another(
+        self, recordings: list[Recording], front_end: FrontEnd, samples: dict[str, FrameSample]
+    ) -> None:
+        """Move the first recording that can be used out of the sample to learn from.
+
+        Not before the merge: what a shard holds is to depend on the manifest alone, not on files that may be mended
+        before the next shard is made.
+        """
+        held_out, train = choose_recordings(recordings, front_end, self.train)
+        unusable = {one.id for one in read_rejected(rejected_path(self.out))}
+        usable = [one for one in train if one.id not in unusable]
+        for path in dict.fromkeys(one.path for one in usable):
+            copies = [one for one in usable if one.path == path]
+            sample_frames(copies, recordings, front_end, samples["held_out"], self.stream, taken_from=samples["train"])
+            if samples["held_out"].seen:
+                problem = "%s: none of the recordings held out for the quality report can be used (%d): %s is instead"
+                logger.warning(problem, self.audio, len(held_out), path)
+                return
 
     def _empty_samples(self, front_end: FrontEnd, recordings: list[Recording]) -> dict[str, FrameSample]:
         config, dim = self.train, front_end.dim
@@ -223,12 +247,14 @@ def sample_frames(
     sample: FrameSample,
     stream: StreamConfig,
     faults: Optional[FaultCounts] = None,
+    taken_from: Optional[FrameSample] = None,
 ) -> list[Rejected]:
     """Offer the frames of `recordings` to `sample`; what could not be used.
 
     Args:
         corpus: whose recordings give the statistics of speakers.
         faults: counts recordings whose signal has one.
+        taken_from: the sample that has these frames until now.
     """
     stats = None
     if front_end.wants_speakers:
@@ -240,6 +266,8 @@ def sample_frames(
             rejected.append(one)
         else:
             sample.add(one.recording.id, one.frames)
+            if taken_from is not None:
+                taken_from.remove(one.recording.id, len(one.frames))
         if done % RECORDINGS_PER_LOG_LINE == 0:
             logger.info("frames of %d of %d recordings, %d seen", done, len(recordings), sample.seen)
     return rejected

@@ -224,6 +224,27 @@ def test_sample_depends_on_neither_order_nor_shards(tmp_path):
         assert other.seen == whole.seen == sum(map(len, data.values()))
 
 
+@pytest.mark.parametrize("shards", [1, 4])
+def test_a_recording_that_is_removed_leaves_the_sample_of_the_others(shards, tmp_path):
+    data = utterances()
+    names = list(data)
+    all_of_others = FrameSample(10_000, 20, seed=1)
+    sample = FrameSample(200, 20, seed=1)
+    for i in range(shards):
+        shard = FrameSample(200, 20, seed=1)
+        for name in names[i::shards]:
+            shard.add(name, data[name])
+        save_sample(tmp_path / f"{i}.npz", train=shard)
+        merge_file(tmp_path / f"{i}.npz", train=sample)
+    for name in names[:20]:
+        sample.remove(name, len(data[name]))
+    for name in names[20:]:
+        all_of_others.add(name, data[name])
+    frames = sample.finish()[1]
+    assert sample.seen == all_of_others.seen and 100 < len(frames) < 200
+    np.testing.assert_array_equal(frames, all_of_others.finish()[1][: len(frames)])
+
+
 def test_sample_holds_all_of_little_and_is_fair():
     sample = FrameSample(100, 2, seed=0)
     sample.add("a", np.ones((7, 2), np.float32))

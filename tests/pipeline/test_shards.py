@@ -16,11 +16,12 @@ from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.front_end import build_front_end
-from sld_user_dir.manifests.audio_manifest import Recording, write_audio_manifest
-from sld_user_dir.manifests.rejected import rejected_path
+from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest, with_speeds, write_audio_manifest
+from sld_user_dir.manifests.rejected import read_rejected, rejected_path
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.kmeans_job import TrainConfig, TrainJob, choose_recordings
 from sld_user_dir.pipeline.shards import ShardError, join_tables, shard_of
+from sld_user_dir.pipeline.stream import Framed, StreamConfig, speaker_stats, stream_frames
 from sld_user_dir.pipeline.table_jobs import ExtractJob, parse_header
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +150,48 @@ def test_kmeans_does_not_depend_on_shards(tmp_path):
     assert kmeans.metadata["training"]["n_frames"] == 300
     assert kmeans.metadata["quality"]["held_out_frames"] > 0
     assert kmeans.metadata["encoder"] == build_front_end(FEATURES).encoder
+
+
+def test_another_recording_is_held_out_where_none_of_those_can_be_used(tmp_path, caplog):
+    audio, front_end = corpus(tmp_path), build_front_end(FEATURES)
+    write_audio_manifest(audio, with_speeds(read_audio_manifest(audio), [1.0, 0.9]), tmp_path)
+    config = TrainConfig(num_units=10, max_iterations=5, device="cpu", max_frames=600)
+    held_out, train = choose_recordings(read_audio_manifest(audio), front_end, config)
+    cut = {one.path for one in (*held_out, train[0])}
+    for path in cut:
+        path.write_bytes(path.read_bytes()[:2000])
+    found = set()
+    for n in (1, 3, 30):
+        job = TrainJob(tmp_path / f"k{n}.npz", n, audio, FEATURES, config)
+        run_job(job, ExecutorConfig(shards=n))
+        kmeans = KMeans.load(job.out)
+        found.add((kmeans.sha256, json.dumps(kmeans.metadata), rejected_path(job.out).read_text()))
+    assert len(found) == 1
+    left_out = read_rejected(rejected_path(job.out))
+    assert {one.path for one in left_out} == {*cut, tmp_path / "u05.wav"} and len(left_out) == 2 * len({*cut, 5})
+    moved = next(one.path for one in train if one.path not in {one.path for one in left_out})
+    said = f"none of the recordings held out for the quality report can be used ({len(held_out)}): {moved} is instead"
+    assert said in caplog.text
+    frames_of = {True: 0, False: 0}
+    for one in stream_frames(train, front_end, StreamConfig(), speaker_stats(train, front_end, StreamConfig())):
+        if isinstance(one, Framed):
+            frames_of[one.recording.path == moved] += len(one.frames)
+    assert kmeans.metadata["quality"]["held_out_frames"] == frames_of[True]
+    assert kmeans.metadata["frames_seen"] == frames_of[False]
+    assert 500 < kmeans.metadata["training"]["n_frames"] < 600  # of the 600 drawn some were of that recording
+
+
+def test_what_is_said_where_only_the_held_out_recording_can_be_used(tmp_path):
+    audio = corpus(tmp_path, n=2)
+    config = TrainConfig(num_units=10, device="cpu")
+    held_out, train = choose_recordings(read_audio_manifest(audio), build_front_end(FEATURES), config)
+    for broken in (*train, *held_out):
+        content = broken.path.read_bytes()
+        broken.path.write_bytes(b"broken since")
+        job = TrainJob(tmp_path / "k.npz", 1, audio, FEATURES, config)
+        with pytest.raises(InputError, match=r"none is left to learn from.* held out .*; 1 are left out: not readable"):
+            run_job(job, ExecutorConfig())
+        broken.path.write_bytes(content)
 
 
 def test_submitit_local_executor(job, tmp_path, monkeypatch):
