@@ -216,10 +216,15 @@ def _read_table(path: Path, lines: list[str]) -> list[tuple[int, Recording]]:
         check_format(path, header, FORMAT, "an audio manifest", AudioManifestError, "make one with sld audio")
     root = _absolute_root(path, str(header.get("root", ".")))
     rows = table_rows(path, lines, REQUIRED, AudioManifestError, n_header)
-    return [(number, _parse_row(line_of(path, number), row, root)) for number, row in rows]
+    return [(number, recording_of_row(line_of(path, number), row, root)) for number, row in rows]
 
 
-def _parse_row(where: str, row: dict[str, str], root: Path) -> Recording:
+def recording_of_row(where: str, row: dict[str, str], root: Path) -> Recording:
+    """The recording of a row of named columns.
+
+    Raises:
+        AudioManifestError: at `where`, a number that is none.
+    """
     return Recording(
         id=row.pop("id"),
         path=root / row.pop("path"),

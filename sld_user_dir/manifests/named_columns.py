@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, Mapping, Optional, Sequence
 
 from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.files import begins_with_mark, unwritable
 
 
-def check_columns(columns: Sequence[str], required: Sequence[str], where: str, error: type[InputError]) -> None:
-    """Refuse names of columns that repeat, or that lack a required one.
+def check_columns(
+    columns: Sequence[str],
+    required: Sequence[str],
+    where: str,
+    error: type[InputError],
+    refused: Optional[Mapping[str, str]] = None,
+) -> None:
+    """Refuse names of columns that repeat, that lack a required one, or that hold a refused one.
+
+    Args:
+        refused: columns that must not be there, each with the remedy.
 
     Raises:
         InputError: of the kind `error`, at `where`.
@@ -24,6 +33,9 @@ def check_columns(columns: Sequence[str], required: Sequence[str], where: str, e
             f"no column {', '.join(missing)} among {list(columns)}",
             f"the line above the rows names the columns: {', '.join(required)}, …",
         )
+    for name, remedy in (refused or {}).items():
+        if name in columns:
+            raise error(where, f"a column {name}, which is not taken from here", remedy)
 
 
 def check_row(
@@ -45,6 +57,7 @@ def table_rows(
     error: type[InputError],
     n_header: int = 0,
     skip_blank: bool = False,
+    refused: Optional[Mapping[str, str]] = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and values by column of each row.
 
@@ -54,6 +67,7 @@ def table_rows(
         required: columns that must be there.
         n_header: lines above the one that names the columns.
         skip_blank: pass over empty lines, which in a table of several columns are rows of one.
+        refused: columns that must not be there, each with the remedy.
 
     Raises:
         InputError: of the kind `error`: no line of column names; else as `check_columns` and `check_row`.
@@ -61,7 +75,7 @@ def table_rows(
     if n_header >= len(lines):
         raise error(line_of(path, n_header or 1), "no column names", f"name them on a line: {', '.join(required)}, …")
     columns = lines[n_header].split("\t")
-    check_columns(columns, required, line_of(path, n_header + 1), error)
+    check_columns(columns, required, line_of(path, n_header + 1), error, refused)
     for number, line in enumerate(lines[n_header + 1 :], n_header + 2):
         if skip_blank and not line:
             continue

@@ -200,6 +200,13 @@ def _row(utterance: Utterance, columns: list[str]) -> str:
     return table_line([str(values[c]) for c in columns], columns, printable(utterance.id), ManifestError)
 
 
+def _refuse_own_columns(utterance: Utterance) -> None:
+    """What came along with a recording is not to be taken for its units."""
+    for name in utterance.fields:
+        if name in (*REQUIRED, "durations"):
+            raise ManifestError(utterance.id, f"a further column {name}, of which a manifest has one", "rename it")
+
+
 def write_manifest(
     path: PathLike, utterances: Iterable[Utterance], provenance: UnitProvenance, header: Optional[dict[str, Any]] = None
 ) -> int:
@@ -212,7 +219,8 @@ def write_manifest(
         The number of utterances.
 
     Raises:
-        ManifestError: utterances with different columns, a value that `table_line` refuses.
+        ManifestError: utterances with different columns, a further one by the name of our own, a value that
+            `table_line` refuses.
     """
     entries = {"format": FORMAT, "provenance": asdict(provenance), **(header or {})}
     entries.update(format=FORMAT, provenance=asdict(provenance))
@@ -225,6 +233,7 @@ def write_manifest(
                 columns = ["id", "units", "text"]
                 columns += ["durations"] * (utterance.durations is not None)
                 columns += list(utterance.fields)
+                _refuse_own_columns(utterance)
                 out.write("\t".join(columns) + "\n")
             out.write(_row(utterance, columns) + "\n")
             count += 1

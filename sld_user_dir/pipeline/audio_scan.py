@@ -16,14 +16,24 @@ from typing import Iterable, Optional, Sequence, Union
 from sld_user_dir.errors import InputError
 from sld_user_dir.features.signal_faults import FaultCounts
 from sld_user_dir.features.waveform import AudioError, AudioInfo, probe, read_audio, reject_reason
-from sld_user_dir.manifests.audio_manifest import AudioManifestError, Recording, draw_share, refuse_same_ids
+from sld_user_dir.manifests.audio_manifest import (
+    COLUMNS,
+    WARP,
+    AudioManifestError,
+    Recording,
+    draw_share,
+    refuse_same_ids,
+)
 from sld_user_dir.manifests.named_columns import cell_problem
 from sld_user_dir.manifests.rejected import Rejected
 from sld_user_dir.pipeline.recording_list import FoundRecordings, find_all
-from sld_user_dir.pipeline.recording_table import read_table
+from sld_user_dir.pipeline.recording_table import RENAME, read_table
 from sld_user_dir.pipeline.transcript_files import add_transcript, is_transcript, transcript_remarks
 
 logger = logging.getLogger(__name__)
+
+NO_GROUPS = ({*COLUMNS, WARP} - {"text", "speaker"}) | {"units", "durations"}
+"""Columns of manifests that `--pattern` cannot fill"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ def list_recordings(
 
     Raises:
         AudioManifestError: a bad table, no such folder, or two recordings have one id.
-        InputError: no recordings, a bad pattern or share.
+        InputError: no recordings, a bad pattern (or a group of `NO_GROUPS` in it) or share.
     """
     found = FoundRecordings() if table else find_below(root, folders)
     recordings = read_table(table, root) if table else recordings_of(found, root)
@@ -132,10 +142,15 @@ def split_off_unlistable(recordings: Iterable[Recording]) -> tuple[list[Recordin
 
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
-        return re.compile(pattern)
+        expression = re.compile(pattern)
     except re.error as error:
         problem = f"no regular expression of Python's: {error}"
         raise InputError(f"--pattern {pattern}", problem, r"write it like '(?P<text>\w+)_(?P<speaker>\w+)'") from None
+    for name in expression.groupindex:
+        if name in NO_GROUPS:
+            problem = f"a group {name}, which no name of a file tells"
+            raise InputError(f"--pattern {pattern}", problem, RENAME)
+    return expression
 
 
 def add_pattern(recording: Recording, pattern: re.Pattern[str]) -> Recording:

@@ -187,6 +187,7 @@ def test_no_hub_is_asked_for_a_file(name, options, mini, tmp_path, monkeypatch, 
     ("name", "options", "said"),
     [
         ("audio", ["--pattern", "("], "--pattern (: no regular expression"),
+        ("audio", ["--pattern", r"(?P<speed>\w)"], r"--pattern (?P<speed>\w): a group speed, which no name of a file"),
         ("audio", ["--speeds", "0"], "--speeds 0: a speed is a factor above 0"),
         ("audio", ["--warps", "3"], "--warps 3: a warp is a factor from 0.5 to 2"),
         ("audio", ["--workers", "0"], "--workers 0: no threads"),

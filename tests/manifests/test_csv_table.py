@@ -50,6 +50,11 @@ def test_a_value_may_be_longer_than_128_kilobytes(tmp_path):
         ('path,text,note\na.wav,one,"x\n"\n', r":2: column note contains a line break; correct it"),
         ("path,text\n,one\n", r":2: the path '' names no file; name the recording"),
         ("path,text\na.wav,one\na.flac,two\n", r":3: duplicate id 'a', first on line 2; rename or remove one"),
+        ("path,text,speed\na.wav,one,0.9\n", r":1: a column speed, which is not taken from here; .*; --speeds lists"),
+        ("\npath,text,warp\na.wav,one,0.9\n", r":2: a column warp, which is not taken from here; .*; --warps lists"),
+        ("path,text,units\na.wav,one,7\n", r":1: a column units, which is not taken from here; rename it"),
+        ("path,text,n_samples\na.wav,one,9.5\n", r":2: n_samples '9\.5' is no whole number"),
+        ("path,text,sample_rate\na.wav,one,0\n", r":2: sample_rate '0' is no whole number from 1 on"),
         ("id,path,text\n1,a.wav,one\n2,b.wav,x\n1,c.wav,two\n", r":4: duplicate id '1', first on line 2"),
     ],
 )

@@ -207,6 +207,14 @@ def test_rows_with_other_columns_are_refused(tmp_path):
         write_manifest(tmp_path / "m.tsv", rows[::-1], MADE_BY)
 
 
+@pytest.mark.parametrize("column", ["id", "units", "text", "durations"])
+def test_a_further_column_cannot_take_the_place_of_a_manifests_own(tmp_path, column):
+    rows = [Utterance("a", np.array([1, 2]), "x", fields={column: "7"})]
+    with pytest.raises(ManifestError, match=f"a: a further column {column}, of which a manifest has one; rename it"):
+        write_manifest(tmp_path / "m.tsv", rows, MADE_BY)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_fingerprint_tells_every_field_apart():
     changes = [
         {"encoder": "y"},
