@@ -32,7 +32,7 @@ from sld_user_dir.manifests.rejected import (
     rejected_path,
     write_rejected,
 )
-from sld_user_dir.pipeline.audio_scan import UsableAudio, list_recordings, split_off_unlistable
+from sld_user_dir.pipeline.audio_scan import UsableAudio, list_recordings, listed_recordings, split_off_unlistable
 from sld_user_dir.pipeline.executor import ExecutorConfig, run_job
 from sld_user_dir.pipeline.stage_ledgers import audio_ledger
 from sld_user_dir.pipeline.table_jobs import CheckJob
@@ -92,7 +92,7 @@ def _list(config: AudioManifestConfig, executor: ExecutorConfig, draft_path: Pat
     rejected: List[Rejected] = []
     not_drawn: List[Recording] = []
     if config.fairseq:
-        recordings = read_audio_manifest(config.fairseq)
+        recordings = listed_recordings(config.fairseq)
     else:
         recordings = list_recordings(
             root, config.table, config.pattern, config.folders, config.share, config.lowercase, rejected, not_drawn

@@ -13,15 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterable, Optional, Sequence, Union
 
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.features.signal_faults import FaultCounts
 from sld_user_dir.features.waveform import AudioError, AudioInfo, probe, read_audio, reject_reason
+from sld_user_dir.files import printable
 from sld_user_dir.manifests.audio_manifest import (
     COLUMNS,
     WARP,
     AudioManifestError,
     Recording,
     draw_share,
+    numbered_recordings,
     refuse_same_ids,
 )
 from sld_user_dir.manifests.named_columns import cell_problem
@@ -89,6 +91,20 @@ def list_recordings(
         not_drawn += [one for one in recordings if one.id not in kept]
     recordings = [add_transcript(one) for one in drawn]
     return [replace(one, text=one.text.lower()) for one in recordings] if lowercase else recordings
+
+
+def listed_recordings(path: Path) -> list[Recording]:
+    """The recordings of a list of fairseq's, or of an audio manifest; unchecked.
+
+    Raises:
+        AudioManifestError: a bad list, or one of copies, whose speeds and warps a scan would set anew.
+    """
+    recordings = numbered_recordings(path)
+    for number, one in recordings:
+        if one.speed != 1 or one.warp != 1:
+            problem = f"{printable(one.id)} is a copy already, of speed {one.speed:g} and warp {one.warp:g}"
+            raise AudioManifestError(line_of(path, number), problem, "list originals: --speeds and --warps add copies")
+    return [one for _, one in recordings]
 
 
 def find_below(root: Path, folders: Sequence[str] = ()) -> FoundRecordings:

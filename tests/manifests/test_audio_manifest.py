@@ -1,5 +1,6 @@
 """Audio manifests: both forms, folders, and a thousand files of which twenty are broken."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -184,8 +185,6 @@ def test_impossible_shares(share):
 
 
 def test_text_beside_audio_pattern_and_table(tmp_path):
-    import re
-
     write_noise(tmp_path / "7_ann_3.wav")
     (found,) = found_below(tmp_path)
     named = add_pattern(found, re.compile(r"(?P<text>\d)_(?P<speaker>\w+)_(?P<take>\d+)"))
@@ -229,6 +228,18 @@ def test_lengths_and_rates_of_a_table_are_held_against_the_files(tmp_path, endin
     table.write_text(separator.join(["path", "text", "speed"]) + "\n")
     assert sld("audio", "--root", tmp_path, "--table", table, "--out", tmp_path / "no.tsv") == 1
     assert f"{table}:1: a column speed" in capsys.readouterr().err and not list(tmp_path.glob("no.*"))
+
+
+@pytest.mark.parametrize("copies", ["speeds", "warps"])
+def test_a_list_of_copies_is_not_listed_as_of_originals(tmp_path, copies, capsys):
+    write_noise(tmp_path / "a.wav")
+    options = ["--root", tmp_path, "--allow-missing-text", "--out"]
+    assert sld("audio", *options, tmp_path / "copies.tsv", f"--{copies}", 1, 0.9) == 0
+    assert sld("audio", *options, tmp_path / "again.tsv", "--fairseq", tmp_path / "copies.tsv") == 1
+    assert re.search(
+        r"copies\.tsv:5: \w+0\.9-a is a copy already, .*; list originals: --speeds", capsys.readouterr().err
+    )
+    assert not list(tmp_path.glob("again.*"))
 
 
 def break_files(folder):
