@@ -43,37 +43,43 @@ class AudioInfo:
         return self.n_samples / self.sample_rate_hz
 
 
-def probe(path: PathLike, n_samples: Optional[int] = None) -> AudioInfo:
+def probe(path: PathLike, n_samples: Optional[int] = None, stated_rate_hz: Optional[int] = None) -> AudioInfo:
     """Length and rate by the header alone, and the end by the container.
 
     Args:
         n_samples: what its manifest says; None where none does.
+        stated_rate_hz: the same of its rate.
 
     Raises:
         AudioError: missing, zero bytes, a folder, truncated, no format that libsndfile knows, or of another length
-            than said.
+            or rate than said.
     """
     path = Path(path)
     with opened_audio(path) as (handle, length):
         info = AudioInfo(length, int(handle.samplerate))
-    _check_stated(path, info, n_samples)
+    _check_stated(path, info, n_samples, stated_rate_hz)
     return info
 
 
 def read_audio(
-    path: PathLike, n_samples: Optional[int] = None, faults: Optional[FaultCounts] = None
+    path: PathLike,
+    n_samples: Optional[int] = None,
+    faults: Optional[FaultCounts] = None,
+    stated_rate_hz: Optional[int] = None,
 ) -> tuple[FloatArray, int]:
     """Decode a whole file; several channels are averaged.
 
     Args:
         n_samples: what its manifest says; None where none does.
         faults: counts it, if its signal has one.
+        stated_rate_hz: the rate that its manifest says; None where none does.
 
     Returns:
         waveform (n_samples,), and its sample rate in Hz.
 
     Raises:
-        AudioError: undecodable, truncated, without samples, with NaN or infinite ones, or of another length than said.
+        AudioError: undecodable, truncated, without samples, with NaN or infinite ones, or of another length or
+            rate than said.
     """
     path = Path(path)
     with opened_audio(path) as (handle, expected):
@@ -81,7 +87,7 @@ def read_audio(
         blocks = list(sample_blocks(handle))
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [np.zeros((0, 1), np.float32)])
     _check_length(path, len(samples), expected)
-    _check_stated(path, AudioInfo(len(samples), rate), n_samples)
+    _check_stated(path, AudioInfo(len(samples), rate), n_samples, stated_rate_hz)
     wave = _mono(path, samples)
     if faults is not None:
         faults.add(path, samples, rate)
@@ -95,7 +101,10 @@ def _check_length(path: Path, n_samples: int, expected: int) -> None:
         raise AudioError(path, f"truncated, {n_samples} of {expected} samples", RESTORE)
 
 
-def _check_stated(path: Path, found: AudioInfo, n_samples: Optional[int]) -> None:
+def _check_stated(path: Path, found: AudioInfo, n_samples: Optional[int], stated_rate_hz: Optional[int]) -> None:
+    if stated_rate_hz is not None and found.sample_rate_hz != stated_rate_hz:
+        problem = f"has {found.sample_rate_hz} samples a second, but its manifest says {stated_rate_hz}"
+        raise AudioError(path, problem, "restore it, or correct the manifest; sld audio makes a new one")
     if n_samples is not None and found.n_samples != n_samples:
         problem = f"holds {found.n_samples} samples, but its manifest says {n_samples}: it has changed since"
         raise AudioError(path, problem, "restore it, or correct the manifest; sld audio makes a new one")
@@ -114,9 +123,10 @@ def load_audio(
     speed: float = 1.0,
     n_samples: Optional[int] = None,
     faults: Optional[FaultCounts] = None,
+    stated_rate_hz: Optional[int] = None,
 ) -> FloatArray:
     """Decode, play `speed` times as fast, and bring to `sample_rate_hz`; see `read_audio` and `resample`."""
-    wave, rate = read_audio(path, n_samples, faults)
+    wave, rate = read_audio(path, n_samples, faults, stated_rate_hz)
     return resample(wave, rate, sample_rate_hz, speed)
 
 

@@ -72,8 +72,9 @@ class EncodeJob(Job):
             raise AudioError(None, "no transcript")
         if one.warp != 1:
             raise AudioError(None, "to be warped (--warps), which only this package's MFCC can")
-        wave = load_audio(one.path, encoder.expected_sample_rate, one.speed, one.n_samples, faults)
-        reason = reject_reason(len(wave) / encoder.expected_sample_rate, self.min_seconds, self.max_seconds)
+        rate_hz = encoder.expected_sample_rate
+        wave = load_audio(one.path, rate_hz, one.speed, one.n_samples, faults, one.sample_rate)
+        reason = reject_reason(len(wave) / rate_hz, self.min_seconds, self.max_seconds)
         if reason:
             raise AudioError(None, reason)
         made = encode(encoder, wave)

@@ -183,8 +183,8 @@ def add_pattern(recording: Recording, pattern: re.Pattern[str]) -> Recording:
 def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) -> tuple[list[Recording], list[Rejected]]:
     """Sort recordings into usable ones, with length and rate filled in, and rejected ones.
 
-    One of another length than its list says is rejected, too. Order is kept; decoding runs in threads (libsndfile
-    releases Python's lock).
+    One of another length or rate than its list says is rejected, too. Order is kept; decoding runs in threads
+    (libsndfile releases Python's lock).
 
     Raises:
         InputError: fewer than one worker.
@@ -210,10 +210,10 @@ def check(recordings: list[Recording], limits: UsableAudio, workers: int = 4) ->
 def _check_one(recording: Recording, limits: UsableAudio, faults: FaultCounts) -> Union[Recording, Rejected]:
     try:
         if limits.decode:
-            wave, rate = read_audio(recording.path, recording.n_samples, faults)
+            wave, rate = read_audio(recording.path, recording.n_samples, faults, recording.sample_rate)
             info = AudioInfo(len(wave), rate)
         else:
-            info = probe(recording.path, recording.n_samples)
+            info = probe(recording.path, recording.n_samples, recording.sample_rate)
     except AudioError as error:
         return Rejected(recording.id, recording.path, error.reason)
     reason = reject_reason(info.seconds, limits.min_seconds, limits.max_seconds)

@@ -66,11 +66,15 @@ class RecordingFrames(Sequence[FloatArray]):
 
     def _compute(self, recording: Recording) -> FloatArray:
         self.computed += 1
-        wave = load_audio(recording.path, self._front_end.sample_rate_hz, recording.speed, recording.n_samples)
+        wave = self._wave(recording)
         stats = None if self._stats is None else self._stats.get(recording.speaker)
         front_end = self._front_end.warped(recording.warp)
         frames = front_end.layer_frames(wave, stats) if self._each_layer else front_end(wave, stats)
         return np.ascontiguousarray(frames, dtype=np.float32)
+
+    def _wave(self, one: Recording) -> FloatArray:
+        rate_hz = self._front_end.sample_rate_hz
+        return load_audio(one.path, rate_hz, one.speed, one.n_samples, stated_rate_hz=one.sample_rate)
 
 
 class RecordingWaves(RecordingFrames):
@@ -83,4 +87,4 @@ class RecordingWaves(RecordingFrames):
     def _compute(self, recording: Recording) -> FloatArray:
         self.computed += 1
         self._front_end.warped(recording.warp)  # which refuses what an encoder cannot
-        return load_audio(recording.path, self._front_end.sample_rate_hz, recording.speed, recording.n_samples)
+        return self._wave(recording)

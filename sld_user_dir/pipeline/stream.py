@@ -169,7 +169,9 @@ def _load_one(
     if reason is None:
         try:
             rate_hz = encoder.sample_rate_hz
-            wave = load_audio(recording.path, rate_hz, recording.speed, recording.n_samples, faults)
+            wave = load_audio(
+                recording.path, rate_hz, recording.speed, recording.n_samples, faults, recording.sample_rate
+            )
         except AudioError as error:
             reason = error.reason
         else:

@@ -65,5 +65,9 @@ def report_of_recordings(kmeans_file: Path, audio: Path, count: int, device: str
     if front_end.wants_speakers:
         by_speaker = speaker_stats(everything, front_end, StreamConfig())
         speakers = {one.id: by_speaker[one.speaker] for one in chosen}
-    waves = ((one.id, load_audio(one.path, front_end.sample_rate_hz, one.speed, one.n_samples)) for one in chosen)
+    rate_hz = front_end.sample_rate_hz
+    waves = (
+        (one.id, load_audio(one.path, rate_hz, one.speed, one.n_samples, stated_rate_hz=one.sample_rate))
+        for one in chosen
+    )
     return stability_report(waves, front_end, kmeans, speakers)

@@ -365,3 +365,11 @@ def test_a_recording_that_its_manifest_lists_otherwise_is_refused(listed, files,
     (tmp_path / "a.wav").write_bytes(files["wav"])
     with pytest.raises(AudioError, match=f"holds 32000 samples, but its manifest says {listed}.*sld audio"):
         load_audio(tmp_path / "a.wav", 8000, 0.9, n_samples=listed)
+
+
+@pytest.mark.parametrize("read", [read_audio, probe])
+def test_a_recording_of_another_rate_than_its_manifest_says_is_refused(read, files, tmp_path):
+    (tmp_path / "a.wav").write_bytes(files["wav"])
+    read(tmp_path / "a.wav", 32_000, stated_rate_hz=16_000)
+    with pytest.raises(AudioError, match=r"a\.wav: has 16000 samples a second, but its manifest says 8000; restore it"):
+        read(tmp_path / "a.wav", 32_000, stated_rate_hz=8000)

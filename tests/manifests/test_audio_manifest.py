@@ -212,9 +212,9 @@ def test_text_beside_audio_pattern_and_table(tmp_path):
 
 @pytest.mark.parametrize("ending", ["tsv", "csv"])
 def test_lengths_and_rates_of_a_table_are_held_against_the_files(tmp_path, ending, capsys):
-    for name in "abc":
+    for name in "abcd":
         write_noise(tmp_path / f"{name}.wav")
-    stated = {"a": (2000, 8000, "ann"), "b": (4000, 8000, "bo"), "c": ("", "", "cy")}
+    stated = {"a": (2000, 8000, "ann"), "b": (4000, 8000, "bo"), "c": ("", "", "cy"), "d": (2000, 16000, "di")}
     lines = [("path", "n_samples", "sample_rate", "text", "speaker")]
     lines += [(f"{name}.wav", n, rate, f"text {name}", speaker) for name, (n, rate, speaker) in stated.items()]
     table, out = tmp_path / f"t.{ending}", tmp_path / "out.tsv"
@@ -224,7 +224,9 @@ def test_lengths_and_rates_of_a_table_are_held_against_the_files(tmp_path, endin
     assert read_audio_manifest(out) == [
         Recording(name, tmp_path / f"{name}.wav", 2000, 8000, f"text {name}", stated[name][2]) for name in "ac"
     ]
-    assert "b.wav\tholds 2000 samples, but its manifest says 4000" in (tmp_path / "out.rejected.tsv").read_text()
+    rejected = (tmp_path / "out.rejected.tsv").read_text()
+    assert "b.wav\tholds 2000 samples, but its manifest says 4000" in rejected
+    assert "d.wav\thas 8000 samples a second, but its manifest says 16000" in rejected
     table.write_text(separator.join(["path", "text", "speed"]) + "\n")
     assert sld("audio", "--root", tmp_path, "--table", table, "--out", tmp_path / "no.tsv") == 1
     assert f"{table}:1: a column speed" in capsys.readouterr().err and not list(tmp_path.glob("no.*"))

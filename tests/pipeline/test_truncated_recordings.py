@@ -1,5 +1,7 @@
 """Recordings that lack their end, in every stage that opens audio: left out by name and counted, never shorter."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.audio_files import RATE_HZ, encoded, noisy_tone
@@ -8,7 +10,7 @@ from support.commands import sld
 from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.front_end import build_front_end
-from sld_user_dir.manifests.audio_manifest import read_audio_manifest
+from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
 from sld_user_dir.manifests.rejected import read_rejected, rejected_path
 from sld_user_dir.manifests.unit_manifest import read_manifest
 
@@ -118,6 +120,20 @@ def test_cut_to_a_whole_file_of_fewer_samples(corpus, kmeans, tmp_path):
     assert sld("units", "--audio", "a.tsv", "--kmeans", kmeans, "--out", "units.tsv") == 0
     (reason,) = left_out(tmp_path / "units.tsv").values()
     assert f"{RATE_HZ // 4} samples, but its manifest says {RATE_HZ // 2}" in reason
+
+
+def test_a_recording_of_another_rate_than_its_manifest_says(corpus, kmeans, tmp_path, capsys):
+    corpus("wav")
+    assert list_audio("a.tsv") == 0
+    rows = read_audio_manifest("a.tsv")
+    write_audio_manifest(
+        "b.tsv", [replace(one, sample_rate=8000) if one is rows[CUT] else one for one in rows], tmp_path
+    )
+    assert sld("units", "--audio", "b.tsv", "--kmeans", kmeans, "--out", "units.tsv") == 0
+    (reason,) = left_out(tmp_path / "units.tsv").values()
+    assert reason.startswith(f"has {RATE_HZ} samples a second, but its manifest says 8000; restore it")
+    assert sld("report", "--kmeans", kmeans, "--audio", "b.tsv") == 1
+    assert f"{rows[CUT].path}: has {RATE_HZ} samples a second" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("headers", [[], ["--header-only"]], ids=["decoded", "headers alone"])
