@@ -31,6 +31,11 @@ def reason_of(error: BaseException) -> str:
     return next((line.strip() for line in str(error).split("\n") if line.strip()), type(error).__name__)
 
 
+def opening_remedy(error: OSError) -> str:
+    """What a user can do where the system does not open a file."""
+    return "check its permissions and its folder's" if isinstance(error, PermissionError) else "check the path"
+
+
 def line_of(path: Union[str, Path], line: Optional[int]) -> str:
     """`FILE:LINE`, or the file alone where no line is known."""
     return f"{path}:{line}" if line else str(path)

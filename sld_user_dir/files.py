@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Iterable, Iterator, Optional
 
 from sld_user_dir.arrays import PathLike
-from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.errors import InputError, line_of, opening_remedy
 from sld_user_dir.whole_directories import filled_directory as filled_directory
 from sld_user_dir.whole_directories import publish_directory as publish_directory
 from sld_user_dir.whole_directories import scratch_directory as scratch_directory
@@ -66,7 +66,7 @@ def iter_lines(
             lines = decode_lines(raw, path, error, keep_marks=keep_marks)
             yield from lines if keep_blank_end else without_blank_end(lines)
     except OSError as problem:
-        raise error(path, problem.strerror or str(problem), "check the path") from problem
+        raise error(path, problem.strerror or str(problem), opening_remedy(problem)) from problem
 
 
 def decode_lines(
@@ -160,7 +160,7 @@ def read_text(path: PathLike, error: type[InputError] = InputError) -> str:
         with open(path, "rb") as raw:
             content = raw.read(MAX_WHOLE_BYTES + 1)
     except OSError as problem:
-        raise error(path, problem.strerror or str(problem), "check the path") from problem
+        raise error(path, problem.strerror or str(problem), opening_remedy(problem)) from problem
     _refuse_large(path, len(content), error)
     return "\n".join(decode_lines(content.split(b"\n"), path, error))
 

@@ -16,7 +16,7 @@ from argparse import Namespace
 from types import ModuleType
 from typing import Any, NamedTuple, Optional, Sequence
 
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, opening_remedy
 
 
 class Command(NamedTuple):
@@ -146,7 +146,7 @@ def _said(error: Exception) -> Optional[str]:
         extra = EXTRAS.get(str(error.name).partition(".")[0])
         return None if extra is None else f"{error.name} is not installed; pip install 'sld-user-dir[{extra}]'"
     if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
-        return f"{error.filename2 or error.filename}: {error.strerror}; check the path"
+        return f"{error.filename2 or error.filename}: {error.strerror}; {opening_remedy(error)}"
     return str(error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Optional
@@ -15,6 +16,8 @@ from sld_user_dir.features.container_fault import RESTORE
 from sld_user_dir.files import refuse_lfs_pointer
 
 BLOCK_VALUES = 1 << 26
+_OF_THE_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Too many open files, or no memory: no fault of a recording, and every other would fail alike."""
 
 
 class AudioError(InputError):
@@ -32,6 +35,7 @@ def opened_audio(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
 
     Raises:
         AudioError: it cannot be opened or decoded, or its end is missing.
+        OSError: the process can open no more files.
     """
     _check_regular(path)
     opened = False
@@ -51,6 +55,10 @@ def opened_audio(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
         refuse_lfs_pointer(path, AudioError)
         what = "truncated or damaged: decoding stops" if opened else "not readable as audio"
         raise AudioError(path, f"{what} ({_reason(error)})", RESTORE) from error
+    except OSError as error:
+        if error.errno in _OF_THE_PROCESS:
+            raise
+        raise AudioError(path, error.strerror or str(error)) from error
 
 
 def sample_blocks(handle: soundfile.SoundFile, n_samples: Optional[int] = None) -> Iterator[FloatArray]:
@@ -75,7 +83,7 @@ def _check_regular(path: Path) -> None:
         if path.stat().st_size == 0:
             raise AudioError(path, "zero bytes")
     except OSError as error:
-        raise AudioError(path, f"{error.strerror or error}") from error
+        raise AudioError(path, error.strerror or str(error)) from error
 
 
 def _reason(error: BaseException) -> str:

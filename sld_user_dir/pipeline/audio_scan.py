@@ -30,7 +30,12 @@ from sld_user_dir.manifests.named_columns import cell_problem
 from sld_user_dir.manifests.rejected import Rejected
 from sld_user_dir.pipeline.recording_list import FoundRecordings, find_all
 from sld_user_dir.pipeline.recording_table import RENAME, read_table
-from sld_user_dir.pipeline.transcript_files import add_transcript, is_transcript, transcript_remarks
+from sld_user_dir.pipeline.transcript_files import (
+    UnreadableTranscriptError,
+    add_transcript,
+    is_transcript,
+    transcript_remarks,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +71,8 @@ def list_recordings(
         folders: search only these below `root`, in this order.
         share: keep so many of them, drawn at random (`draw_share`).
         lowercase: transcripts in lower case.
-        rejected: gets what is left out already: audio of endings that are not read, folders that cannot be listed.
+        rejected: gets what is left out already: audio of endings that are not read, folders that cannot be listed,
+            recordings whose transcripts cannot be read.
         not_drawn: gets the recordings that `share` leaves out.
 
     Raises:
@@ -89,7 +95,7 @@ def list_recordings(
     if not_drawn is not None and len(drawn) < len(recordings):
         kept = {one.id for one in drawn}
         not_drawn += [one for one in recordings if one.id not in kept]
-    recordings = [add_transcript(one) for one in drawn]
+    recordings = _with_transcripts(drawn, rejected)
     return [replace(one, text=one.text.lower()) for one in recordings] if lowercase else recordings
 
 
@@ -141,6 +147,18 @@ def _passed_over(found: FoundRecordings, root: Path) -> list[Rejected]:
         for path, reason in found.unreadable.items()
     ]
     return unread + folders
+
+
+def _with_transcripts(recordings: Iterable[Recording], rejected: Optional[list[Rejected]]) -> list[Recording]:
+    found: list[Recording] = []
+    for one in recordings:
+        try:
+            found.append(add_transcript(one))
+        except UnreadableTranscriptError as error:  # the others have theirs
+            if rejected is None:
+                raise
+            rejected.append(Rejected(one.id, one.path, f"its transcript cannot be read: {error.problem}"))
+    return found
 
 
 def split_off_unlistable(recordings: Iterable[Recording]) -> tuple[list[Recording], list[Rejected]]:

@@ -102,7 +102,7 @@ def find_all(paths: Iterable[Path]) -> FoundRecordings:
     seen: Set[Path] = set()
     entered: Set[str] = set()
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # of a name that is too long `Path.is_dir` raises an error
             found.n_folders += 1
             _walk(path, found, seen, entered)
         else:  # a file that is missing fails by itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from functools import lru_cache
@@ -17,6 +18,10 @@ LIBRISPEECH_ID = re.compile(r"(\d+)-\d+-\d+")
 LIST_ENDING = ".trans.txt"
 
 
+class UnreadableTranscriptError(AudioManifestError):
+    """The system does not let the file with the transcript of one recording be read."""
+
+
 class ListedTranscripts(NamedTuple):
     """What the `*.trans.txt` of a folder say."""
 
@@ -26,7 +31,12 @@ class ListedTranscripts(NamedTuple):
 
 
 def add_transcript(recording: Recording) -> Recording:
-    """Text from `X.txt` or `*.trans.txt` beside the file; LibriSpeech names give the speaker."""
+    """Text from `X.txt` or `*.trans.txt` beside the file; LibriSpeech names give the speaker.
+
+    Raises:
+        UnreadableTranscriptError: `X.txt` is there and cannot be read.
+        AudioManifestError: such a file is no text, or `*.trans.txt` has two transcripts of one recording.
+    """
     path, speaker = recording.path, recording.speaker
     match = LIBRISPEECH_ID.fullmatch(path.stem)
     if match and not speaker:
@@ -43,7 +53,7 @@ def listed_transcripts(folder: Path) -> ListedTranscripts:
         AudioManifestError: two transcripts of one recording, that differ.
     """
     found = ListedTranscripts({}, [])
-    for path in sorted(folder.glob(f"*{LIST_ENDING}")):
+    for path in sorted(folder.glob(f"*{LIST_ENDING}") if os.path.isdir(folder) else []):
         for where, name, text in keyed_lines(path, AudioManifestError):
             if name in found.texts:
                 found.repeated.append(where)
@@ -84,4 +94,11 @@ def is_transcript(path: Path) -> bool:
 
 def _sidecar_text(path: Path) -> str:
     beside = path.with_suffix(".txt")
-    return " ".join(" ".join(read_lines(beside, AudioManifestError)).split()) if beside.is_file() else ""
+    if not os.path.isfile(beside):  # of a name that is too long `Path.is_file` raises an error
+        return ""
+    try:
+        return " ".join(" ".join(read_lines(beside, AudioManifestError)).split())
+    except AudioManifestError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise UnreadableTranscriptError(beside, error.problem, error.remedy) from error.__cause__

@@ -1,8 +1,12 @@
 """Reading, resampling, speed, and what is refused."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 import soundfile
+from support.unreadable_files import refuse_to_open
 
 from sld_user_dir.features.resampling import perturb_speed, resample
 from sld_user_dir.features.stacking import stack_frames, stacked_length
@@ -76,6 +80,23 @@ def test_refusals_name_file_and_reason(tmp_path):
         assert str(streamed.value) == str(error.value)
     with pytest.raises(AudioError, match=r"cut\.flac: (truncated|not readable)"):
         read_audio(tmp_path / "cut.flac")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_file_that_the_system_does_not_open_is_refused(number, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", tone(440, 8000), 8000)
+    refuse_to_open(monkeypatch, tmp_path / "a.wav", number=number)
+    for read in (probe, read_audio):
+        with pytest.raises(AudioError, match=rf"a\.wav: {os.strerror(number)}$"):
+            read(tmp_path / "a.wav")
+
+
+def test_a_process_that_can_open_no_file_says_nothing_of_the_recording(tmp_path, monkeypatch):
+    """Else a stage would leave out all that is left of a corpus."""
+    soundfile.write(tmp_path / "a.wav", tone(440, 8000), 8000)
+    refuse_to_open(monkeypatch, tmp_path / "a.wav", number=errno.EMFILE)
+    with pytest.raises(OSError, match="Too many open files"):
+        read_audio(tmp_path / "a.wav")
 
 
 def test_blocks_before_a_fault_are_given(tmp_path):

@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.unreadable_files import refuse_to_open
 
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import decode_lines, iter_lines, read_lines
+from sld_user_dir.files import decode_lines, iter_lines, read_lines, read_text
 from sld_user_dir.manifests.header import check_format, header_lines, read_header
 from sld_user_dir.manifests.named_columns import table_rows
 from sld_user_dir.manifests.rejected import Rejected, read_rejected, rejected_path, write_rejected
@@ -57,6 +58,14 @@ def test_files_that_cannot_be_read(tmp_path):
         read_lines(tmp_path / "gone", OtherError)
     with pytest.raises(OtherError, match=r"Is a directory; check the path"):
         read_lines(tmp_path, OtherError)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    (tmp_path / "x").write_text("one\n")
+    refuse_to_open(monkeypatch, tmp_path / "x")
+    for read in (read_lines, read_text):
+        with pytest.raises(OtherError, match=r"x: Permission denied; check its permissions and its folder's$"):
+            read(tmp_path / "x", OtherError)
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]+( [a-z]+)?", fullmatch=True), st.text() | st.integers() | st.none()))

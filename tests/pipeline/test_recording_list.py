@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 from support.commands import sld
+from support.unreadable_files import refuse_to_open
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.features.waveform import AudioError, probe
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
 from sld_user_dir.manifests.rejected import read_rejected
 from sld_user_dir.pipeline.recording_list import find_all
@@ -40,6 +42,14 @@ def test_files_come_as_they_are_named(tmp_path):
     both = find_all([tmp_path / "c.wav", tmp_path, tmp_path])
     assert [one.path.name for one in both.recordings] == ["c.wav", "b.wav"]
     assert find_all([Path("x/y.wav")]).recordings[0].name == Path("y")
+
+
+def test_a_name_that_is_too_long_is_of_a_recording_that_fails(tmp_path):
+    named = [tmp_path / f"{'a' * 300}.wav", tmp_path / ("b" * 300) / "c.wav"]
+    assert [one.path for one in find_all(named).recordings] == named
+    for path in named:
+        with pytest.raises(AudioError, match="File name too long"):
+            probe(path)
 
 
 @pytest.fixture
@@ -140,6 +150,29 @@ def test_a_scan_says_what_it_passes_over_and_counts_it(tmp_path, unlistable, cap
         "c": unread.replace("m4a", "wma"),
         "locked": "the folder cannot be listed: Permission denied",
     }
+
+
+def test_a_scan_leaves_out_what_it_may_not_read(tmp_path, monkeypatch):
+    """A transcript, and a recording."""
+    root = tmp_path / "root"
+    write_corpus(root)
+    refuse_to_open(monkeypatch, root / "1-2-0000.txt", root / "linked" / "1-2-0000.wav")
+    assert sld("audio", "--root", root, "--out", tmp_path / "a.tsv") == 0
+    assert [one.id for one in read_audio_manifest(tmp_path / "a.tsv")] == ["listed/1-2-0000"]
+    reasons = {one.id: one.reason for one in read_rejected(tmp_path / "a.rejected.tsv")}
+    assert reasons["1-2-0000"] == "its transcript cannot be read: Permission denied"
+    assert reasons["linked/1-2-0000"] == "Permission denied"
+
+
+def test_a_table_may_name_what_no_file_is_named(tmp_path):
+    """Of the second one the name of a transcript beside it would be too long."""
+    write_corpus(tmp_path)
+    names = ["1-2-0000.wav", f"{'a' * 252}.au", f"{'b' * 300}.wav", f"{'c' * 300}/d.wav"]
+    (tmp_path / "t.csv").write_text("path,text\n" + "".join(f"{name},\n" for name in names))
+    assert sld("audio", "--root", tmp_path, "--table", tmp_path / "t.csv", "--out", tmp_path / "a.tsv") == 0
+    assert [one.id for one in read_audio_manifest(tmp_path / "a.tsv")] == ["1-2-0000"]
+    reasons = [one.reason for one in read_rejected(tmp_path / "a.rejected.tsv")]
+    assert reasons == ["No such file or directory", "File name too long", "File name too long"]
 
 
 ROOTS = {
