@@ -40,6 +40,9 @@ class EncodeJob(Job):
             "kmeans": file_sha256(self.encoder.own_kmeans) if self.encoder.own_kmeans else None,
         }
 
+    def recordings_used(self) -> list[Path]:
+        return [one.path for one in read_audio_manifest(self.audio)]
+
     def write_shard(self, index: int, path: Path) -> None:
         encoder, made_by = self.encoder.build()
         recordings = shard_of(read_audio_manifest(self.audio), index, self.n_shards)

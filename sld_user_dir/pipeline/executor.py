@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Optional, Set
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import output_lock
+from sld_user_dir.pipeline.recording_list import first_names
 from sld_user_dir.pipeline.shards import Job, ShardError
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,10 @@ def run_job(job: Job, config: ExecutorConfig) -> bool:
 
 
 def _run_and_merge(job: Job, config: ExecutorConfig) -> None:
+    mended = job.mended()
+    if mended:
+        said = "%s: %d recordings that it left out have changed since: %s; it is made again"
+        logger.warning(said, job.out, len(mended), first_names(mended))
     pending = job.pending()
     if pending:
         logger.info("%s: %d of %d shards to make (%s)", job.out, len(pending), job.n_shards, config.executor)

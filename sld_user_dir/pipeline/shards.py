@@ -2,7 +2,8 @@
 
 Shards lie in `OUT.shards/JOB-of-N/`, JOB being a fingerprint of everything that decides the
 result: shards of other settings are never taken for these. The merged file has `OUT.job` beside
-it with the same fingerprint; a second run sees it and does nothing.
+it with the same fingerprint; a second run sees it and does nothing. Where recordings were left
+out, the sizes and times of these follow, so that those that were mended in their places are taken in.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,8 +22,10 @@ from typing import Any, BinaryIO, Callable, Iterable, Optional, Sequence, TypeVa
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import atomic_path, output_lock, read_text, sha256_of
+from sld_user_dir.files import atomic_path, iter_lines, output_lock, read_lines, sha256_of
 from sld_user_dir.manifests.rejected import NothingLeftError
+from sld_user_dir.pipeline.recording_changes import changed_since, left_out_states, newer_than
+from sld_user_dir.pipeline.recording_list import first_names
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -68,6 +72,10 @@ class Job(ABC):
     def merge(self, paths: list[Path]) -> None:
         """Make `out` of all shards, atomically."""
 
+    def recordings_used(self) -> Iterable[Path]:
+        """What each row of the output was made of, to say which of them are newer than it."""
+        return ()
+
     @cached_property
     def key(self) -> str:
         """Fingerprint of the inputs."""
@@ -96,14 +104,19 @@ class Job(ABC):
             if there:
                 logger.info("shard %d of %d is there", index, self.n_shards)
             else:
+                started = time.time()
                 self.write_shard(index, path)
+                self._write_mark(path, left_out_states(path, since=started))
         if there and self.is_done():  # others have merged meanwhile
             self._remove_shards()
 
     def is_done(self) -> bool:
-        """Whether the output is there, made of the same inputs."""
-        mark = self._mark()
-        return self.out.exists() and mark.exists() and read_text(mark).strip() == self.key
+        """Whether the output is there, made of the same inputs, and what it left out has not changed."""
+        return self._is_of_these_inputs() and not self.mended()
+
+    def mended(self) -> list[Path]:
+        """Recordings that an output of the same inputs left out, and that have changed since they were read."""
+        return changed_since(self._left_out(self.out)) if self._is_of_these_inputs() else []
 
     def finish(self) -> None:
         """Merge, mark as done, remove the shards.
@@ -115,21 +128,26 @@ class Job(ABC):
         if self.is_done():
             logger.info("%s is there, of the same inputs", self.out)
             self._remove_shards()  # of a run that was killed before it could
+            self._say_newer()
             return
         missing = self.pending()
         if missing:
             raise ShardError(
                 self.out, f"shards {missing} of {self.n_shards} are missing", "run again, it makes these only"
             )
-        self._mark().unlink(missing_ok=True)
+        self._mark(self.out).unlink(missing_ok=True)
+        shards = [self.shard_path(i) for i in range(self.n_shards)]
         try:
-            self.merge([self.shard_path(i) for i in range(self.n_shards)])
+            self.merge(shards)
         except NothingLeftError:
             self._remove_shards()
             raise
-        with atomic_path(self._mark()) as aside:
-            aside.write_text(self.key + "\n")
+        self._write_mark(self.out, [line for path in shards for line in self._left_out(path)])
         self._remove_shards()
+        mended = self.mended()
+        if mended:  # not taken in here: other shards may have speakers' statistics without them
+            said = "%s: %d recordings that it left out have changed meanwhile: %s; run again to take them in"
+            logger.warning(said, self.out, len(mended), first_names(mended))
 
     def _remove_shards(self) -> None:
         """Remove those of these inputs, and their folder if there are no others."""
@@ -137,8 +155,29 @@ class Job(ABC):
         with contextlib.suppress(OSError):  # not empty, or not there
             self.folder.parent.rmdir()
 
-    def _mark(self) -> Path:
-        return self.out.with_name(self.out.name + ".job")
+    def _mark(self, path: Path) -> Path:
+        """Beside the output, and beside each shard: the key, and the states of the recordings that it left out."""
+        return path.with_name(path.name + ".job")
+
+    def _write_mark(self, path: Path, left_out: list[str]) -> None:
+        with atomic_path(self._mark(path)) as aside:
+            aside.write_text("".join(f"{line}\n" for line in (self.key, *left_out)), encoding="utf-8")
+
+    def _is_of_these_inputs(self) -> bool:
+        mark = self._mark(self.out)
+        return self.out.exists() and mark.exists() and next(iter_lines(mark), "").strip() == self.key
+
+    def _left_out(self, path: Path) -> list[str]:
+        """The states that stand in the mark; a shard of a process that was killed before it wrote it has none."""
+        mark = self._mark(path)
+        return read_lines(mark)[1:] if mark.exists() else left_out_states(path)
+
+    def _say_newer(self) -> None:
+        mark = self._mark(self.out)
+        newer = newer_than(self.recordings_used(), mark)
+        if newer:
+            said = "%s: %d recordings are newer than it: %s; if their sound has changed, remove %s and run again"
+            logger.warning(said, self.out, len(newer), first_names(newer), mark)
 
 
 def join_tables(paths: Iterable[Path], out: PathLike, if_empty: Optional[Callable[[], Exception]] = None) -> None:

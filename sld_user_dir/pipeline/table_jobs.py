@@ -61,6 +61,9 @@ class CheckJob(_TableJob):
             "left_out": [file_sha256(path) for path in self._left_out_before()],
         }
 
+    def recordings_used(self) -> list[Path]:
+        return [one.path for one in read_audio_manifest(self.out)]
+
     def _left_out_before(self) -> list[Path]:
         return [path for path in [rejected_path(self.draft)] if path.exists()]
 
@@ -114,6 +117,9 @@ class ExtractJob(_TableJob):
             "header": self.header,
             "stream": asdict(self.stream),
         }
+
+    def recordings_used(self) -> list[Path]:
+        return [one.path for one in read_audio_manifest(self.audio)]
 
     def write_shard(self, index: int, path: Path) -> None:
         recordings = read_audio_manifest(self.audio)

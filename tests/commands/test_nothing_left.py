@@ -113,6 +113,14 @@ def test_recordings_that_were_mended_in_their_places_are_taken(inputs):
     assert [one.id for one in read_audio_manifest("a.tsv")] == ["a", "b"]
 
 
+def test_a_recording_that_was_mended_in_its_place_is_taken_beside_others(inputs):
+    scan = ["audio", "--root", "broken", "--out", "a.tsv"]
+    for name, found in (("a", ["a"]), ("b", ["a", "b"])):
+        shutil.copy(inputs / "mute" / f"{name}.wav", inputs / "broken" / f"{name}.wav")
+        assert sld(*scan) == 0
+        assert [one.id for one in read_audio_manifest("a.tsv")] == found
+
+
 def test_a_data_set_of_nothing_is_refused(inputs):
     from sld_user_dir.manifests.memory_map import open_manifest
 

@@ -4,8 +4,10 @@ import functools
 import json
 import operator
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,120 @@ def test_finished_work_is_not_done_again_but_changed_work_is(job):
     assert changed.pending() == [0, 1]
     run_job(changed, ExecutorConfig(shards=2))
     assert b'"deduplicated": true' in changed.out.read_bytes()
+
+
+def mend(folder, name="u05", seconds_ago=3600):
+    """Put the whole recording in its place, as old as where it was copied from."""
+    number = int(name[1:])
+    wave = 0.1 * np.random.default_rng(number).standard_normal(4000 + 97 * number)
+    soundfile.write(folder / f"{name}.wav", wave, 8000)
+    then = time.time() - seconds_ago
+    os.utime(folder / f"{name}.wav", (then, then))
+
+
+def ids(path):
+    return [line.split("\t")[0] for line in path.read_text().splitlines()]
+
+
+def as_new(job, n_shards):
+    """What a run that finds no former one makes: the output, and the table of what is left out."""
+    new = job("new.tsv", n_shards)
+    run_job(new, ExecutorConfig())
+    return new.out.read_bytes(), rejected_path(new.out).read_bytes()
+
+
+@pytest.mark.parametrize("n_shards", [1, 3])
+@pytest.mark.parametrize("gone", [False, True], ids=["broken", "gone"])
+def test_a_recording_that_was_mended_in_its_place_is_taken_in(gone, n_shards, job, tmp_path, caplog):
+    if gone:
+        (tmp_path / "u05.wav").unlink()
+    made = job("units.tsv", n_shards)
+    run_job(made, ExecutorConfig())
+    assert "u05" not in ids(made.out)
+    mend(tmp_path)
+    run_job(job("units.tsv", n_shards), ExecutorConfig())
+    assert f"that it left out have changed since: {tmp_path}/u05.wav; it is made again" in caplog.text
+    assert "u05" in ids(made.out)
+    assert (made.out.read_bytes(), rejected_path(made.out).read_bytes()) == as_new(job, n_shards)
+
+
+def test_a_recording_that_was_mended_after_a_kill_is_taken_in_by_the_run_after_the_next(job, tmp_path, caplog):
+    """Shards before and after it would differ in the statistics of its speaker."""
+    killed = job("units.tsv", 4)
+    for index in range(3):
+        killed.run_shard(index)
+    mend(tmp_path)
+    assert killed.pending() == [3]
+    run_job(killed, ExecutorConfig())
+    assert f"that it left out have changed meanwhile: {tmp_path}/u05.wav; run again to take them in" in caplog.text
+    run_job(job("units.tsv", 4), ExecutorConfig())
+    assert (killed.out.read_bytes(), rejected_path(killed.out).read_bytes()) == as_new(job, 4)
+
+
+@pytest.mark.parametrize("step", ["write_shard", "merge"])
+def test_a_recording_that_was_mended_meanwhile_is_taken_in_by_the_next_run(step, job, tmp_path, monkeypatch, caplog):
+    real = getattr(ExtractJob, step)
+
+    def mended_meanwhile(self, *arguments):
+        real(self, *arguments)
+        mend(tmp_path)
+
+    monkeypatch.setattr(ExtractJob, step, mended_meanwhile)
+    made = job("units.tsv", 1)
+    run_job(made, ExecutorConfig())
+    assert f"that it left out have changed meanwhile: {tmp_path}/u05.wav; run again to take them in" in caplog.text
+    assert "u05" not in ids(made.out)
+    monkeypatch.setattr(ExtractJob, step, real)
+    run_job(job("units.tsv", 1), ExecutorConfig())
+    assert "u05" in ids(made.out)
+
+
+def test_copies_of_what_was_left_out_are_no_reason_to_begin_anew(job, tmp_path, caplog):
+    """Archives keep the seconds of a time, and not what is below; other permissions that still let it be read."""
+    made = job("units.tsv", 2)
+    run_job(made, ExecutorConfig())
+    stamp = made.out.stat().st_mtime_ns
+    broken = tmp_path / "u05.wav"
+    seconds = int(broken.stat().st_mtime)
+    shutil.copy(broken, tmp_path / "copy")
+    (tmp_path / "copy").replace(broken)
+    os.utime(broken, (seconds, seconds))
+    broken.chmod(0o600)
+    run_job(job("units.tsv", 2), ExecutorConfig())
+    assert made.out.stat().st_mtime_ns == stamp
+    assert "changed" not in caplog.text and "newer" not in caplog.text
+
+
+def test_what_was_left_out_need_not_be_there_any_more(job, tmp_path):
+    """Nor where the shards are merged: a cluster's nodes may see more than the machine in front of it."""
+    made = job("units.tsv", 2)
+    made.run_shard(0)
+    made.run_shard(1)
+    (tmp_path / "u05.wav").unlink()
+    run_job(made, ExecutorConfig())
+    assert job("units.tsv", 2).is_done()
+
+
+def test_a_mark_of_before_that_says_nothing_of_what_was_left_out_counts(job, tmp_path):
+    made = job("units.tsv", 2)
+    run_job(made, ExecutorConfig())
+    (tmp_path / "units.tsv.job").write_text(made.key + "\n")
+    assert job("units.tsv", 2).is_done()
+
+
+def test_recordings_that_are_newer_than_the_output_are_said(job, tmp_path, caplog):
+    made = job("units.tsv", 2)
+    run_job(made, ExecutorConfig())
+    before = made.out.read_bytes()
+    (tmp_path / "u01.wav").write_bytes(b"")
+    later = time.time() + 60
+    os.utime(tmp_path / "u01.wav", (later, later))
+    run_job(job("units.tsv", 2), ExecutorConfig())
+    assert f"units.tsv: 1 recordings are newer than it: {tmp_path}/u01.wav; if their sound has changed" in caplog.text
+    assert f"remove {made.out}.job and run again" in caplog.text and made.out.read_bytes() == before
+    (tmp_path / "units.tsv.job").unlink()
+    run_job(job("units.tsv", 2), ExecutorConfig())
+    assert "u01" not in ids(made.out)
 
 
 def test_one_shard_by_hand(job):
