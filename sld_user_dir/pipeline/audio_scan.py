@@ -28,7 +28,7 @@ from sld_user_dir.manifests.audio_manifest import (
 )
 from sld_user_dir.manifests.named_columns import cell_problem
 from sld_user_dir.manifests.rejected import Rejected
-from sld_user_dir.pipeline.recording_list import FoundRecordings, find_all
+from sld_user_dir.pipeline.recording_list import FoundRecordings, find_all, first_names
 from sld_user_dir.pipeline.recording_table import RENAME, read_table
 from sld_user_dir.pipeline.transcript_files import (
     UnreadableTranscriptError,
@@ -67,7 +67,7 @@ def list_recordings(
     """The recordings of a table, or else those found below `root`, with transcripts and speakers; unchecked.
 
     Args:
-        pattern: regular expression of `add_pattern`.
+        pattern: regular expression of `add_pattern`, which has a named group and matches a name at least.
         folders: search only these below `root`, in this order.
         share: keep so many of them, drawn at random (`draw_share`).
         lowercase: transcripts in lower case.
@@ -79,13 +79,14 @@ def list_recordings(
         AudioManifestError: a bad table, no such folder, or two recordings have one id.
         InputError: no recordings, a bad pattern (or a group of `NO_GROUPS` in it) or share.
     """
+    expression = None if pattern is None else _with_groups(pattern)  # before anything is read
     found = FoundRecordings() if table else find_below(root, folders)
     recordings = read_table(table, root) if table else recordings_of(found, root)
-    if pattern:
-        expression = _compiled(pattern)
-        recordings = [add_pattern(one, expression) for one in recordings]
     if not recordings:
         raise InputError(table or root, "no recordings found", "list some, one a line")
+    if expression is not None:
+        _say_unmatched(recordings, expression)
+        recordings = [add_pattern(one, expression) for one in recordings]
     refuse_same_ids(recordings)
     if rejected is not None:
         rejected += _passed_over(found, root)
@@ -147,6 +148,29 @@ def _passed_over(found: FoundRecordings, root: Path) -> list[Rejected]:
         for path, reason in found.unreadable.items()
     ]
     return unread + folders
+
+
+def _with_groups(pattern: str) -> re.Pattern[str]:
+    expression = _compiled(pattern)
+    if not expression.groupindex:
+        problem = "has no named group, of which a column could be made"
+        raise InputError(f"--pattern {pattern}", problem, r"name them, as in '(?P<text>\w+)_(?P<speaker>\w+)'")
+    return expression
+
+
+def _say_unmatched(recordings: Sequence[Recording], pattern: re.Pattern[str]) -> None:
+    """Warn of recordings whose names a pattern does not match.
+
+    Raises:
+        InputError: it matches none.
+    """
+    stems = [one.path.stem for one in recordings if not pattern.fullmatch(one.path.stem)]
+    if not stems:
+        return
+    problem = f"matches {len(recordings) - len(stems)} of {len(recordings)} names; not {first_names(stems)}"
+    if len(stems) == len(recordings):
+        raise InputError(f"--pattern {pattern.pattern}", problem, "it has to match a whole name, but for the ending")
+    logger.warning("--pattern %s: %s", pattern.pattern, problem)
 
 
 def _with_transcripts(recordings: Iterable[Recording], rejected: Optional[list[Rejected]]) -> list[Recording]:

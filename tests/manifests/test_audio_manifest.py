@@ -330,6 +330,33 @@ def test_headers_alone_miss_what_decoding_finds(tmp_path):
     assert len(check(recordings, UsableAudio(need_text=False))[1]) == 1
 
 
+def test_a_pattern_says_which_names_it_does_not_match(tmp_path, capsys):
+    for name in ("7_ann", "8_ben", "nine"):
+        write_noise(tmp_path / f"{name}.wav")
+    scan = ["audio", "--root", tmp_path, "--out", tmp_path / "a.tsv", "--allow-missing-text", "--pattern"]
+    assert sld(*scan, r"(?P<text>\d)_(?P<speaker>\w+)") == 0
+    assert r"--pattern (?P<text>\d)_(?P<speaker>\w+): matches 2 of 3 names; not nine" in capsys.readouterr().err
+    assert [one.speaker for one in read_audio_manifest(tmp_path / "a.tsv")] == ["ann", "ben", ""]
+    assert sld(*scan, r"(?P<speaker>\w+)") == 0
+    assert "matches" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pattern", [r"(\w+)", r"\w+", ""])
+def test_a_pattern_without_a_named_group_is_refused_before_anything_is_read(pattern, tmp_path, capsys):
+    assert sld("audio", "--root", tmp_path / "gone", "--out", tmp_path / "a.tsv", "--pattern", pattern) == 1
+    said = capsys.readouterr().err
+    assert f"sld audio: --pattern {pattern}: has no named group, of which a column could be made; name them" in said
+
+
+def test_a_pattern_that_matches_no_name_is_refused(tmp_path, capsys):
+    write_noise(tmp_path / "7_ann.wav")
+    words = ["--root", tmp_path, "--out", tmp_path / "a.tsv", "--pattern", r"(?P<text>\d)"]
+    assert sld("audio", *words) == 1
+    said = capsys.readouterr().err
+    assert r"--pattern (?P<text>\d): matches 0 of 1 names; not 7_ann; it has to match a whole name" in said
+    assert not (tmp_path / "a.tsv").exists()
+
+
 def test_commands_fail_with_one_line(tmp_path, capsys):
     assert sld("audio", "--root", tmp_path, "--out", tmp_path / "a.tsv") == 1
     assert "no recordings found" in capsys.readouterr().err
