@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Iterable, Iterator
 
+import numpy as np
+import numpy.typing as npt
+
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import iter_lines, whole_number
 from sld_user_dir.ledger.ledger_entry import Counts
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.header import read_header
-from sld_user_dir.manifests.unit_manifest import Utterance
+from sld_user_dir.manifests.unit_manifest import Utterance, parse_head
 from sld_user_dir.manifests.unit_text import parse_numbers
 
 
@@ -24,11 +27,7 @@ def unit_manifest_counts(path: Path, lengths: bool = True) -> Counts:
         InputError: a file that cannot be read, or durations that are none.
     """
     lines = iter_lines(path)
-    head: list[str] = []
-    for line in lines:
-        head.append(line)
-        if not line.startswith("#"):
-            break
+    head = _head(lines)
     entries, _ = read_header(path, head, InputError)
     columns = head[-1].split("\t") if head else []
     if not lengths:
@@ -38,6 +37,37 @@ def unit_manifest_counts(path: Path, lengths: bool = True) -> Counts:
     a_unit_is_a_frame = not made_by.get("deduplicated") and made_by.get("subword") is None
     counts = _row_counts(lines, columns, a_unit_is_a_frame)
     return dict(sorted(counts.items()))
+
+
+def frames_of_units(path: Path) -> npt.NDArray[np.int64]:
+    """How many frames each unit has in a manifest, (K,).
+
+    Raises:
+        InputError: no unit manifest.
+        ValueError: units or durations that are none.
+    """
+    lines = iter_lines(path)
+    head = _head(lines)
+    _, made_by, _ = parse_head(path, head)
+    columns = head[-1].split("\t")
+    units_at = columns.index("units")
+    frames_at = columns.index("durations") if "durations" in columns else None
+    counts = np.zeros(made_by.num_units, np.int64)
+    for line in lines:
+        row = line.split("\t")
+        durations = None if frames_at is None else parse_numbers(row[frames_at])
+        counts += np.bincount(parse_numbers(row[units_at]), durations, len(counts)).astype(np.int64)
+    return counts
+
+
+def _head(lines: Iterator[str]) -> list[str]:
+    """The lines up to the names of the columns."""
+    head: list[str] = []
+    for line in lines:
+        head.append(line)
+        if not line.startswith("#"):
+            break
+    return head
 
 
 def _row_counts(lines: Iterator[str], columns: list[str], a_unit_is_a_frame: bool) -> Counts:

@@ -74,7 +74,8 @@ def write_units(
 
     Args:
         header: further header lines of the manifest (license, attribution, ...).
-        all_recordings: the corpus that these are a part of, for the statistics of speakers.
+        all_recordings: the corpus that these are a part of, for the statistics of speakers; units that are never used
+            are said where there is none.
 
     Raises:
         TokenizerError: a tokenizer gave something else than its codes for a recording.
@@ -93,7 +94,7 @@ def write_units(
         place = {one.id: i for i, one in enumerate(recordings)}
         rejected.sort(key=lambda one: place[one.id])
         write_rejected(rejected_path(out), rejected)  # before the manifest appears
-    unused = unused_units(counts)
+    unused = unused_units(counts) if all_recordings is None else None  # a part tells nothing of the whole
     if unused:
         logger.warning("%s: %s", out, unused)
     if rejected:

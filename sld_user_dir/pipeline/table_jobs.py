@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from sld_user_dir.clustering.unit_coverage import unused_units
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import parse_json
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
+from sld_user_dir.manifests.manifest_counts import frames_of_units
 from sld_user_dir.manifests.rejected import nothing_left, rejected_path, write_rejected
 from sld_user_dir.pipeline.audio_scan import UsableAudio, check
 from sld_user_dir.pipeline.extraction import write_units
@@ -132,6 +134,12 @@ class ExtractJob(_TableJob):
             stream=self.stream,
             all_recordings=recordings,
         )
+
+    def merge(self, paths: list[Path]) -> None:
+        super().merge(paths)
+        unused = unused_units(frames_of_units(self.out))
+        if unused:
+            logger.warning("%s: %s", self.out, unused)
 
     def _maker(self) -> UnitMaker:
         if self.tokenizer is not None:

@@ -1,5 +1,7 @@
 """Data that trains garbage: every stage that reads it warns once, with a count, and goes on."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -11,6 +13,7 @@ from sld_user_dir.clustering.unit_coverage import FEWEST_FRAMES_PER_UNIT, few_fr
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.features.resampling import resample
+from sld_user_dir.manifests.manifest_counts import frames_of_units
 
 COUNT = 4
 DAMAGES = {
@@ -89,11 +92,29 @@ def test_too_few_frames_for_the_units_are_said(folder, capsys):
     assert "frames for 30 units are fewer than 10 a unit" in message and "units at most" in message
 
 
-def test_units_that_never_occur_are_said(folder, capsys):
+@pytest.mark.parametrize("shards", [1, 4])
+@pytest.mark.parametrize("options", [[], ["--deduplicate"]])
+def test_units_that_never_occur_are_said(options, shards, folder, capsys):
+    """Of the whole output: a shard of four has too few frames to tell."""
     save_kmeans(folder / "many.npz", FeatureConfig(), 15)
-    assert sld("units", "--audio", "a.tsv", "--kmeans", "many.npz", "--out", "units.tsv") == 0
+    words = ["units", "--audio", "a.tsv", "--kmeans", "many.npz", "--out", "units.tsv", "--shards", shards]
+    assert sld(*words, *options) == 0
     (message,) = said_of(capsys, "never occur")
-    assert "of 15 units never occur in" in message
+    n_frames = json.loads((folder / "units.tsv.ledger.json").read_text())["out"]["counts"]["frames"]
+    assert message.startswith("units.tsv: ") and f"of 15 units never occur in {n_frames} frames" in message
+
+
+def test_units_that_occur_in_some_shards_only_are_used(folder, capsys):
+    front_end = build_front_end(FeatureConfig())
+    kinds = [np.zeros(RATE_HZ // 2, np.float32), noisy_tone(0.5)]
+    for i in range(COUNT):
+        soundfile.write(folder / "audio" / f"{i}.wav", kinds[i // 2], RATE_HZ)
+    centroids = np.stack([front_end(wave).mean(axis=0) for wave in kinds])
+    KMeans(centroids, {"features": FeatureConfig().to_dict(), "encoder": front_end.encoder}).save(folder / "two.npz")
+    assert sld("units", "--audio", "a.tsv", "--kmeans", "two.npz", "--out", "units.tsv", "--shards", 2) == 0
+    assert said_of(capsys, "never occur") == []
+    counts = frames_of_units(folder / "units.tsv")
+    assert counts.sum() > 150 and min(counts) > 50
 
 
 def test_what_is_said_of_units():
