@@ -10,6 +10,7 @@ from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError
 from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.features.pretrained import loading, require_transformers
+from sld_user_dir.features.stated_extractor import feature_extractor
 from sld_user_dir.files import publish_directory, scratch_directory
 
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ def save_trained_encoder(start: str, weights: Mapping[str, Tensor], out: Path) -
         EncoderError: `out` exists and is another encoder, the start cannot be loaded, or it has no such weights.
     """
     require_transformers(start)
-    from transformers import AutoFeatureExtractor, AutoModel
+    from transformers import AutoModel
 
     with loading(start):
         model: Any = AutoModel.from_pretrained(start).float()
-        extractor = AutoFeatureExtractor.from_pretrained(start)
+    extractor = feature_extractor(start, model.config)
     part = model.encoder if model.config.model_type == "whisper" else model
     unknown = part.load_state_dict(dict(weights), strict=False).unexpected_keys
     if unknown:

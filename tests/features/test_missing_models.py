@@ -1,6 +1,7 @@
 """Models that cannot be had: what the error says, and which form to give instead."""
 
 import json
+import logging
 
 import huggingface_hub.constants
 import pytest
@@ -9,6 +10,7 @@ from support.encoders import save_transformers, save_whisper
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.features.frame_encoder import EncoderError
 from sld_user_dir.features.front_end import build_front_end
+from sld_user_dir.features.trained_encoder import save_trained_encoder
 
 FORM = "config.json, preprocessor_config.json and model.safetensors"
 
@@ -71,6 +73,69 @@ def test_a_file_in_place_of_its_directory(tmp_path):
 
 def test_a_checkpoint_that_is_not_there(tmp_path):
     assert "no such checkpoint" in error_of(tmp_path / "none.pt").problem
+
+
+UNREADABLE = {
+    "a byte of Latin-1": (b'{\n"a": "\xe9"}', ":2: byte 0xe9 is not UTF-8"),
+    "cut": (b'{\n"do_normalize": ', ":2: not JSON"),
+    "UTF-16": ("{}".encode("utf-16"), ":1: the file is UTF-16"),
+    "empty": (b"", ":1: not JSON"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 3\n", ": a Git LFS pointer"),
+    "list": (b"[]", ": the settings of a feature extractor are list"),
+    "another kind of value": (b'{"do_normalize": "false"}', ": do_normalize is 'false'; write true or false there"),
+    "no rate": (b'{"sampling_rate": null}', ": sampling_rate is None; write a whole number there"),
+}
+"""What a file of a feature extractor holds, and what is said of it."""
+
+
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "processor_config.json"])
+@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize("save", [save_transformers, save_whisper])
+def test_an_extractor_that_cannot_be_read_is_not_a_missing_one(save, kind, name, tmp_path):
+    save(tmp_path)
+    content, message = UNREADABLE[kind]
+    if name == "processor_config.json" and content.startswith(b'{"'):
+        content = b'{"feature_extractor": ' + content + b"}"
+    (tmp_path / name).write_bytes(content)
+    assert str(error_of(tmp_path)).startswith(f"{tmp_path / name}{message}")
+
+
+def test_settings_that_make_no_extractor(tmp_path):
+    save_whisper(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"feature_size": "x"}')
+    error = error_of(tmp_path)
+    assert error.where == tmp_path / "preprocessor_config.json" and "makes no feature extractor" in error.problem
+
+
+@pytest.mark.parametrize("wrap", ["{}", "\ufeff{}", '{{"feature_extractor": {}}}'])
+def test_where_and_how_an_extractor_may_be_stated(wrap, tmp_path):
+    save_transformers(tmp_path)
+    stated = tmp_path / "preprocessor_config.json"
+    text = json.dumps({**json.loads(stated.read_text()), "do_normalize": True})
+    stated.unlink()
+    name = "processor_config.json" if "feature_extractor" in wrap else stated.name
+    (tmp_path / name).write_text(wrap.format(text), encoding="utf-8")
+    front_end = build_front_end(FeatureConfig(features=str(tmp_path), layer=1), "cpu")
+    assert "wavenorm" in front_end.encoder
+    save_trained_encoder(str(tmp_path), {}, tmp_path / "trained")
+    assert json.loads((tmp_path / "trained" / stated.name).read_text())["do_normalize"] is True
+
+
+@pytest.mark.parametrize("prenorm", [False, True])
+def test_the_default_where_no_extractor_is_stated(prenorm, tmp_path, caplog):
+    save_transformers(tmp_path, prenorm=prenorm)
+    stated = build_front_end(FeatureConfig(features=str(tmp_path), layer=1), "cpu").encoder
+    (tmp_path / "preprocessor_config.json").unlink()
+    (tmp_path / "processor_config.json").write_text('{"processor_class": "Wav2Vec2Processor"}')
+    with caplog.at_level(logging.WARNING):
+        assert build_front_end(FeatureConfig(features=str(tmp_path), layer=1), "cpu").encoder == stated
+    assert "has no preprocessor_config.json" in caplog.text
+
+
+def test_a_whisper_without_an_extractor(tmp_path):
+    save_whisper(tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    assert error_of(tmp_path).problem == "it has no preprocessor_config.json"
 
 
 @pytest.mark.parametrize("save", [save_transformers, save_whisper])

@@ -128,6 +128,13 @@ def test_a_checkpoint_with_settings_of_another(spidr, tmp_path):
         front_end(path, 1)
 
 
+def test_settings_that_cannot_be_read(spidr, tmp_path):
+    path = save(spidr, tmp_path)[1]
+    (tmp_path / "config.json").write_bytes(b'{\n"run": {"model_type": "dinosr\xe9"}}')
+    with pytest.raises(EncoderError, match=r"config\.json:2: byte 0xe9 is not UTF-8"):
+        front_end(path, 1)
+
+
 def test_a_published_name_that_cannot_be_reached_says_which_file_to_give(spidr, tmp_path, monkeypatch):
     def unreachable(url, *args, **kwargs):
         raise urllib.error.URLError("Name or service not known")

@@ -114,10 +114,16 @@ def _load(path: Path, model_type: str) -> Any:
 
 
 def _model_type(path: Path) -> str:
-    """`spidr` or `dinosr`, by the config.json beside a checkpoint or else by the checkpoint's name."""
+    """`spidr` or `dinosr`, by the config.json beside a checkpoint or else by the checkpoint's name.
+
+    Raises:
+        EncoderError: there is such a file, and it cannot be read.
+    """
+    config = path.parent / "config.json"
+    stated: Any = read_json(config, EncoderError) if config.exists() else {}
     try:
-        return str(read_json(path.parent / "config.json")["run"]["model_type"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(stated["run"]["model_type"])
+    except (KeyError, TypeError):
         return "dinosr" if "dinosr" in path.name.lower() else "spidr"
 
 

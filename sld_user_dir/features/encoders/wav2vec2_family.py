@@ -6,7 +6,6 @@ is run.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from sld_user_dir.features.feature_config import FeatureConfig
@@ -14,12 +13,12 @@ from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, chec
 from sld_user_dir.features.frame_geometry import ConvolutionGeometry, EncoderTraits
 from sld_user_dir.features.hidden_states import hidden_states
 from sld_user_dir.features.pretrained import loading, require_transformers
+from sld_user_dir.features.stated_extractor import feature_extractor
 from sld_user_dir.features.waveform_backend import WaveformBackend
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-logger = logging.getLogger(__name__)
 WAVE_NORM_EPS = 1e-7  # of Wav2Vec2FeatureExtractor
 
 
@@ -75,25 +74,8 @@ def _from_pretrained(name: str, layer: int) -> TransformersBackend:
 
     with loading(name):
         model = AutoModel.from_pretrained(name)
-    return TransformersBackend(name, layer, model, *_waveform(name, model.config))
-
-
-def _waveform(name: str, config: object) -> tuple[int, bool]:
-    """Sample rate, and whether the waveform is normalised."""
-    from transformers import AutoFeatureExtractor
-
-    try:
-        extractor = AutoFeatureExtractor.from_pretrained(name)
-        return int(extractor.sampling_rate), bool(extractor.do_normalize)
-    except (OSError, ValueError):
-        normalised = getattr(config, "feat_extract_norm", "group") == "layer"
-        logger.warning(
-            "%s has no preprocessor_config.json: 16 kHz, waveform %snormalised, as fairseq does for "
-            "its kind of convolutions",
-            name,
-            "" if normalised else "not ",
-        )
-        return 16000, normalised
+    extractor = feature_extractor(name, model.config)
+    return TransformersBackend(name, layer, model, int(extractor.sampling_rate), bool(extractor.do_normalize))
 
 
 @register_encoder(

@@ -25,6 +25,7 @@ from sld_user_dir.features.frame_encoder import EncoderError, FrameEncoder, chec
 from sld_user_dir.features.frame_geometry import EncoderTraits
 from sld_user_dir.features.hidden_states import hidden_states
 from sld_user_dir.features.pretrained import loading, require_transformers
+from sld_user_dir.features.stated_extractor import feature_extractor
 from sld_user_dir.files import read_json
 
 if TYPE_CHECKING:
@@ -153,11 +154,11 @@ def _reflect(wave: Tensor) -> Tensor:
 def _load(name: str) -> tuple[Any, Any]:
     """The encoder and the feature extractor of a directory or hub name."""
     import torch
-    from transformers import WhisperFeatureExtractor, WhisperModel
+    from transformers import WhisperModel
 
     with loading(name):
         encoder = WhisperModel.from_pretrained(name, dtype=torch.float32).encoder
-        extractor = WhisperFeatureExtractor.from_pretrained(name)
+    extractor = feature_extractor(name, encoder.config)
     settings = extractor.n_fft, extractor.hop_length, extractor.dither, extractor.feature_size
     if settings != (WINDOW, MEL_HOP, 0.0, encoder.config.num_mel_bins):
         problem = f"window, hop, dither and mel bins of its spectrogram are {settings}"
