@@ -39,6 +39,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
     Raises:
         OutputError: the disk is full or read-only; what was at `path` before is still there.
+        InputError: a name or text to be written is not UTF-8.
     """
     path = Path(path)
     with naming_output(path), _aside(path) as aside:
@@ -85,18 +86,28 @@ def _aside(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def naming_output(path: PathLike) -> Iterator[None]:
-    """Errors of a disk that takes no more, which name no file themselves, as errors about `path`.
+    """Errors of a disk that takes no more, and of text that has no bytes, which name no file, as errors about `path`.
 
     Raises:
-        OutputError: such an error occurred. Errors of other files pass as they are.
+        OutputError: the disk takes no more. Errors of other files pass as they are.
+        InputError: a name or text to be written has no form in the file's encoding.
     """
     try:
         yield
+    except UnicodeEncodeError as error:
+        problem = f"cannot be written: {_unencodable(error)!r} in it is not {error.encoding.upper()}"
+        raise InputError(path, problem, f"rename or correct what it comes from; {INTACT}") from error
     except OSError as error:
         if error.errno not in _UNWRITABLE or not _concerns(error, Path(path)):
             raise
         problem, remedy = _UNWRITABLE[error.errno]
         raise OutputError(path, f"cannot be written: {problem}", f"{remedy}; {INTACT}") from error
+
+
+def _unencodable(error: UnicodeEncodeError) -> str:
+    """The characters at fault with a few before and behind them, of the same line."""
+    before = error.object[max(0, error.start - 20) : error.start].rpartition("\n")[2]
+    return before + error.object[error.start : error.end + 20].partition("\n")[0]
 
 
 def _concerns(error: OSError, path: Path) -> bool:

@@ -107,6 +107,7 @@ def _module(name: str) -> ModuleType:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run `sld`; returns the exit status."""
+    _print_every_character()
     words = list(sys.argv[1:] if argv is None else argv)
     prefix = f"sld {words[0]}" if words and words[0] in COMMANDS else "sld"
     try:
@@ -126,6 +127,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             raise
         print(f"{prefix}: {said}", file=sys.stderr)
         return 1
+
+
+def _print_every_character() -> None:
+    r"""Have standard output show what its encoding lacks as an escape, such as `\u20ac`, rather than fail over it."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(words: Sequence[str]) -> int:

@@ -9,8 +9,9 @@ from typing import Any, Optional
 
 from sld_user_dir.clustering.unit_coverage import unused_units
 from sld_user_dir.errors import InputError
-from sld_user_dir.files import parse_json
+from sld_user_dir.files import parse_json, printable, unwritable
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest, write_audio_manifest
+from sld_user_dir.manifests.header import header_lines
 from sld_user_dir.manifests.manifest_counts import frames_of_units
 from sld_user_dir.manifests.rejected import nothing_left, rejected_path, write_rejected
 from sld_user_dir.pipeline.audio_scan import UsableAudio, check
@@ -152,7 +153,7 @@ def parse_header(items: list[str]) -> dict[str, Any]:
     """Options `license=CC BY-SA 4.0` to header entries; a value that is JSON is taken as JSON.
 
     Raises:
-        InputError: an option without a key or an equals sign.
+        InputError: an option without a key or an equals sign, or one that no line of a header can hold.
     """
     header: dict[str, Any] = {}
     for item in items:
@@ -163,4 +164,7 @@ def parse_header(items: list[str]) -> dict[str, Any]:
             header[key] = parse_json(value)
         except ValueError:
             header[key] = value
+        problem = unwritable(header_lines({key: header[key]})[0])
+        if problem is not None:
+            raise InputError(f"--header {printable(item)}", problem, "write it in UTF-8, on one line")
     return header

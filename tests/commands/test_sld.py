@@ -1,5 +1,6 @@
 """`sld`: the overview, help, errors and exit statuses that all commands share."""
 
+import io
 import os
 import re
 import shutil
@@ -258,6 +259,30 @@ def test_a_reader_that_has_gone_is_no_error(words):
     pipe = f'"$0" -m sld_user_dir {words} | true'
     done = subprocess.run(["bash", "-c", pipe, sys.executable], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "encoding, errors, text, shown",
+    [
+        ("ascii", "strict", "3 € …", rb"3 \u20ac \u2026"),
+        ("latin-1", "strict", "é €", b"\xe9 " + rb"\u20ac"),
+        ("utf-8", "strict", "t7\udce9 €", rb"t7\udce9 " + "€".encode()),
+        ("utf-8", "surrogateescape", "t7\udce9", b"t7\xe9"),
+    ],
+)
+def test_what_standard_output_cannot_show_is_an_escape(encoding, errors, text, shown, tmp_path, monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors)
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr("sld_user_dir.commands.vocab.run", lambda options: print(text))
+    assert sld("vocab", "--data", tmp_path) == 0
+    assert output.buffer.getvalue() == shown + b"\n"
+
+
+def test_the_overview_where_only_ascii_is_shown():
+    program = [sys.executable, "-m", "sld_user_dir"]
+    ascii_alone = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(program, capture_output=True, cwd=ROOT, env=ascii_alone, check=True)
+    assert done.stdout.decode() == overview().replace("…", r"\u2026") + "\n" and done.stderr == b""
 
 
 def test_logging_of_progress_is_the_commands_choice():

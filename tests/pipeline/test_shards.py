@@ -386,6 +386,13 @@ def test_further_header_lines_are_key_and_value():
     assert parse_header(["license=CC BY-SA 4.0", "year=2019"]) == {"license": "CC BY-SA 4.0", "year": 2019}
     with pytest.raises(InputError, match="--header license: not KEY=VALUE; write it like license=CC0"):
         parse_header(["license"])
+    with pytest.raises(InputError, match=r"--header license=caf\\xe9: is not UTF-8; write it in UTF-8, on one line"):
+        parse_header(["license=caf\udce9"])
+    with pytest.raises(InputError, match=r"--header note=\"\\ud800\": is not UTF-8"):
+        parse_header([r'note="\ud800"'])
+    with pytest.raises(InputError, match=r"--header a\\nb=1: contains a line break"):
+        parse_header(["a\nb=1"])
+    assert parse_header(["note=a\nb"]) == {"note": "a\nb"}
 
 
 def test_one_recording_is_too_few_to_learn_from():

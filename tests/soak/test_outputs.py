@@ -47,6 +47,21 @@ def test_a_disk_that_takes_no_more_is_named_and_what_was_there_stays(number, sai
     assert out.read_text() == "before" and os.listdir(tmp_path) == ["train.tsv"]
 
 
+@pytest.mark.parametrize(
+    "text, shown", [("one\nof t7\udce9 here\nthree", r"'of t7\udce9 here'"), ("one\n\ud800", r"'\ud800'")]
+)
+def test_a_text_that_is_not_utf8_is_named_and_what_was_there_stays(text, shown, tmp_path):
+    out = tmp_path / "README.md"
+    out.write_text("before")
+    with pytest.raises(InputError) as error, atomic_path(out) as aside:
+        aside.write_text(text, encoding="utf-8")
+    assert str(error.value) == (
+        f"{out}: cannot be written: {shown} in it is not UTF-8; rename or correct what it comes from; what was there "
+        "before is intact"
+    )
+    assert out.read_text() == "before" and os.listdir(tmp_path) == ["README.md"]
+
+
 @pytest.fixture
 def disk_calls(monkeypatch):
     """What is forced to the disk, and renamed, in its order: names and kinds."""
