@@ -65,9 +65,18 @@ def write_ctm(path: PathLike, utterances: Iterable[tuple[str, Iterable[TimedWord
     return count
 
 
+def is_ctm_name(name: str) -> bool:
+    """Whether a recording's name can be read again from a line of the format."""
+    return _is_column(name) and not name.startswith(REMARK)
+
+
+def _is_column(value: str) -> bool:
+    return value.split() == [value] and unwritable(value) is None
+
+
 def _line(name: str, one: TimedWord) -> str:
-    for value in (name, one.word):
-        if len(value.split()) != 1 or value.split()[0] != value or unwritable(value) or value.startswith(REMARK):
+    for value, held in ((name, is_ctm_name(name)), (one.word, _is_column(one.word))):
+        if not held:
             raise CtmError(repr(value), "no name or word of a CTM file, whose columns white space divides", "rename it")
     columns = [name, CHANNEL, f"{one.start_seconds:.3f}", f"{one.end_seconds - one.start_seconds:.3f}", one.word]
     return " ".join(columns if one.confidence is None else [*columns, f"{one.confidence:.4f}"])

@@ -13,8 +13,8 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from sld_user_dir.confidence.confidence_map import ConfidenceMap
 from sld_user_dir.confidence.evidence import Candidate
-from sld_user_dir.errors import InputError
-from sld_user_dir.manifests.ctm import TimedWord, write_ctm
+from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.manifests.ctm import CtmError, TimedWord, is_ctm_name, write_ctm
 from sld_user_dir.sequences.manifest_dataset import AnyManifest
 from sld_user_dir.timing.unit_times import check_frame_rate, unit_edges
 from sld_user_dir.timing.word_aligner import WordAligner
@@ -49,12 +49,18 @@ class WordTimeFile:
         self._words: Dict[int, List[TimedWord]] = {}
 
     def read_units_of(self, manifest: AnyManifest) -> None:
-        """The test set, whose units must have times.
+        """The test set, whose units must have times, and whose ids must fit into the file: else all decoding is lost.
 
         Raises:
-            ManifestError: they have none.
+            ManifestError: units without times.
+            CtmError: an id with white space, of any kind, or one that begins a remark.
         """
         check_frame_rate(manifest.provenance, str(manifest.path))
+        for row, name in enumerate(manifest.column("id")):
+            if not is_ctm_name(name):
+                problem = f"the id {name!r} is no name of a CTM file, whose columns white space divides"
+                remedy = f"rename it, or leave out {OPTION}"
+                raise CtmError(line_of(manifest.path, manifest.line(row)), problem, remedy)
         if len(manifest):
             self._edges(manifest, 0)
         self._manifest = manifest

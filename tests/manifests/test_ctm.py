@@ -40,8 +40,17 @@ def test_other_lines_are_refused(tmp_path, line, problem):
     assert str(error.value).startswith(f"{path}:2: ") and problem in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "word"), [("a b", "one"), ("a", ""), ("a", "two words"), (";;a", "one")])
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("a b", "one"), ("a", ""), ("a", "two words"), (";;a", "one"), ("a\u2028b", "one"), ("a\x85", "one")],
+)
 def test_what_columns_cannot_hold_is_refused(tmp_path, name, word):
     with pytest.raises(CtmError, match="whose columns white space divides; rename it"):
         write_ctm(tmp_path / "a.ctm", [(name, [TimedWord(word, 0, 1)])])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_word_may_begin_as_a_remark_does(tmp_path):
+    path = tmp_path / "a.ctm"
+    assert write_ctm(path, [("a", [TimedWord(";;", 0, 1)])]) == 1
+    assert read_ctm(path) == {"a": [TimedWord(";;", 0, 1)]}

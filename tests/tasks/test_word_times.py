@@ -1,5 +1,6 @@
 """fairseq-generate --word-times: every utterance's words, on the clock of its units, or a reason why not."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -8,9 +9,11 @@ from support.miniature import TRAIN_OPTIONS, fairseq_command, make_data, train
 from sld_user_dir.confidence.confidence_map import ConfidenceMap
 from sld_user_dir.confidence.labelled import label
 from sld_user_dir.confidence.logistic_map import LogisticMap
-from sld_user_dir.manifests.ctm import read_ctm
-from sld_user_dir.manifests.unit_manifest import read_manifest
+from sld_user_dir.manifests.ctm import CtmError, read_ctm
+from sld_user_dir.manifests.memory_map import open_manifest
+from sld_user_dir.manifests.unit_manifest import read_manifest, write_manifest
 from sld_user_dir.scoring.hypotheses import read_generate
+from sld_user_dir.tasks.word_time_file import WordTimeFile
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
@@ -96,3 +99,19 @@ def test_other_uses_are_refused(data, with_ctc, tmp_path):
     (tmp_path / "units.txt").write_text("1 2 3\n")
     done = fairseq_command("interactive", data, *generation, *options, check=False)
     assert "--word-times: units that are typed have no durations; decode a manifest of theirs" in said(done)
+
+
+@pytest.mark.parametrize("name", ["r 00", "r\u202800", "r\x8500", ";;r00"])
+@pytest.mark.parametrize("read", [read_manifest, open_manifest])
+def test_ids_that_no_ctm_file_can_hold_are_refused_before_decoding(name, read, data, tmp_path):
+    manifest = read_manifest(data / "test.tsv")
+    rows = [replace(manifest[row], id=name if row == 1 else manifest[row].id) for row in range(3)]
+    write_manifest(tmp_path / "test.tsv", rows, manifest.provenance, manifest.header)
+    written = read(tmp_path / "test.tsv")
+    file = WordTimeFile(str(tmp_path / "x.ctm"), JointVocabulary.load(data), "asr")
+    with pytest.raises(CtmError) as error:
+        file.read_units_of(written)
+    assert str(error.value) == (
+        f"{written.path}:{written.line(1)}: the id {name!r} is no name of a CTM file, whose columns white space "
+        "divides; rename it, or leave out --word-times"
+    )
