@@ -24,6 +24,7 @@ import numpy as np
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path, read_json
+from sld_user_dir.manifests.unit_text import parse_numbers
 from sld_user_dir.vocabulary.symbols import SPECIALS, SymbolTable
 from sld_user_dir.vocabulary.tokenizers import TextTokenizer, build_text_tokenizer
 
@@ -154,13 +155,14 @@ class JointVocabulary:
         return [i - self.unit_offset for i in ids if i >= self.unit_offset]
 
     def parse_units(self, line: str) -> list[int]:
-        """Ids of a typed line of raw units `71 12 57`.
+        """Ids of a typed line of raw units `71 12 57`, with any white space between them.
 
         Raises:
-            InputError: something else was typed.
+            InputError: something else was typed; what a unit is, is the rule of manifests.
         """
+        typed = " ".join(line.split())
         try:
-            units = [int(u) for u in line.split()]
+            units: Any = parse_numbers(typed) if typed else []
         except ValueError:
             raise InputError(None, f"{line[:60]!r} is not a line of units", "type numbers such as: 71 12 57") from None
         return self.encode_units(units).tolist()
