@@ -8,11 +8,12 @@
 Prints a table; `--json` also writes the report, with the comparison under "comparison".
 """
 
+import contextlib
 import json
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from simple_parsing import field as option
 
@@ -108,13 +109,15 @@ def run(options: Namespace) -> None:
     config.validate()
     normalization = TextNormalization(config.lowercase, config.strip_punctuation, config.unicode_form)
     records = config.read(config.generate or [config.hypotheses])
-    report = score(records, normalization, config.by, config.worst, config.max_len)
+    with _naming([config.references] if config.references is not None else config.generate):
+        report = score(records, normalization, config.by, config.worst, config.max_len)
     print(format_report(report))
     if config.confidence:
         report["confidence"] = score_confidence(config, records, normalization)
     if config.against:
         other = config.read(config.against)
-        report["comparison"] = compare(records, other, normalization, config.block)
+        with _naming(config.against):
+            report["comparison"] = compare(records, other, normalization, config.block)
         print("\n" + format_comparison(report["comparison"]))
     if config.json:
         with atomic_path(config.json) as path:
@@ -122,6 +125,15 @@ def run(options: Namespace) -> None:
     if config.generate:
         report_file = Path(config.json) if config.json else None
         score_ledger(report_file, [*map(Path, config.generate)], [*map(Path, config.manifest)], records)
+
+
+@contextlib.contextmanager
+def _naming(paths: Sequence[str]) -> Iterator[None]:
+    """Errors about transcripts, which do not know where they were read, as errors about these files."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(error.where or ", ".join(paths), error.problem, error.remedy) from None
 
 
 def score_confidence(

@@ -52,7 +52,7 @@ STAGES = {
         ["limit", "--data", "full", "--split", "train", "--out", "OUT", "--max-tokens", 3],
         "none of 2 utterances is within the limits",
     ),
-    "scores of texts": (["score", "--references", "nothing", "--hypotheses", "nothing"], "no reference token"),
+    "scores of texts": (["score", "--references", "nothing", "--hypotheses", "nothing"], "nothing: no reference token"),
     "scores of fairseq's": (["score", "nothing"], "no H- line"),
     "transcripts": (
         ["transcribe", "m4a", "--checkpoint", "x"],
