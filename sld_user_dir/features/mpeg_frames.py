@@ -33,6 +33,16 @@ class MpegFrame:
     """bytes before it, of all behind the first frame, that are neither a frame nor a tag"""
 
 
+@dataclass(frozen=True)
+class StatedFrames:
+    """What the first frame tells of those behind it."""
+
+    number: int
+    """0 where it tells none"""
+    n_left_out: int
+    """samples at start and end that are the encoder's, and not decoded"""
+
+
 def mpeg_length(file: BinaryIO, size: int, n_samples: int) -> Tuple[int, Optional[ContainerFault]]:
     """Samples of an MP3 file, and what is missing in it, or None; of one of another layer `n_samples` and None.
 
@@ -56,20 +66,25 @@ def mpeg_length(file: BinaryIO, size: int, n_samples: int) -> Tuple[int, Optiona
     if last is None:
         return n_samples, None
     if stated is not None:
-        return n_samples, _of_stated(found, stated)
+        return n_samples, _stated_fault(found, samples, stated, n_samples)
     if n_samples < samples:
         problem = "an MP3 of varying bit rate without a length"
         return samples, ContainerFault(f"{problem}, of whose {samples} samples only {n_samples} can be decoded")
     return samples, None
 
 
-def _of_stated(found: int, stated: int) -> Optional[ContainerFault]:
+def _stated_fault(found: int, samples: int, stated: StatedFrames, n_samples: int) -> Optional[ContainerFault]:
     """What the number of frames shows; libsndfile decodes no more of them than the first one states."""
-    if found + SLACK_FRAMES <= stated:
-        return ContainerFault(f"truncated: {found} of {stated} frames")
-    if stated and stated + SLACK_FRAMES <= found:
-        problem = f"{found} frames, of which only {stated} can be read, since its first one tells of so many"
+    if found + SLACK_FRAMES <= stated.number:
+        return ContainerFault(f"truncated: {found} of {stated.number} frames")
+    if stated.number and stated.number + SLACK_FRAMES <= found:
+        problem = f"{found} frames, of which only {stated.number} can be read, since its first one tells of so many"
         return ContainerFault(f"{problem}: perhaps several files one behind the other", SEPARATE)
+    if n_samples + stated.n_left_out + SLACK_FRAMES * samples // max(1, found) < samples:
+        problem = f"of its {samples - stated.n_left_out} samples only {n_samples} can be decoded"
+        return ContainerFault(
+            f"damaged: {problem}, since its first frame is not read as the one that tells their number"
+        )
     return None
 
 
@@ -148,12 +163,15 @@ def _tag_bytes(head: bytes) -> int:
     return id3_bytes(head)
 
 
-def _stated_frames(file: BinaryIO, first: MpegFrame) -> Optional[int]:
-    """How many frames follow a first one without sound (Xing's, which LAME and ffmpeg write); None if it has sound."""
+def _stated_frames(file: BinaryIO, first: MpegFrame) -> Optional[StatedFrames]:
+    """What a first frame without sound tells (Xing's, which LAME and ffmpeg write); None if it has sound."""
     file.seek(first.start)
     frame = file.read(first.n_bytes)
     at = next((at for at in (36, 21, 13, 38, 23, 15) if frame[at : at + 4] in (b"Xing", b"Info")), None)
     if at is None:
         return None
-    has_number = frame[at + 7 : at + 8] and frame[at + 7] & 1
-    return int.from_bytes(frame[at + 8 : at + 12], "big") if has_number else 0
+    flags = int.from_bytes(frame[at + 7 : at + 8], "big")
+    number = int.from_bytes(frame[at + 8 : at + 12], "big") if flags & 1 else 0
+    lame = at + 8 + sum(n_bytes for bit, n_bytes in enumerate((4, 4, 100, 4)) if flags >> bit & 1)
+    delays = int.from_bytes(frame[lame + 21 : lame + 24], "big")
+    return StatedFrames(number, (delays >> 12) + (delays & 0xFFF))

@@ -85,6 +85,14 @@ def test_an_mp3_of_any_bit_rate_is_measured_by_its_frames(mode, rate_hz, tmp_pat
         read_audio(path)
 
 
+def test_an_mp3_whose_first_frame_is_damaged_is_refused(files, tmp_path):
+    content = bytearray(files["mp3"])  # of varying bit rate
+    content[10] ^= 1  # of the bytes that show that it has no sound
+    (tmp_path / "a.mp3").write_bytes(content)
+    with pytest.raises(AudioError, match=r"damaged: of its 32000 samples only \d+ can be decoded.*; copy it again"):
+        read_audio(tmp_path / "a.mp3")
+
+
 def test_an_ogg_cut_between_two_pages_is_refused(files, tmp_path):
     for kind in ("ogg vorbis", "ogg opus"):
         path = tmp_path / "a.ogg"
