@@ -33,6 +33,8 @@ FORMATS: Dict[str, Tuple[str, str]] = {
     "htk": ("HTK", "PCM_16"),
 }
 """Container and coding by name, as libsndfile calls them."""
+ID3 = b"ID3\x04\0\0\0\0\x02\x10" + b"\xff\xfb" * 136
+"""A tag of 272 bytes, that look like frames of MP3"""
 
 
 def noisy_tone(seconds: float = 2.0, rate_hz: int = RATE_HZ, seed: int = 0) -> np.ndarray:
@@ -49,3 +51,12 @@ def encoded(kind: str, wave: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:
     endian = "LITTLE" if kind.endswith("little-endian") else "FILE"
     soundfile.write(buffer, wave, rate_hz, format=container, subtype=coding, endian=endian)
     return buffer.getvalue()
+
+
+def mp3_of_constant_bit_rate(seconds: float = 2.0, rate_hz: int = RATE_HZ, stated: bool = True) -> bytes:
+    """With the frame that states their number or without it."""
+    buffer = io.BytesIO()
+    coding = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT"}
+    soundfile.write(buffer, noisy_tone(seconds, rate_hz), rate_hz, compression_level=0.5, **coding)
+    content = buffer.getvalue()
+    return content if stated else content[content.index(content[:2], 4) :]
