@@ -9,7 +9,8 @@ from typing import Iterator
 
 from sld_user_dir.errors import reason_of
 from sld_user_dir.features.frame_encoder import EncoderError
-from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
+from sld_user_dir.files import directory_or_name
+from sld_user_dir.pretrained_files import refuse_unreadable_files
 
 FORM = "config.json, preprocessor_config.json and model.safetensors"
 
@@ -38,7 +39,7 @@ def loading(name: str) -> Iterator[None]:
         directory_or_name(name)
         yield
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
-        refuse_lfs_pointer(name, EncoderError)
+        refuse_unreadable_files(name, EncoderError)
         reason = reason_of(error)
         raise EncoderError(name, *_said(name, reason)) from error
 

@@ -10,6 +10,7 @@ import torch
 
 from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
+from sld_user_dir.pretrained_files import refuse_unreadable_files
 
 
 def require_torch_of_transformers() -> None:
@@ -36,11 +37,12 @@ def loading(source: str, what: str, remedy: str) -> Iterator[str]:
         what: should be there, such as a causal language model.
 
     Raises:
-        InputError: a pointer of Git LFS, another torch than transformers asks for, or no such model there.
+        InputError: a file that cannot be read, another torch than transformers asks for, or no such model there.
     """
     refuse_lfs_pointer(source)
     require_torch_of_transformers()
     try:
         yield directory_or_name(source)
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
+        refuse_unreadable_files(source)
         raise InputError(source, f"no {what} can be loaded from there: {reason_of(error)}", remedy) from error

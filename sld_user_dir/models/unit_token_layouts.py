@@ -48,6 +48,8 @@ def find_unit_tokens(source: str, tokenizer: Any, size: int) -> UnitTokens:
     named = Path(source) / SYMBOLS_FILE
     if named.is_file():
         symbols = read_json(named)
+        if not isinstance(symbols, list) or not all(isinstance(one, str) for one in symbols) or "<s>" not in symbols:
+            raise InputError(named, "no list of symbols with <s> behind those of text", "export the model again")
         text = symbols.index("<s>")
         rows = {symbol: text + i for i, symbol in enumerate(symbols[text:])}
         return UnitTokens(text, rows, sum(symbol.startswith("<u") and symbol != "<unk>" for symbol in rows))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.files import atomic_path, directory_or_name, filled_directory, refuse_lfs_pointer
+from sld_user_dir.files import atomic_path, directory_or_name, filled_directory
 from sld_user_dir.manifests.unit_manifest import encode_rows, read_manifest, refuse_empty
+from sld_user_dir.pretrained_files import refuse_unreadable_files
 from sld_user_dir.vocabulary.hf_tokenizer import HF_DIR, load_tokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
 from sld_user_dir.vocabulary.tokenizers import GPT2_DIR, KINDS, SENTENCEPIECE_FILE, build_text_tokenizer
@@ -66,8 +67,8 @@ def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
 
     try:
         tokenizer = GPT2TokenizerFast.from_pretrained(directory_or_name(source))
-    except (OSError, ValueError) as error:
-        refuse_lfs_pointer(source)
+    except Exception as error:  # transformers and its hub raise many kinds
+        refuse_unreadable_files(source)
         reason = reason_of(error)
         raise InputError(
             source,

@@ -100,6 +100,16 @@ def test_an_extractor_that_cannot_be_read_is_not_a_missing_one(save, kind, name,
     assert str(error_of(tmp_path)).startswith(f"{tmp_path / name}{message}")
 
 
+@pytest.mark.parametrize("save", [save_transformers, save_whisper])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_config_that_transformers_cannot_read_is_named(save, encoding, tmp_path):
+    save(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text(encoding="utf-8"), encoding=encoding)
+    said = {"utf-8-sig": "begins with a byte order mark, which transformers does not", "utf-16": "the file is UTF-16"}
+    assert str(error_of(tmp_path)).startswith(f"{config}:1: {said[encoding]}")
+
+
 def test_settings_that_make_no_extractor(tmp_path):
     save_whisper(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text('{"feature_size": "x"}')

@@ -1,6 +1,7 @@
 """Pretrained models of Hugging Face behind `--arch joint_hf`: the same logits as transformers', over text and units."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -12,6 +13,9 @@ from sld_user_dir.models.gpt2 import export_directory
 from sld_user_dir.models.hf_base import load_base
 from sld_user_dir.models.hf_import import import_directory
 from sld_user_dir.models.packed_attention import Packing
+from sld_user_dir.vocabulary.building import copy_gpt2_tokenizer
+from sld_user_dir.vocabulary.hf_tokenizer import HFTokenizer
+from sld_user_dir.vocabulary.tokenizers import GPT2Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,43 @@ def test_half_precision_keeps_what_positions_are_made_of(bases, family):
             assert torch.equal(buffer, exact[name]), name
     assert copied.decoder.embed_tokens.new.dtype == torch.bfloat16
     assert copied(torch.tensor([[5, 6, 20]]))[0].dtype == torch.bfloat16
+
+
+UNREADABLE = {
+    "a byte order mark": (
+        lambda text: b"\xef\xbb\xbf" + text,
+        ":1: begins with a byte order mark, .* without a byte or",
+    ),
+    "Latin-1": (
+        lambda text: text.replace(b"{", b'{"a": "\xe9",', 1),
+        ":1: byte 0xe9 is not UTF-8; save the file as UT",
+    ),
+    "UTF-16": (lambda text: text.decode().encode("utf-16"), ":1: the file is UTF-16, not UTF-8 text; convert it"),
+    "cut": (lambda text: text[: len(text) // 2], r":\d+: not JSON \(.*\); correct the file"),
+    "empty": (lambda text: b"", r":1: not JSON \(Expecting value\); correct the file"),
+    "a list": (lambda text: b"[]", ": holds list, not an object in braces; correct the file, or fetch it again"),
+}
+"""How JSON of a Hugging Face directory is damaged, and what is said of it."""
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize(
+    "name, load",
+    [
+        ("config.json", lambda base: load_base(str(base))),
+        ("config.json", HFTokenizer),
+        ("tokenizer.json", HFTokenizer),
+        ("tokenizer_config.json", HFTokenizer),
+        ("tokenizer.json", lambda base: copy_gpt2_tokenizer(str(base), base / "data")),
+        ("tokenizer_config.json", GPT2Tokenizer),
+    ],
+    ids=["model", "tokenizer's model", "tokenizer", "tokenizer's settings", "GPT-2's", "GPT-2's, in a data directory"],
+)
+def test_json_that_transformers_cannot_read_is_named(name, load, kind, tmp_path):
+    base, (damage, said) = make_base(tmp_path), UNREADABLE[kind]
+    (base / name).write_bytes(damage((base / name).read_bytes()))
+    with pytest.raises(InputError, match=rf"^{re.escape(str(base / name))}{said}"):
+        load(base)
 
 
 def test_a_torch_that_transformers_does_not_take_is_named(tmp_path, monkeypatch):

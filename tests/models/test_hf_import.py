@@ -86,3 +86,7 @@ def test_models_without_units_and_other_vocabularies_are_refused(tmp_path):
         import_directory(str(source), tmp_path, tmp_path / "out")
     with pytest.raises(InputError, match="no causal language model can be loaded"):
         import_directory("/nowhere/at/all", tmp_path, tmp_path / "out")
+    for content, problem in (("{}", ": no list of symbols"), ('["a"]', ": no list of symbols"), ("[", ":1: not JSON")):
+        (tmp_path / "base" / "joint_symbols.json").write_text(content)
+        with pytest.raises(InputError, match=f"joint_symbols.json{problem}"):
+            import_directory(str(tmp_path / "base"), tmp_path, tmp_path / "out")

@@ -317,6 +317,10 @@ def test_codecs_that_cannot_be_loaded(tmp_path, monkeypatch):
     tf.BertConfig().save_pretrained(tmp_path / "bert")
     with pytest.raises(TokenizerError, match="bert is no codec known here; take mimi, encodec, dac"):
         load_tokenizer(f"codec:{tmp_path / 'bert'}")
+    config = tmp_path / "bert" / "config.json"
+    config.write_text(config.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    with pytest.raises(TokenizerError, match=r"config\.json:1: begins with a byte order mark, which transformers does"):
+        load_tokenizer(f"codec:{tmp_path / 'bert'}")
     tf.EncodecConfig(audio_channels=2).save_pretrained(tmp_path / "stereo")
     model = tf.EncodecModel(tf.EncodecConfig(audio_channels=2, num_filters=4, hidden_size=16, codebook_dim=16))
     model.save_pretrained(tmp_path / "stereo")

@@ -14,6 +14,7 @@ import numpy as np
 from sld_user_dir.arrays import FloatArray, UnitArray
 from sld_user_dir.errors import reason_of
 from sld_user_dir.files import refuse_lfs_pointer
+from sld_user_dir.pretrained_files import refuse_unreadable_files
 from sld_user_dir.speech_tokenizers.speech_tokenizer import SpeechTokenizer, TokenizerError
 from sld_user_dir.speech_tokenizers.tokenizer_fingerprint import fingerprint_of
 from sld_user_dir.speech_tokenizers.tokenizer_lookup import register_tokenizer
@@ -98,6 +99,7 @@ def load(argument: str, device: str) -> SpeechTokenizer:
     except TokenizerError:
         raise
     except Exception as error:  # transformers, its hub and safetensors raise many kinds
+        refuse_unreadable_files(argument, TokenizerError)
         reason = reason_of(error)
         raise TokenizerError(
             where,
