@@ -275,6 +275,14 @@ def unwritable(value: str) -> Optional[str]:
     return None
 
 
+def without_returns(value: str) -> str:
+    """A text as tables can hold it, with spaces for carriage returns: within a line they are white space.
+
+    See docs/interop.md, Text files.
+    """
+    return value.replace("\r", " ")
+
+
 def unwritable_line(line: str) -> Optional[str]:
     """Why a whole line would not come back as it is; None where it would."""
     return "begins with a byte order mark" if begins_with_mark(line) else unwritable(line)

@@ -10,6 +10,7 @@ from typing import Optional
 from sld_user_dir.interop.join import audio_table
 from sld_user_dir.interop.records import InteropError, UnitRecord, write_lines
 from sld_user_dir.interop.unit_format import unit_formats
+from sld_user_dir.manifests.named_columns import table_line
 from sld_user_dir.manifests.unit_manifest import Manifest, read_manifest
 
 
@@ -53,6 +54,8 @@ def export_units(manifest_path: Path, out: Path, format_name: str, audio: Option
             manifest_path, f"units are {is_}de-duplicated, but {format_name} wants them {wants}", "extract them again"
         )
     records = records_of(manifest) if audio is None else _with_audio(records_of(manifest), audio)
+    for r in records:
+        table_line([r.id, *r.fields.values()], ["id", *r.fields], r.where, InteropError)
     out = out if out.suffix == kind.suffix or not kind.suffix else out.with_name(out.name + kind.suffix)
     header = {**manifest.header, "num_units": manifest.provenance.num_units}
     files = kind.write(out, records, header)

@@ -22,10 +22,10 @@ from typing import Iterable, Optional, Sequence, TypeVar
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path, printable, read_lines, unwritable
+from sld_user_dir.files import atomic_path, printable, read_lines, unwritable, without_returns
 from sld_user_dir.manifests.fairseq_listing import ListedFile, read_listing, write_listing
 from sld_user_dir.manifests.header import check_format, header_lines, read_header
-from sld_user_dir.manifests.named_columns import table_line, table_rows
+from sld_user_dir.manifests.named_columns import cell_problem, table_line, table_rows
 from sld_user_dir.manifests.recording_numbers import speed_problem, taken_count, taken_factor, warp_problem
 
 FORMAT = "audio-manifest/1"
@@ -230,11 +230,11 @@ def recording_of_row(where: str, row: dict[str, str], root: Path) -> Recording:
         path=root / row.pop("path"),
         n_samples=taken_count(row, "n_samples", where, AudioManifestError),
         sample_rate=taken_count(row, "sample_rate", where, AudioManifestError, least=1),
-        text=row.pop("text", ""),
-        speaker=row.pop("speaker", ""),
+        text=without_returns(row.pop("text", "")),
+        speaker=without_returns(row.pop("speaker", "")),
         speed=taken_factor(row, "speed", where, AudioManifestError, speed_problem),
         warp=taken_factor(row, WARP, where, AudioManifestError, warp_problem),
-        fields=row,
+        fields={name: without_returns(value) for name, value in row.items()},
     )
 
 
@@ -279,4 +279,7 @@ def _check_ids(path: Path, recordings: list[tuple[int, Recording]]) -> None:
         if not row.id or row.id in seen:
             what = f"duplicate id {row.id!r}, first on line {seen[row.id]}" if row.id else "empty id"
             raise AudioManifestError(line_of(path, number), what, "give every recording an id of its own")
+        problem = cell_problem(row.id, first=True)
+        if problem:
+            raise AudioManifestError(line_of(path, number), f"the id {row.id!r} {problem}", "rename it")
         seen[row.id] = number

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Sequence
 
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path, printable, read_lines, unwritable, unwritable_line, whole_number
+from sld_user_dir.files import (
+    atomic_path,
+    printable,
+    read_lines,
+    unwritable,
+    unwritable_line,
+    whole_number,
+    without_returns,
+)
 from sld_user_dir.manifests.named_columns import cell_problem
 
 
@@ -95,5 +103,5 @@ def _parallel_texts(path: Path, n_files: int, error: type[InputError]) -> list[s
             texts = texts[:n_files]
         if len(texts) != n_files:
             raise error(beside, f"{len(texts)} lines, {path.name} lists {n_files} files", "make them parallel")
-        return [letters_to_words(text) for text in texts] if suffix == ".ltr" else texts
+        return [letters_to_words(text) for text in texts] if suffix == ".ltr" else list(map(without_returns, texts))
     return [""] * n_files

@@ -12,11 +12,12 @@ from typing import Any, BinaryIO, Callable, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
-from sld_user_dir.files import MAX_LINE_BYTES, bare_line
+from sld_user_dir.files import BYTE_ORDER_MARK, MAX_LINE_BYTES, bare_line
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import ManifestError, parse_columns, parse_head
 
 CHUNK_BYTES = 2**21  # of lines that are parsed together
+_MARK = BYTE_ORDER_MARK.encode()
 
 
 class NeedsSlowReader(ValueError):
@@ -122,6 +123,8 @@ def _row_checker(columns: list[str], seen: set[bytes]) -> Callable[[list[bytes]]
 
     def is_row(row: list[bytes]) -> bool:
         if len(row) != width or not row[name] or row[name] in seen or not row[text].decode().strip():
+            return False
+        if b"\r" in row[name] or row[name].startswith(_MARK):
             return False
         seen.add(row[name])
         return True

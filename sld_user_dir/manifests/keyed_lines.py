@@ -7,7 +7,7 @@ from typing import Iterator
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import iter_lines
+from sld_user_dir.files import iter_lines, without_returns
 
 _WHITE_SPACE = re.compile(r"\s")
 
@@ -35,4 +35,4 @@ def keyed_lines(path: PathLike, error: type[InputError] = InputError) -> Iterato
         name, text = split_key(line)
         if not name:
             raise error(line_of(path, number), f"no id before {line[:40]!r}", "write it as: id<TAB>text")
-        yield line_of(path, number), name, text
+        yield line_of(path, number), name, without_returns(text)

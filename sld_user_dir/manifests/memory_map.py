@@ -36,7 +36,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from sld_user_dir.file_locks import file_lock
-from sld_user_dir.files import publish_directory, read_json, scratch_directory
+from sld_user_dir.files import publish_directory, read_json, scratch_directory, without_returns
 from sld_user_dir.ledger.ledger_entry import Flow, LedgerEntry
 from sld_user_dir.ledger.ledger_file import SUFFIX, write_ledger
 from sld_user_dir.manifests.fast_reader import NeedsSlowReader, parse_chunks
@@ -72,7 +72,7 @@ class MappedManifest(UtteranceTable):
     def _values(self, row: int) -> list[str]:
         start, stop = self._field_offsets[row : row + 2]
         try:
-            values = self._fields[start:stop].tobytes().decode("utf-8").split("\t")
+            values = without_returns(self._fields[start:stop].tobytes().decode("utf-8")).split("\t")
         except UnicodeDecodeError:
             values = []
         if len(values) != len(self._names):

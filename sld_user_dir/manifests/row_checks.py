@@ -10,7 +10,7 @@ import numpy as np
 
 from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.files import parse_json
-from sld_user_dir.manifests.named_columns import check_row
+from sld_user_dir.manifests.named_columns import cell_problem, check_row
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_text import parse_numbers
 
@@ -46,6 +46,9 @@ def checked_units(
         name = row[place["id"]]
         if not name:
             raise refusal("empty id", "give every utterance an id of its own")
+        problem = cell_problem(name, first=True)
+        if problem:
+            raise refusal(f"the id {name!r} {problem}", "rename it")
         if name in first_seen:
             raise refusal(f"duplicate id {name!r}, first on line {first_seen[name]}", "rename or remove one")
         first_seen[name] = line

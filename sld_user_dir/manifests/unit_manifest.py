@@ -24,7 +24,7 @@ import numpy as np
 
 from sld_user_dir.arrays import PathLike
 from sld_user_dir.errors import InputError, line_of
-from sld_user_dir.files import atomic_path, printable, read_lines
+from sld_user_dir.files import atomic_path, printable, read_lines, without_returns
 from sld_user_dir.manifests.header import check_format, header_lines, read_header
 from sld_user_dir.manifests.named_columns import check_columns, table_line
 from sld_user_dir.manifests.provenance import UnitProvenance
@@ -121,10 +121,10 @@ class Manifest(UtteranceTable):
     def column(self, name: str) -> list[str]:
         """All values of a column."""
         index = self.columns.index(name)
-        return [row[index] for row in self.rows]
+        return [without_returns(row[index]) for row in self.rows]
 
     def values(self, row: int) -> dict[str, str]:
-        values = dict(zip(self.columns, self.rows[row]))
+        values = dict(zip(self.columns, map(without_returns, self.rows[row])))
         del values["units"]
         return values
 
@@ -159,8 +159,8 @@ def read_manifest(path: PathLike) -> Manifest:
 
     Raises:
         ManifestError: names file, line and remedy for a missing column, a unit outside
-            0 … num_units - 1, an empty transcript or unit list, a duplicate id, a wrong
-            number of columns, durations that do not match, bytes that are not UTF-8, runs of
+            0 … num_units - 1, an empty transcript or unit list, a duplicate id or one that no
+            table can hold, a wrong number of columns, durations that do not match, bytes that are not UTF-8, runs of
             a unit where the header says de-duplicated, a second manifest appended to the first.
     """
     path = Path(path)

@@ -63,6 +63,20 @@ def test_line_ends_of_windows_are_ends_of_lines(tmp_path):
         assert read_audio_manifest(tmp_path / f"{name}.tsv", sample_rate=16000) == rows
 
 
+def test_a_carriage_return_within_a_line_is_a_space(tmp_path):
+    rows = [Recording(name, tmp_path / f"{name}.wav", 100, 16000, "one two", "an n") for name in "ab"]
+    write_audio_manifest(tmp_path / "m.tsv", rows, tmp_path)
+    write_fairseq_tsv(tmp_path / "f.tsv", rows, tmp_path)
+    for name in ("m.tsv", "f.wrd"):
+        changed = (tmp_path / name).read_bytes().replace(b"one two", b"one\rtwo").replace(b"an n", b"an\rn")
+        (tmp_path / name).write_bytes(changed)
+    assert read_audio_manifest(tmp_path / "m.tsv") == rows
+    assert [one.text for one in read_audio_manifest(tmp_path / "f.tsv", 16000)] == ["one two", "one two"]
+    (tmp_path / "m.tsv").write_bytes((tmp_path / "m.tsv").read_bytes().replace(b"\na\t", b"\na\rb\t"))
+    with pytest.raises(AudioManifestError, match=r"m\.tsv:4: the id .*contains a carriage return; rename it"):
+        read_audio_manifest(tmp_path / "m.tsv")
+
+
 @pytest.mark.parametrize("texts", ["wrd", "ltr"])
 def test_fairseq_form_round_trips(tmp_path, texts):
     rows = [

@@ -50,6 +50,12 @@ def test_every_reader_parts_id_and_text_alike(line, key, text, tmp_path):
         assert add_transcript(Recording(key, tmp_path / f"{key}.wav")).text == text
 
 
+def test_a_carriage_return_within_a_transcript_is_a_space(tmp_path):
+    (tmp_path / "x.trans.txt").write_bytes(b"utt one\rtwo\r\n")
+    assert [text for _, _, text in keyed_lines(tmp_path / "x.trans.txt")] == ["one two"]
+    assert add_transcript(Recording("utt", tmp_path / "utt.wav")).text == "one two"
+
+
 @pytest.mark.parametrize("line", ["my utt\t1 2", "utt 1 2", "utt\u20281 2", "utt  1 2 "])
 def test_units_by_id_are_parted_alike(line, tmp_path):
     (tmp_path / "x").write_text(line + "\n", encoding="utf-8")

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.commands import sld
 
+from sld_user_dir.manifests.memory_map import open_manifest
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.manifests.unit_manifest import ManifestError, Utterance, read_manifest, write_manifest
 
@@ -229,3 +231,43 @@ def test_the_fingerprint_tells_every_field_apart():
     prints = {UnitProvenance(**{**MADE_BY.__dict__, **change}).fingerprint for change in changes}
     assert len(prints | {MADE_BY.fingerprint}) == 9
     assert UnitProvenance(**json.loads(json.dumps(MADE_BY.__dict__))).fingerprint == MADE_BY.fingerprint
+
+
+# -- carriage returns that end no line ------------------------------------------------------
+def test_a_carriage_return_alone_is_a_space_in_every_column_but_the_id(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path, again = tmp_path / "m.tsv", tmp_path / "again.tsv"
+    path.write_bytes(GOOD.replace("three four", "three\rfour").replace("george", "geo\rrge").encode())
+    for manifest in (read_manifest(path), open_manifest(path)):
+        assert manifest[0].text == manifest.column("text")[0] == "three four"
+        assert manifest[0].fields["speaker"] == manifest.column("speaker")[0] == "geo rge"
+        write_manifest(again, manifest, manifest.provenance)
+        assert "\tthree four\t1 4\tgeo rge\n" in again.read_text()
+
+
+@pytest.mark.parametrize("columns", ["id\tunits\ttext", "text\tunits\tid"])
+@pytest.mark.parametrize("name, problem", [("a\rb", "contains a carriage return"), ("\ufeffa", "begins with a byte")])
+def test_an_id_that_no_table_can_hold_is_refused_where_it_stands(columns, name, problem, tmp_path):
+    path = tmp_path / "m.tsv"
+    row = {"id": name, "units": "1", "text": "x"}
+    path.write_bytes((HEADER + columns + "\n" + "\t".join(row[c] for c in columns.split("\t")) + "\n").encode())
+    if name.startswith("\ufeff") and columns.startswith("id"):
+        assert read_manifest(path)[0].id == "a"  # at the start of a line it is dropped
+        return
+    with pytest.raises(ManifestError, match=rf"m\.tsv:4: the id .* {problem}.*; rename it"):
+        read_manifest(path)
+
+
+def test_every_command_takes_a_carriage_return_in_a_transcript_as_a_space(tmp_path):
+    written = {}
+    for kind, text in (("space", "three four"), ("return", "three\rfour")):
+        data = tmp_path / kind
+        data.mkdir()
+        (data / "train.tsv").write_bytes(GOOD.replace("three four", text).encode())
+        assert sld("vocab", "--data", data, "--text-tokenizer", "word") == 0
+        assert sld("limit", "--data", data, "--split", "train", "--out", "short") == 0
+        assert sld("export", "--manifest", data / "train.tsv", "--format", "textless", "--out", data / "x") == 0
+        written[kind] = {p.name: p.read_bytes() for p in data.iterdir() if p.is_file() and "ledger" not in p.name}
+        written[kind].pop("train.tsv")
+    assert {"short.tsv", "x.units.text", "dict.txt"} <= set(written["space"])
+    assert written["return"] == written["space"]
