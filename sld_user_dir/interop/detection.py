@@ -11,7 +11,7 @@ from sld_user_dir.interop.records import InteropError
 from sld_user_dir.interop.unit_format import UnitFormat, unit_formats
 
 HEAD_LINES = 20
-"""A format is told by so many lines."""
+"""A format is told by so many lines that are not blank."""
 
 
 def _no_units(path: Path, *_: Any) -> Any:
@@ -41,7 +41,8 @@ def detect(path: Path) -> UnitFormat:
     """
     if path.suffix == ".npy":
         return FEATURES
-    lines = list(islice(iter_lines(path, InteropError), HEAD_LINES))
+    said = (line for line in iter_lines(path, InteropError) if line.strip())  # a blank line tells nothing
+    lines = list(islice(said, HEAD_LINES))
     if lines and lines[0].startswith("# format:"):
         raise InteropError(path, "a manifest of this program already", "nothing to import")
     known = unit_formats()

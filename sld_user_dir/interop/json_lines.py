@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
-from typing import Any, Callable, Iterable, Optional
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, Callable, Iterable, NamedTuple, Optional
 
 from sld_user_dir.files import parse_json
 from sld_user_dir.interop.records import IntArray, InteropError, UnitRecord, audio_id, unit_list
@@ -102,16 +104,42 @@ def json_line(item: dict[str, Any]) -> str:
     return json.dumps(item, ensure_ascii=False)
 
 
-def object_lines(wanted: Callable[[dict[str, Any]], bool], start: str = '{"') -> LooksLike:
-    """Counts the lines that are an object of the wanted kind."""
+def object_lines(wanted: Callable[[dict[str, Any]], bool], in_json: Optional[bool] = None) -> LooksLike:
+    """Counts the lines that are an object of the wanted kind.
 
-    def is_wanted(line: str) -> bool:
-        try:
-            return line.startswith(start) and wanted(parse_object(line, ""))
-        except InteropError:
-            return False
+    Args:
+        in_json: True for a format of JSON, False for one of Python dicts that are no JSON, None for either notation.
+    """
 
-    return lambda path, lines: sum(map(is_wanted, lines))
+    def is_wanted(one: _LineObject) -> bool:
+        return in_json in (None, one.is_json) and wanted(one.item)
+
+    return lambda path, lines: sum(map(is_wanted, _line_objects(tuple(lines))))
+
+
+class _LineObject(NamedTuple):
+    """A line that is an object, and whether it is JSON."""
+
+    item: dict[str, Any]
+    is_json: bool
+
+
+@lru_cache(maxsize=1)  # formats of objects look at the same lines one after the other
+def _line_objects(lines: tuple[str, ...]) -> list[_LineObject]:
+    found = []
+    for line in lines:
+        if line.lstrip().startswith("{"):
+            with suppress(InteropError):
+                found.append(_LineObject(parse_object(line, ""), _is_json(line)))
+    return found
+
+
+def _is_json(line: str) -> bool:
+    try:
+        parse_json(line)
+    except ValueError:
+        return False
+    return True
 
 
 def has_keys(*keys: str) -> Callable[[dict[str, Any]], bool]:

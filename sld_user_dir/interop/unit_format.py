@@ -15,8 +15,6 @@ from typing import Any, Callable, Optional
 
 from sld_user_dir.interop.records import UnitFile, UnitRecord
 
-NUMBERS = r"\d+(?: +\d+)* *"
-"""A line of units, as a regular expression."""
 LooksLike = Callable[[Path, list[str]], int]
 
 
@@ -66,7 +64,17 @@ def unit_formats() -> dict[str, UnitFormat]:
     return dict(sorted(_REGISTERED.items()))
 
 
+def lines_where(is_of_format: Callable[[str], bool]) -> LooksLike:
+    """Counts the lines that are of the format: best told as its reader parts them."""
+    return lambda path, lines: sum(map(is_of_format, lines))
+
+
 def lines_matching(pattern: str) -> LooksLike:
     """Counts the lines that match the pattern as a whole."""
     compiled = re.compile(pattern)
-    return lambda path, lines: sum(bool(compiled.fullmatch(line)) for line in lines)
+    return lines_where(lambda line: bool(compiled.fullmatch(line)))
+
+
+def looks_like_units(text: str) -> bool:
+    """Whether a text is what `parse_units` reads, values aside: digits and spaces, white space around them."""
+    return text.replace(" ", "").strip().isdecimal()

@@ -17,7 +17,7 @@ from sld_user_dir.interop.records import (
     parse_units,
     write_lines,
 )
-from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, lines_matching, register_format
+from sld_user_dir.interop.unit_format import UnitFormat, lines_where, looks_like_units, register_format
 from sld_user_dir.manifests.keyed_lines import split_key
 from sld_user_dir.manifests.unit_text import format_numbers
 
@@ -73,6 +73,19 @@ def _stated_by_name(path: Path) -> Optional[bool]:
     return True if "rm" in parts else False if "ts" in parts else None
 
 
+def _is_espnet(line: str) -> bool:
+    """With a tab it is textless-lib's; units after a bar are GSLM's, and units alone have no name."""
+    name, text = split_key(line)
+    if "\t" in line or looks_like_units(line.rpartition("|")[2]):
+        return False
+    return bool(name) and looks_like_units(text)
+
+
+def _is_espnet_cjk(line: str) -> bool:
+    name, text = split_key(line)
+    return bool(name and text) and all(FIRST_CHARACTER <= ord(c) < END_OF_CHARACTERS for c in text)
+
+
 register_format(
     UnitFormat(
         name="espnet",
@@ -80,7 +93,7 @@ register_format(
         suffix="",
         read=read_espnet,
         write=write_espnet,
-        looks_like=lines_matching(rf"(?=[^ \t|]*[^ \t|\d])[^ \t|]+ {NUMBERS}"),
+        looks_like=lines_where(_is_espnet),
     )
 )
 register_format(
@@ -90,6 +103,6 @@ register_format(
         suffix="",
         read=read_espnet_cjk,
         write=write_espnet_cjk,
-        looks_like=lines_matching(r"[^\s|]+ [\u4e00-\ud7ff]+"),
+        looks_like=lines_where(_is_espnet_cjk),
     )
 )

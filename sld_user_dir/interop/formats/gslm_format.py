@@ -13,7 +13,7 @@ from sld_user_dir.interop.records import (
     parse_units,
     write_lines,
 )
-from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, lines_matching, register_format
+from sld_user_dir.interop.unit_format import UnitFormat, lines_where, looks_like_units, register_format
 from sld_user_dir.manifests.unit_text import format_numbers
 
 
@@ -33,6 +33,11 @@ def write_gslm(path: Path, records: list[UnitRecord], header: dict[str, object])
     return [write_lines(path, (f"{check_name(r, '|', 'gslm')}|{format_numbers(r.units)}" for r in records))]
 
 
+def _is_gslm(line: str) -> bool:
+    _, bar, text = line.rpartition("|")
+    return bool(bar) and looks_like_units(text) and "\t" not in text.rstrip()  # textless-lib's names can end in a bar
+
+
 register_format(
     UnitFormat(
         name="gslm",
@@ -40,7 +45,7 @@ register_format(
         suffix=".txt",
         read=read_gslm,
         write=write_gslm,
-        looks_like=lines_matching(rf".*\|{NUMBERS}"),
+        looks_like=lines_where(_is_gslm),
         truncated_names=True,
     )
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Optional
 
-from sld_user_dir.files import iter_lines
+from sld_user_dir.files import iter_lines, whole_number
 from sld_user_dir.interop.records import (
     InteropError,
     UnitFile,
@@ -16,7 +16,7 @@ from sld_user_dir.interop.records import (
     parse_units,
     write_lines,
 )
-from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, lines_matching, register_format
+from sld_user_dir.interop.unit_format import UnitFormat, lines_where, looks_like_units, register_format
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest, write_fairseq_tsv
 from sld_user_dir.manifests.unit_text import format_numbers
 
@@ -99,8 +99,13 @@ def _recording(record: UnitRecord, root: Path) -> Recording:
 
 def _is_km(path: Path, lines: list[str]) -> int:
     if path.suffix == ".tsv" and len(lines) > 1 and "\t" not in lines[0] and path.with_suffix(".km").exists():
-        return 1 + lines_matching(r"[^\t]+\t\d+")(path, lines)
-    return lines_matching(NUMBERS)(path, lines) if path.suffix == ".km" else 0
+        return 1 + lines_where(_is_listed)(path, lines)
+    return lines_where(looks_like_units)(path, lines) if path.suffix == ".km" else 0
+
+
+def _is_listed(line: str) -> bool:
+    name, _, samples = line.partition("\t")
+    return bool(name) and whole_number(samples) is not None
 
 
 register_format(

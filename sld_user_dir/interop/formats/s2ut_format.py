@@ -13,6 +13,7 @@ from sld_user_dir.manifests.named_columns import table_rows
 from sld_user_dir.manifests.unit_text import format_numbers
 
 COLUMNS = ("id", "src_audio", "src_n_frames", "tgt_audio", "tgt_n_frames")
+REQUIRED = ("id", "tgt_audio", "tgt_n_frames")
 
 
 def read_s2ut(path: Path) -> UnitFile:
@@ -21,7 +22,7 @@ def read_s2ut(path: Path) -> UnitFile:
     Raises:
         InteropError: a column is missing, `tgt_n_frames` is not the number of units.
     """
-    rows = table_rows(path, read_lines(path, InteropError), ("id", "tgt_audio", "tgt_n_frames"), InteropError)
+    rows = table_rows(path, read_lines(path, InteropError), REQUIRED, InteropError)
     return UnitFile([_record(line_of(path, number), row) for number, row in rows])
 
 
@@ -54,6 +55,12 @@ def _lines(records: list[UnitRecord]) -> Iterator[str]:
         yield "\t".join([r.id, source, frames, format_numbers(r.units), str(len(r.units))])
 
 
+def _from_columns_on(path: Path, lines: list[str]) -> int:
+    """The line of column names and all below it, whatever follows."""
+    names = (number for number, line in enumerate(lines) if set(REQUIRED) <= {c.strip() for c in line.split("\t")})
+    return len(lines) - next(names, len(lines))
+
+
 register_format(
     UnitFormat(
         name="s2ut",
@@ -61,7 +68,7 @@ register_format(
         suffix=".tsv",
         read=read_s2ut,
         write=write_s2ut,
-        looks_like=lambda path, lines: len(lines) * (lines[:1] == ["\t".join(COLUMNS)]),
+        looks_like=_from_columns_on,
         holds=frozenset({"src_audio", "src_n_frames"}),
     )
 )

@@ -16,7 +16,7 @@ from sld_user_dir.interop.records import (
     parse_units,
     write_lines,
 )
-from sld_user_dir.interop.unit_format import NUMBERS, UnitFormat, lines_matching, register_format
+from sld_user_dir.interop.unit_format import UnitFormat, lines_where, looks_like_units, register_format
 from sld_user_dir.manifests.unit_text import format_numbers
 
 
@@ -30,7 +30,7 @@ def read_textless(path: Path) -> UnitFile:
     records = []
     for where, line in numbered_lines(path):
         name, tab, text = line.partition("\t")
-        if not tab and lines_matching(NUMBERS)(path, [line]):
+        if not tab and looks_like_units(line):
             raise InteropError(
                 where,
                 "no name before the units",
@@ -88,8 +88,14 @@ def write_textless(path: Path, records: list[UnitRecord], header: dict[str, obje
 
 
 def _is_textless(path: Path, lines: list[str]) -> int:
-    named = lines_matching(rf"[^\t]+\t{NUMBERS}")(path, lines)
-    return named + (lines_matching(NUMBERS)(path, lines) if path.suffix == ".units" else 0)
+    nameless = lines_where(looks_like_units)(path, lines) if path.suffix == ".units" else 0
+    return lines_where(_is_named)(path, lines) + nameless
+
+
+def _is_named(line: str) -> bool:
+    """Whether a line is `name<TAB>71 12 57`."""
+    name, _, text = line.partition("\t")
+    return bool(name) and looks_like_units(text)
 
 
 register_format(

@@ -114,7 +114,7 @@ register_format(
         suffix=".jsonl",
         read=read_dicts,
         write=write_gslm_json,
-        looks_like=object_lines(lambda item: "audio" in item and unit_key(item) is not None),
+        looks_like=object_lines(lambda item: "audio" in item and unit_key(item) is not None, in_json=True),
         holds=HELD_COLUMNS,
     )
 )
@@ -125,7 +125,7 @@ register_format(
         suffix=".txt",
         read=read_dicts,
         write=write_resynthesis,
-        looks_like=object_lines(has_keys("audio"), "{'"),
+        looks_like=object_lines(has_keys("audio"), in_json=False),
         holds=HELD_COLUMNS,
     )
 )
