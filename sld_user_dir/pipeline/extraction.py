@@ -69,13 +69,15 @@ def write_units(
     header: Optional[dict[str, object]] = None,
     stream: Optional[StreamConfig] = None,
     all_recordings: Optional[list[Recording]] = None,
+    part_of: Optional[PathLike] = None,
 ) -> ExtractionCounts:
     """Write the unit manifest `out`, and `out` with `.rejected.tsv` naming what is missing in it.
 
     Args:
         header: further header lines of the manifest (license, attribution, ...).
-        all_recordings: the corpus that these are a part of, for the statistics of speakers; units that are never used
-            are said where there is none.
+        all_recordings: the corpus that these are a part of, for the statistics of speakers.
+        part_of: the file that `out` will be merged into, which the log names: `out` is gone then. Units that are never
+            used are said where there is none.
 
     Raises:
         TokenizerError: a tokenizer gave something else than its codes for a recording.
@@ -94,11 +96,13 @@ def write_units(
         place = {one.id: i for i, one in enumerate(recordings)}
         rejected.sort(key=lambda one: place[one.id])
         write_rejected(rejected_path(out), rejected)  # before the manifest appears
-    unused = unused_units(counts) if all_recordings is None else None  # a part tells nothing of the whole
+    whole = Path(part_of or out)
+    unused = unused_units(counts) if part_of is None else None  # a part tells nothing of the whole
     if unused:
-        logger.warning("%s: %s", out, unused)
+        logger.warning("%s: %s", whole, unused)
     if rejected:
-        logger.warning("%d of %d recordings left out, named in %s", len(rejected), len(recordings), rejected_path(out))
+        table = rejected_path(whole)
+        logger.warning("%d of %d recordings left out, named in %s", len(rejected), len(recordings), table)
     return ExtractionCounts(written, len(rejected))
 
 

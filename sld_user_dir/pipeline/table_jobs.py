@@ -134,6 +134,7 @@ class ExtractJob(_TableJob):
             header={**({"tokenizer": self.tokenizer} if self.tokenizer else {}), **self.header},
             stream=self.stream,
             all_recordings=recordings,
+            part_of=self.out,
         )
 
     def merge(self, paths: list[Path]) -> None:

@@ -78,6 +78,15 @@ def test_any_number_of_shards_gives_the_same_bytes(job):
     assert [line.split("\t")[0] for line in rejected] == ["u05", "u08"]
 
 
+@pytest.mark.parametrize("n_shards", [1, 3])
+def test_the_log_names_the_table_that_stays(n_shards, job, caplog):
+    one = job("units.tsv", n_shards)
+    run_job(one, ExecutorConfig(shards=n_shards))
+    table = one.out.with_suffix(".rejected.tsv")
+    assert f"recordings left out, named in {table}" in caplog.text and table.exists()
+    assert not [line for line in caplog.messages if ".shards" in line]
+
+
 def test_a_killed_shard_is_redone_and_the_others_are_not(job, tmp_path, monkeypatch):
     whole = job("whole.tsv", 1)
     run_job(whole, ExecutorConfig())
