@@ -83,7 +83,11 @@ def _check_regular(path: Path) -> None:
         if path.stat().st_size == 0:
             raise AudioError(path, "zero bytes")
     except OSError as error:
-        raise AudioError(path, error.strerror or str(error)) from error
+        problem = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError) and path.is_symlink():
+            remedy = "correct the link, or fetch the file that it is to lead to"
+            raise AudioError(path, f"{problem}: a link that leads nowhere", remedy) from error
+        raise AudioError(path, problem, "check the path") from error
 
 
 def _reason(error: BaseException) -> str:

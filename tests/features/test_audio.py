@@ -60,6 +60,7 @@ def test_refusals_name_file_and_reason(tmp_path):
     (tmp_path / "zero.wav").touch()
     (tmp_path / "text.wav").write_text("not audio at all")
     (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "link.wav").symlink_to(tmp_path / "gone.wav")
     (tmp_path / "cut.flac").write_bytes(good.read_bytes()[:3000])
     soundfile.write(tmp_path / "none.wav", np.zeros(0, np.float32), 8000)
     soundfile.write(tmp_path / "nan.wav", np.array([0, np.nan], np.float32), 8000, subtype="FLOAT")
@@ -67,7 +68,8 @@ def test_refusals_name_file_and_reason(tmp_path):
         "zero.wav": "zero bytes",
         "text.wav": "not readable",
         "folder.wav": "is a folder",
-        "gone.wav": "No such file",
+        "gone.wav": "No such file or directory; check the path",
+        "link.wav": "No such file or directory: a link that leads nowhere; correct the link, or fetch the file",
         "none.wav": "no samples",
         "nan.wav": "NaN",
     }
