@@ -88,6 +88,7 @@ def run(options: Namespace) -> None:
 
 
 def _list(config: AudioManifestConfig, executor: ExecutorConfig, draft_path: Path) -> None:
+    limits = UsableAudio(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
     root = config.root.absolute()
     rejected: List[Rejected] = []
     not_drawn: List[Recording] = []
@@ -105,7 +106,6 @@ def _list(config: AudioManifestConfig, executor: ExecutorConfig, draft_path: Pat
     changed = with_speeds(with_warps(listable, config.warps), config.speeds)
     write_audio_manifest(draft_path, changed, root)
     write_rejected(rejected_path(draft_path), [*rejected, *unlistable])
-    limits = UsableAudio(config.min_seconds, config.max_seconds, not config.allow_missing_text, not config.header_only)
     job = CheckJob(config.out, executor.shards, draft_path, root, limits, config.workers)
     try:
         if not run_job(job, executor):

@@ -46,7 +46,7 @@ SHOWS_PROGRESS = False
 def run(options: Namespace) -> int:
     """Run the command."""
     config: ListenConfig = options.config
-    if config.pace < 0:
+    if not config.pace >= 0:
         raise InputError(f"--pace {config.pace:g}", "time does not run backwards", "take 1, or 0 for no waiting")
     recogniser: RecogniserOptions = options.recogniser
     listener = recogniser.load(config.checkpoint).listener(options.listen, **recogniser.generation)

@@ -43,6 +43,10 @@ class TranscribeConfig:
     batch_seconds: float = 120.0
     """audio that is encoded and decoded together"""
 
+    def __post_init__(self) -> None:
+        if not self.batch_seconds > 0:
+            raise InputError(f"--batch-seconds {self.batch_seconds:g}", "a batch of no audio", "take 60 to 600")
+
 
 @dataclass
 class OutputConfig:

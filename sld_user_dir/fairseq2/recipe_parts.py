@@ -78,6 +78,8 @@ def generator_of(model: JointTransformer, vocab: JointVocabulary, section: Searc
     Raises:
         InputError: an option out of range.
     """
+    if section.max_len_b < 1:
+        raise InputError(f"search.max_len_b={section.max_len_b}", "no token for a transcript", "take at least 1")
     where = f"search.beam={section.beam} search.ctc_weight={section.ctc_weight}"
     if section.beam < 1 or not 0 <= section.ctc_weight <= 1:
         raise InputError(where, "nothing to search", "choose a beam above 0 and a weight in [0, 1]")

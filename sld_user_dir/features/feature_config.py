@@ -67,9 +67,9 @@ class FeatureConfig:
         if self.sample_rate_hz < 1:
             raise InputError(f"--sample-rate-hz {self.sample_rate_hz}", "no sample rate", "take 8000 or 16000")
         for option, seconds in (("chunk", self.chunk_seconds), ("pad-to", self.pad_to_seconds)):
-            if seconds is not None and seconds <= 0:
+            if seconds is not None and not seconds > 0:
                 raise InputError(f"--{option}-seconds {seconds:g}", "pieces of no length", "take a length above 0")
-        if self.context_seconds < 0:
+        if not self.context_seconds >= 0:
             raise InputError(f"--context-seconds {self.context_seconds:g}", "less than no context", "take 0 or more")
         self._check_layers()
 

@@ -5,6 +5,7 @@ Waveforms are float32 vectors, shape (n_samples,), nominally within [-1, 1].
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Optional
@@ -12,6 +13,7 @@ from typing import Iterator, Optional
 import numpy as np
 
 from sld_user_dir.arrays import FloatArray, PathLike
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.audio_file import AudioError, opened_audio, sample_blocks
 from sld_user_dir.features.container_fault import RESTORE
 from sld_user_dir.features.resampling import BlockResampler, resample
@@ -22,6 +24,7 @@ __all__ = [
     "AudioError",
     "AudioInfo",
     "audio_blocks",
+    "check_length_limits",
     "load_audio",
     "probe",
     "read_audio",
@@ -144,6 +147,19 @@ def audio_blocks(path: PathLike, sample_rate_hz: int, block_seconds: float = 0.1
             yield resampler(_mono(path, samples))
     _check_length(path, n_samples, expected)
     yield resampler.rest()
+
+
+def check_length_limits(min_seconds: float, max_seconds: Optional[float]) -> None:
+    """Refuse limits between which no length lies, such as NaN.
+
+    Raises:
+        InputError: names both.
+    """
+    if not min_seconds <= (math.inf if max_seconds is None else max_seconds):
+        most = "" if max_seconds is None else f" --max-seconds {max_seconds:g}"
+        raise InputError(
+            f"--min-seconds {min_seconds:g}{most}", "no length is usable", "take a minimum below the maximum"
+        )
 
 
 def reject_reason(seconds: float, min_seconds: float, max_seconds: Optional[float]) -> Optional[str]:

@@ -102,7 +102,7 @@ class LongFormTranscriber:
         self._max_units = most_units(model, int(generation.get("max_len_b", USUAL_MAX_LEN_B)))
         self._max_samples = most_samples(self._extractor, self._max_units)
         if options.max_segment_seconds is not None:
-            self._max_samples = min(self._max_samples, int(options.max_segment_seconds * self._rate))
+            self._max_samples = int(min(self._max_samples, options.max_segment_seconds * self._rate))
 
     def __call__(self, paths: Sequence[Path]) -> Iterator[Union[RecordingTranscript, FailedRecording]]:
         """What became of each recording, in their order."""

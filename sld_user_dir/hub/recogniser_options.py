@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.hub.loading import load
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class RecogniserOptions:
     """most tokens of a transcript, or of a segment's"""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, or one card as `cuda:1`"""
+
+    def __post_init__(self) -> None:
+        if self.beam < 1 or self.max_len_b < 1:  # said before anything is loaded
+            where = f"--beam {self.beam} --max-len-b {self.max_len_b}"
+            raise InputError(where, "nothing to search", "choose both above 0")
 
     def load(self, checkpoint: str) -> "Model":
         """The model of a checkpoint, or of several joined by `:`."""

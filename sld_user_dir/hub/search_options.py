@@ -23,11 +23,11 @@ def speech_options(
     Raises:
         InputError: an option out of range.
     """
-    if samples < 1 or temperature <= 0 or not 0 <= min_units <= max_units:
+    if samples < 1 or temperature <= 0 or max_units < 1 or not 0 <= min_units <= max_units:
         raise InputError(
             f"samples {samples}, temperature {temperature}, units {min_units} to {max_units}",
             "nothing to draw",
-            "samples and temperature must be above 0, and the most units not below the least",
+            "samples, temperature and the most units must be above 0, and the most units not below the least",
         )
     return generation_config(
         samples,

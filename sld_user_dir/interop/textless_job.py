@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Iterable, Iterator
 
 from sld_user_dir.features.signal_faults import FaultCounts
-from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
+from sld_user_dir.features.waveform import AudioError, check_length_limits, load_audio, reject_reason
 from sld_user_dir.files import atomic_path
 from sld_user_dir.interop.textless import EncoderSpec, SpeechEncoderLike, encode
 from sld_user_dir.manifests.audio_manifest import Recording, read_audio_manifest
@@ -29,6 +29,9 @@ class EncodeJob(Job):
     min_seconds: float = 0.1
     max_seconds: float = 1800.0
     header: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_length_limits(self.min_seconds, self.max_seconds)
 
     def inputs(self) -> dict[str, Any]:
         return {

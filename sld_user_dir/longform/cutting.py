@@ -52,12 +52,12 @@ class CutOptions:
     def __post_init__(self) -> None:
         if self.pauses not in DETECTORS:
             raise InputError(f"--pauses {self.pauses}", "no such way to find them", f"choose {', '.join(DETECTORS)}")
-        if self.min_pause_seconds <= 0:
+        if not 0 < self.min_pause_seconds < float("inf"):
             problem = "a pause has some length"
             raise InputError(f"--min-pause-seconds {self.min_pause_seconds:g}", problem, "take 0.2 to 1")
-        if self.margin_seconds < 0:
+        if not 0 <= self.margin_seconds < float("inf"):
             raise InputError(f"--margin-seconds {self.margin_seconds:g}", "less than no silence", "take 0 to 0.3")
-        if self.max_segment_seconds is not None and self.max_segment_seconds < LEAST_MAXIMUM_SECONDS:
+        if self.max_segment_seconds is not None and not self.max_segment_seconds >= LEAST_MAXIMUM_SECONDS:
             where = f"--max-segment-seconds {self.max_segment_seconds:g}"
             raise InputError(where, "too short for a word", f"take {LEAST_MAXIMUM_SECONDS:g} or more")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import fields
 from typing import Any, Optional, Sequence
 
@@ -95,6 +96,21 @@ def build_generator(
     ctc = _fused_ctc(vocab, ctc_weight, sequence)
     scorer = Scorer([FairseqDecoder(model) for model in models], sequence.emission(vocab), temperature, fused, ctc)
     return PromptGenerator(vocab, options, scorer, **_given(cfg, "max_len_a", "max_len_b"))
+
+
+def refuse_no_token(cfg: Any) -> None:
+    """Refuse lengths that leave no token for any answer; the search would take them, and find empty ones.
+
+    Raises:
+        InputError: names both options.
+    """
+    max_len_a, max_len_b = getattr(cfg, "max_len_a", 0.0), getattr(cfg, "max_len_b", 200)
+    if not math.isfinite(max_len_a) or (max_len_a <= 0 and max_len_b < 1):
+        raise InputError(
+            f"--max-len-a {max_len_a:g} --max-len-b {max_len_b}",
+            "these leave no token for an answer",
+            "take --max-len-b of at least 1, or --max-len-a above 0",
+        )
 
 
 def _refuse_speech_convolution(models: Sequence[FairseqLanguageModel]) -> None:

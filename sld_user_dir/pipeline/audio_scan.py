@@ -15,7 +15,7 @@ from typing import Iterable, Optional, Sequence, Union
 
 from sld_user_dir.errors import InputError, line_of
 from sld_user_dir.features.signal_faults import FaultCounts
-from sld_user_dir.features.waveform import AudioError, AudioInfo, probe, read_audio, reject_reason
+from sld_user_dir.features.waveform import AudioError, AudioInfo, check_length_limits, probe, read_audio, reject_reason
 from sld_user_dir.files import printable
 from sld_user_dir.manifests.audio_manifest import (
     COLUMNS,
@@ -52,6 +52,9 @@ class UsableAudio:
     need_text: bool = True
     decode: bool = True
     """read every file to its end: finds what a header hides (truncation, NaN)"""
+
+    def __post_init__(self) -> None:
+        check_length_limits(self.min_seconds, self.max_seconds)
 
 
 def list_recordings(

@@ -18,7 +18,7 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.features.cmvn import CmvnStats
 from sld_user_dir.features.front_end import FrontEnd
 from sld_user_dir.features.signal_faults import FaultCounts
-from sld_user_dir.features.waveform import AudioError, load_audio, reject_reason
+from sld_user_dir.features.waveform import AudioError, check_length_limits, load_audio, reject_reason
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.manifests.rejected import Rejected
 
@@ -45,6 +45,10 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         """Raise InputError where nothing could be read."""
+        check_length_limits(self.min_seconds, self.max_seconds)
+        for option, seconds in (("batch", self.batch_seconds), ("window", self.window_seconds)):
+            if not seconds > 0:
+                raise InputError(f"--{option}-seconds {seconds:g}", "no audio at a time", "take 60 or more")
         if self.readers < 1:
             raise InputError(f"--readers {self.readers}", "no threads to read with", "take 1 or more")
 

@@ -18,7 +18,7 @@ from sld_user_dir.manifests.memory_map import open_manifest
 from sld_user_dir.manifests.provenance import UnitProvenance
 from sld_user_dir.models.centroid_embeddings import centroid_embeddings
 from sld_user_dir.models.dictionaries import TextView, UnitString, UnitView
-from sld_user_dir.models.generation import build_generator
+from sld_user_dir.models.generation import build_generator, refuse_no_token
 from sld_user_dir.models.unset_buffers import set_unset_buffers
 from sld_user_dir.sequences.augmentation import build_augmentation
 from sld_user_dir.sequences.feature_names import CTC_LOSS, LEARNED_UNITS
@@ -328,6 +328,7 @@ class SpeechUnitLMTask(FairseqTask):
             decode_task: in place of `--decode-task`.
             ctc_weight: in place of `--decode-ctc-weight`, which is for recognition.
         """
+        refuse_no_token(args)
         sequence = FORMATS[decode_task or self.decode_task]
         if ctc_weight is None:
             ctc_weight = self.cfg.decode_ctc_weight if decode_task in (None, "asr") else 0.0

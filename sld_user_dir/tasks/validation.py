@@ -72,7 +72,7 @@ class Validation:
         mix: weight of each task.
 
     Raises:
-        InputError: error rates are asked for where nothing is recognised.
+        InputError: error rates are asked for where nothing is recognised, or of a search that finds nothing.
     """
 
     def __init__(self, cfg: Any, vocab: JointVocabulary, mix: Mapping[str, float]):
@@ -82,6 +82,9 @@ class Validation:
             raise InputError(
                 "--eval-wer", f"--task-mix has only {', '.join(mix)}", "add asr to the tasks of --task-mix"
             )
+        if cfg.eval_wer and (cfg.eval_wer_beam < 1 or cfg.eval_wer_max_len < 1):
+            where = f"--eval-wer-beam {cfg.eval_wer_beam} --eval-wer-max-len {cfg.eval_wer_max_len}"
+            raise InputError(where, "nothing to search", "choose both above 0")  # now, not after the first epoch
 
     def measure(self, task: Any, sample: Sample, model: nn.Module, log: Dict[str, Any]) -> Dict[str, Any]:
         """Counts of a batch, to be added up.

@@ -166,6 +166,10 @@ def test_options_out_of_range(model):
         model.transcribe_units(UNITS[0], beams=3)
     with pytest.raises(ValueError, match="units 5 to 3"):
         model.continue_units(UNITS[0], min_units=5, max_units=3)
+    with pytest.raises(InputError, match="units 0 to 0: nothing to draw"):
+        model.continue_units(UNITS[0], max_units=0)
+    with pytest.raises(InputError, match="--max-len-b 0: these leave no token"):
+        model.transcribe_units(UNITS[0], max_len_b=0)
 
 
 def test_what_cannot_be_loaded_is_named(checkpoint, mini, tmp_path):

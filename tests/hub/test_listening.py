@@ -100,4 +100,6 @@ def test_the_command(spoken, tmp_path, capsys, monkeypatch, caplog):
     assert sld("listen", *words, "--device", "cpu", "--rate", 8000, "--json", "--end-pause-seconds", 0) == 0
     *_, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert last["final"] and last["settled"] == "".join(final[2:]) and last["heard"] == 0.6
+    assert sld("listen", *words, "--pace", "nan") == 1
+    assert "--pace nan: time does not run backwards" in capsys.readouterr().err
     assert sld("listen", *words, "--pace", -1) == 1

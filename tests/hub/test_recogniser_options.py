@@ -1,5 +1,7 @@
 """Options that all commands share which make text of audio by a checkpoint."""
 
+import re
+
 import pytest
 from support.commands import sld
 
@@ -26,6 +28,19 @@ def test_the_encoder_is_taken_from_where_the_user_says(name, spoken, tmp_path, c
     said = capsys.readouterr().err
     assert f"--features {tmp_path / 'nowhere'}: no file or directory, and no name of mfcc-39" in said
     assert str(folder / "data" / "kmeans.npz") in said and said.endswith("leave --features out\n")
+
+
+@pytest.mark.parametrize("name", RECOGNISE)
+@pytest.mark.parametrize("option", [("--max-len-b", 0), ("--max-len-b", -1), ("--beam", 0)])
+def test_a_search_for_nothing_is_refused_before_anything_is_read(name, option, capsys):
+    assert sld(name, *RECOGNISE[name], *option) == 1
+    assert re.search(rf"sld {name}: .*{option[0]} {option[1]}.*: nothing to search; ", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("seconds", [0, -5, "nan"])
+def test_a_batch_of_no_audio_is_refused(seconds, capsys):
+    assert sld("transcribe", "a.wav", "--batch-seconds", seconds) == 1
+    assert f"--batch-seconds {seconds}: a batch of no audio; take 60 to 600\n" in capsys.readouterr().err
 
 
 def test_an_encoder_beside_a_tokenizer_is_refused(spoken):

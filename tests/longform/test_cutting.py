@@ -180,6 +180,7 @@ def test_frames():
         ({"pauses": "magic"}, "--pauses magic: no such way to find them; choose energy, silero, none"),
         ({"min_pause_seconds": 0}, "--min-pause-seconds 0: a pause has some length"),
         ({"margin_seconds": -0.1}, r"--margin-seconds -0\.1: less than no silence"),
+        *(({f"{name}_seconds": float("nan")}, "seconds nan") for name in ("min_pause", "margin", "max_segment")),
         ({"max_segment_seconds": 0.1}, r"--max-segment-seconds 0\.1: too short for a word; take 0\.5 or more"),
     ],
 )

@@ -160,6 +160,12 @@ def test_bad_prefixes_and_options_are_errors() -> None:
         build([model], sampling_topk=3)
 
 
+def test_the_length_may_come_of_the_prompt_alone() -> None:
+    model = never_ending(make_model())
+    found = build([model], max_len_a=0.8, max_len_b=0).generate([model], make_sample([prompt_of(1, 2, 3, 4)]))
+    assert len(found[0][0]["tokens"]) - 1 == int(0.8 * len(prompt_of(1, 2, 3, 4)))
+
+
 def test_nan_is_an_error() -> None:
     model = make_model()
     model.decoder.layer_norm.weight.data.fill_(float("nan"))

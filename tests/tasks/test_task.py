@@ -39,6 +39,23 @@ def test_no_utterance_vanishes_from_shards(tmp_path, shards):
     assert sorted(ids) == list(range(11))
 
 
+@pytest.mark.parametrize("lengths", [(0, 0), (0, -5), (-0.5, 0), (float("nan"), 200)])
+def test_lengths_that_leave_no_token_are_refused(tmp_path, lengths):
+    config, task = setup(make_data(tmp_path))
+    cfg = GenerationConfig(max_len_a=lengths[0], max_len_b=lengths[1])
+    said = f"--max-len-a {lengths[0]:g} --max-len-b {lengths[1]}: these leave no token for an answer; take --max-len-b"
+    with pytest.raises(InputError, match=said):
+        task.build_generator([task.build_model(config.model)], cfg)
+
+
+@pytest.mark.parametrize("option", ["--eval-wer-beam", "--eval-wer-max-len"])
+def test_validation_that_finds_nothing_is_refused_before_training(tmp_path, option):
+    data = make_data(tmp_path, valid=1)
+    with pytest.raises(InputError, match=f"{option} 0.*: nothing to search; choose both above 0"):
+        setup(data, "--eval-wer", option, 0)
+    setup(data, option, 0)  # which is not looked at
+
+
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 11])
 def test_no_utterance_vanishes_from_decoding_and_wer(tmp_path, count):
     config, task = setup(make_data(tmp_path, valid=count), "--eval-wer", "--eval-wer-max-len", 8)
