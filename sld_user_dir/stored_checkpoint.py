@@ -19,7 +19,7 @@ READ_ERRORS = (
 """What torch raises of a file that it does not read; of a pickle of which bytes are others nearly anything."""
 ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, OverflowError, *READ_ERRORS)
 """What zipfile raises of an archive of which bytes are others; found by trying."""
-OTHERS_NAMED = 3
+OTHERS_NAMED = ENTRIES_NAMED = 3
 
 
 def read_stored(path: Union[str, Path]) -> dict[str, Any]:
@@ -29,10 +29,8 @@ def read_stored(path: Union[str, Path]) -> dict[str, Any]:
         FileNotFoundError: no such file.
         InputError: not a file of `torch.save` that torch reads without running code in it.
     """
-    import torch
-
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        stored = _mapped(path)
     except FileNotFoundError:
         raise
     except READ_ERRORS as error:
@@ -40,6 +38,29 @@ def read_stored(path: Union[str, Path]) -> dict[str, Any]:
     if not isinstance(stored, dict):
         raise InputError(path, f"no checkpoint, but a {type(stored).__name__}", "give one of fairseq-train's")
     return stored
+
+
+def _mapped(path: Union[str, Path]) -> Any:
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+
+def refuse_other_content(path: Union[str, Path], stored: Any, remedy: str) -> None:
+    """Say so where a file of `torch.save` holds no model.
+
+    Args:
+        stored: its content.
+        remedy: other checkpoints beside the file are named behind it.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    if not isinstance(stored, dict):
+        raise InputError(path, f"no checkpoint, but a {type(stored).__name__}", remedy + others(path))
+    if "model" not in stored and "task_state" not in stored:
+        entries = ", ".join(map(str, list(stored)[:ENTRIES_NAMED])) or "nothing"
+        raise InputError(path, f"no checkpoint: it holds no model, but {entries}", remedy + others(path))
 
 
 def write_stored(path: Union[str, Path], content: Any) -> None:
@@ -74,14 +95,21 @@ def untrained(
 
 
 def unreadable(path: Union[str, Path], error: BaseException) -> InputError:
-    """The error to raise of a file that torch does not read.
+    """The error to raise of a file that torch does not read, or in which fairseq does not find a checkpoint.
 
     Raises:
-        InputError: the file is a Git LFS pointer.
+        InputError: the file is a Git LFS pointer, or torch reads it, but it is no checkpoint.
     """
     refuse_lfs_pointer(path)
     reason = damage_of(path) or reason_of(error)
-    return InputError(path, f"no checkpoint that torch reads ({reason})", f"give one of fairseq-train's{others(path)}")
+    reader, remedy = "fairseq", "give one of fairseq-train's"
+    try:
+        stored = _mapped(path)
+    except READ_ERRORS:
+        reader = "torch"
+    else:
+        refuse_other_content(path, stored, remedy)
+    return InputError(path, f"no checkpoint that {reader} reads ({reason})", remedy + others(path))
 
 
 def refuse_damaged(path: Union[str, Path], remedy: str, error: type[InputError] = InputError) -> None:

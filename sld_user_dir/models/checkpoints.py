@@ -8,8 +8,8 @@ from typing import Any, List, Optional, Tuple, Union
 import torch
 from fairseq import checkpoint_utils, utils
 
-from sld_user_dir.errors import InputError
-from sld_user_dir.stored_checkpoint import read_stored
+from sld_user_dir.errors import InputError, reason_of
+from sld_user_dir.stored_checkpoint import others, read_stored
 
 NAME_DATA = "name the data directory, where it lies now, by data= of hub.load or --data"
 NAME_BASE = (
@@ -34,7 +34,8 @@ def load_ensemble(
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        InputError: no checkpoint, or one of another task or vocabulary; no data directory.
+        InputError: no checkpoint, or one of another task or vocabulary; weights that do not fit its own model, or are
+            no numbers; no data directory.
     """
     for path in paths:
         if not Path(path).is_file():
@@ -48,12 +49,38 @@ def load_ensemble(
     overrides = {} if data is None else {"data": str(Path(data).resolve())}
     if hf_model is not None:
         overrides["hf_model"] = hf_model
-    models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(paths, arg_overrides=overrides)
+    models: List[Any] = []
+    cfg = task = None
+    for path in paths:  # one by one, so that errors can name the file
+        model, cfg, task = _load_model(path, overrides, task)
+        models.append(model)
     if not hasattr(task, "vocab"):
         raise InputError(
             paths[0], f"a checkpoint of the task {type(task).__name__}", "give one of the task speech_unit_lm"
         )
     return models, cfg, task
+
+
+def _load_model(path: str, overrides: dict[str, Any], task: Any) -> Tuple[Any, Any, Any]:
+    """The model of a checkpoint, its configuration, and the task, which is made where there is none yet."""
+    try:
+        (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides, task=task)
+    except (RuntimeError, LookupError) as error:
+        problem = f"its weights do not fit its own model: {_misfit(error)}"
+        raise InputError(path, problem, f"restore it from a copy, or give another{others(path)}") from error
+    for name, weight in model.named_parameters():
+        if not bool(weight.isfinite().all()):
+            problem = f"its weight {name} holds NaN or infinity"
+            raise InputError(path, problem, f"give one from before its training went wrong{others(path)}")
+    return model, cfg, task
+
+
+def _misfit(error: BaseException) -> str:
+    """The first weight that torch names behind a heading; else the first line."""
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    if len(lines) < 2 or not lines[0].startswith("Error(s) in loading state_dict"):
+        return reason_of(error)
+    return lines[1].rstrip(".") + (f", and {len(lines) - 2} more" if len(lines) > 2 else "")
 
 
 def _require_data_of_training(path: str, stored: dict[str, Any]) -> None:

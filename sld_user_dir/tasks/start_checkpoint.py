@@ -13,7 +13,7 @@ from typing import Any, Dict, Optional, Tuple
 import torch
 
 from sld_user_dir.errors import InputError, reason_of
-from sld_user_dir.stored_checkpoint import refuse_damaged
+from sld_user_dir.stored_checkpoint import refuse_damaged, refuse_other_content
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +55,16 @@ def stored_task_state(path: Path) -> Dict[str, Any]:
     """`task_state` of a checkpoint; empty, with a warning, where torch does not read the file.
 
     The file is mapped: weights and optimizer, which are nearly all of it, stay on disk.
+
+    Raises:
+        InputError: it is a file of torch, but no checkpoint.
     """
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, ValueError, pickle.UnpicklingError) as error:
         logger.warning("%s: its vocabulary and units are not checked: %s", path, reason_of(error))
         return {}
+    refuse_other_content(path, stored, _way_out(path))
     return dict(stored.get("task_state") or {})
 
 
@@ -73,7 +77,8 @@ def state_to_go_on_from(cfg: Any) -> Tuple[Optional[Path], Dict[str, Any]]:
     """The checkpoint that a training starts from, and the state of our task in it (empty for other tasks).
 
     Raises:
-        InputError: the file is damaged, or `--restore-file` is not there, of which fairseq says nothing.
+        InputError: the file is damaged or holds something else; or `--restore-file` is not there, of which fairseq says
+            nothing.
     """
     path, restore = start_of_training(cfg), _stated(cfg, "restore_file")
     if path is not None:

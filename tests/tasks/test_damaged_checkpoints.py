@@ -126,6 +126,62 @@ def test_a_start_that_is_not_there_is_no_start_from_scratch(tmp_path):
     assert state_to_go_on_from(options_of(tmp_path, restore_file="s3://bucket/gone.pt")) == (None, {})
 
 
+OTHER_CONTENT = {
+    "a list": ([1], "no checkpoint, but a list"),
+    "a tensor": (torch.zeros(3), "no checkpoint, but a Tensor"),
+    "other entries": ({"a": 1, "b": 2, 3: 4, "d": 5}, "no checkpoint: it holds no model, but a, b, 3"),
+    "no entry": ({}, "no checkpoint: it holds no model, but nothing"),
+}
+
+
+@pytest.mark.parametrize("reader", ["resuming", "decoding"])
+@pytest.mark.parametrize("kind", OTHER_CONTENT)
+def test_what_torch_reads_and_is_no_checkpoint_is_named_with_the_way_out(kind, reader, whole):
+    content, said = OTHER_CONTENT[kind]
+    torch.save(content, whole)
+    read, remedy = READERS[reader]
+    with pytest.raises(InputError) as error:
+        read(whole)
+    remedy = remedy if reader == "resuming" else "give one of fairseq-train's (beside it: checkpoint_best.pt)"
+    assert str(error.value).startswith(f"{whole}: {said}; ") and remedy in str(error.value)
+
+
+def test_a_model_without_what_fairseq_needs_is_not_blamed_on_torch(whole):
+    torch.save({"model": {}}, whole)
+    with pytest.raises(
+        InputError, match=r"no checkpoint that fairseq reads \('best_loss'\); give one of fairseq-train's"
+    ):
+        checkpoint_utils.load_checkpoint_to_cpu(whole)
+
+
+NO_FIT = "its weights do not fit its own model: "
+WRONG_WEIGHTS = {
+    "a key is missing": NO_FIT + 'Missing key(s) in state_dict: "decoder.layers.0.fc1.bias"; restore it from a copy',
+    "a shape": NO_FIT + "size mismatch for decoder.layers.0.fc1.bias: copying a param with shape",
+    "of no size": NO_FIT + "index 0 is out of bounds",
+    "NaN": "its weight decoder.layers.0.fc1.bias holds NaN or infinity; give one from before its training went wrong",
+    "infinity": "its weight decoder.layers.0.fc1.bias holds NaN or infinity",
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_WEIGHTS)
+def test_weights_that_do_not_fit_are_named_with_their_checkpoint(kind, mini, checkpoint, tmp_path):
+    stored = torch.load(checkpoint, weights_only=True)
+    weights, name = stored["model"], "decoder.layers.0.fc1.bias"
+    if kind == "a key is missing":
+        del weights[name]
+    elif kind == "a shape":
+        weights[name] = weights[name][1:].clone()
+    elif kind == "of no size":
+        weights["decoder.version"] = torch.zeros(0)
+    else:
+        weights[name][1] = float("nan" if kind == "NaN" else "inf")
+    torch.save(stored, tmp_path / "wrong.pt")
+    with pytest.raises(InputError) as error:
+        hub.load(f"{checkpoint}:{tmp_path / 'wrong.pt'}", data=mini, device="cpu")
+    assert str(error.value).startswith(f"{tmp_path / 'wrong.pt'}: {WRONG_WEIGHTS[kind]}")
+
+
 def test_commands_say_so_in_their_last_line(mini, checkpoint, tmp_path):
     last = tmp_path / "checkpoint_last.pt"
     last.write_bytes(checkpoint.read_bytes()[:5000])
