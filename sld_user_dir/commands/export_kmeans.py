@@ -41,7 +41,11 @@ class ConvertConfig:
     trust_pickle: bool = False
     """load --import-sklearn: that runs whatever code the file holds"""
     check: int = 5000
-    """frames around the centroids that both must assign to the same units"""
+    """frames around the centroids that both must assign to the same units; 0: none are compared"""
+
+    def __post_init__(self) -> None:
+        if self.check < 0:
+            raise InputError(f"--check {self.check}", "less than no frame", "take 5000, or 0 to compare none")
 
 
 def convert(config: ConvertConfig, features: FeatureConfig) -> str:

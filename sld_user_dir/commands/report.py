@@ -34,6 +34,10 @@ class ReportConfig:
     device: str = "auto"
     """for a neural encoder: `auto`, `cpu`, `cuda`, or one card as `cuda:1`"""
 
+    def __post_init__(self) -> None:
+        if self.recordings < 1:
+            raise InputError(f"--recordings {self.recordings}", "none to perturb", "take at least 1")
+
 
 CONFIGS = {"config": ReportConfig}
 SHOWS_PROGRESS = False

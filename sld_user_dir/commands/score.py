@@ -86,6 +86,10 @@ class ScoreConfig:
             problem = f"{len(self.against)} files, other than of the system that it is compared with"
             raise InputError("--against", problem, "give as many files, in the same order")
 
+        if self.worst < 0:
+            raise InputError(f"--worst {self.worst}", "less than no utterance", "take 0 or more")
+        if self.max_len is not None and self.max_len < 1:
+            raise InputError(f"--max-len {self.max_len}", "no token", "give the --max-len-b that decoding ran with")
         if self.confidence and len(self.manifest) != len(self.generate or [""]):
             remedy = "give --generate's outputs, and the manifest of each"
             raise InputError("--confidence", "the data directory of a manifest tells how tokens make words", remedy)

@@ -33,6 +33,13 @@ class Statement:
     provenance: Optional[Path] = None
     """take all of this from a unit manifest, or from the `.provenance.json` of an export"""
 
+    def __post_init__(self) -> None:
+        for option, value in (
+            *(("num-units", self.num_units), ("frame-rate-hz", self.frame_rate_hz), ("sample-rate", self.sample_rate)),
+        ):
+            if value is not None and not 0 < value < float("inf"):
+                raise InteropError(f"--{option} {value:g}", "no such thing", "state it as it was, a number above 0")
+
 
 def stated_provenance(statement: Statement, read: UnitFile, records: list[UnitRecord]) -> UnitProvenance:
     """Provenance as far as it has been stated.

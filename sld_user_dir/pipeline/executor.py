@@ -57,13 +57,19 @@ def run_job(job: Job, config: ExecutorConfig) -> bool:
         whether the output is there.
 
     Raises:
-        InputError: no such executor or shard, or no shards at all.
+        InputError: no such executor or shard, no shards at all, or nothing to run them with.
         ShardError: shards failed; the others are kept, and the next run makes the failed ones.
     """
     if config.executor not in EXECUTORS:
         raise InputError(f"--executor {config.executor}", "no such executor", f"choose one of {', '.join(EXECUTORS)}")
     if job.n_shards < 1:
         raise InputError(f"--shards {job.n_shards}", "no part to work on", "take 1 or more")
+    for option, value, least in (
+        *(("parallel", config.parallel, 1), ("minutes", config.minutes, 1), ("memory-gb", config.memory_gb, 1)),
+        *(("cpus", config.cpus, 1), ("gpus", config.gpus, 0)),
+    ):
+        if value < least:
+            raise InputError(f"--{option} {value}", "no shard can run with this", f"take {least} or more")
     if config.shard is not None:
         if not 0 <= config.shard < job.n_shards:
             remedy = f"count from 0 to {job.n_shards - 1}"

@@ -79,6 +79,12 @@ class TrainConfig:
         for option, value in at_least_one.items():
             if value is not None and value < 1:
                 raise InputError(f"--{option} {value}", "nothing can be learnt", "take at least 1")
+        for option, number in (("memory-gib", self.memory_gib), ("oversample", self.oversample)):
+            if not 0 < number < float("inf"):
+                raise InputError(f"--{option} {number:g}", "nothing can be learnt", "take a number above 0")
+        if self.seed < 0 or not self.tolerance >= 0:
+            where = f"--seed {self.seed} --tolerance {self.tolerance:g}"
+            raise InputError(where, "nothing can be learnt with these", "take 0 or more of each")
 
     @property
     def wanted_frames(self) -> int:

@@ -11,6 +11,7 @@ from sld_user_dir.clustering.kmeans import KMeans
 from sld_user_dir.clustering.quality import bitrate_report, frame_labels, label_report, read_ctm, usage_report
 from sld_user_dir.clustering.stability import stability_report
 from sld_user_dir.clustering.unit_sequences import expand, feature_config_of
+from sld_user_dir.errors import InputError
 from sld_user_dir.features.front_end import build_front_end
 from sld_user_dir.features.waveform import load_audio
 from sld_user_dir.manifests.audio_manifest import read_audio_manifest
@@ -55,12 +56,15 @@ def report_of_recordings(kmeans_file: Path, audio: Path, count: int, device: str
         by perturbation, see `stability_report`.
 
     Raises:
-        InputError: a file that is missing or malformed, or no such device.
+        InputError: a file that is missing or malformed, no recording at its own warp, or no such device.
     """
     kmeans = KMeans.load(kmeans_file)
     front_end = build_front_end(feature_config_of(kmeans), device)
     everything = read_audio_manifest(audio)
     chosen = [one for one in everything if one.warp == 1][:count]
+    if not chosen:
+        problem = f"none of its {len(everything)} recordings is unwarped"
+        raise InputError(audio, problem, "give one that sld audio made without --warps, or with 1 among them")
     speakers = None
     if front_end.wants_speakers:
         by_speaker = speaker_stats(everything, front_end, StreamConfig())

@@ -46,6 +46,14 @@ class SchedulerConfig:
     gpus: int = 0
     """GPUs of a cell on SLURM"""
 
+    def __post_init__(self) -> None:
+        for option, value, least in (
+            *(("jobs", self.jobs, 1), ("threads", self.threads, 1), ("tries", self.tries, 1)),
+            *(("minutes", self.minutes, 1), ("memory-gb", self.memory_gb, 1), ("gpus", self.gpus, 0)),
+        ):
+            if value < least:
+                raise InputError(f"--{option} {value}", "no cell can run with this", f"take {least} or more")
+
 
 class _Running(Protocol):
     """A started cell: None while it runs, then its exit status."""

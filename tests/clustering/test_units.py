@@ -211,6 +211,9 @@ def test_report_command(tmp_path, capsys):
     KMeans(front(babble(8000, 0))[::9], {"features": config.to_dict()}).save(tmp_path / "k.npz")
     assert main("--kmeans", str(tmp_path / "k.npz"), "--audio", str(tmp_path / "audio.tsv")) == 0
     assert set(json.loads(capsys.readouterr().out)["stability"]) == set(PERTURBATIONS)
+    (tmp_path / "warped.tsv").write_text("id\tpath\twarp\nw\tw.wav\t0.9\n")
+    assert main("--kmeans", str(tmp_path / "k.npz"), "--audio", str(tmp_path / "warped.tsv")) == 1
+    assert "warped.tsv: none of its 1 recordings is unwarped; give one" in capsys.readouterr().err
     assert main() == 1
 
 

@@ -211,6 +211,41 @@ def test_an_option_that_cannot_be_is_named_with_a_remedy(name, options, said, tm
     assert re.search(rf"^sld {name}: {re.escape(said)}.*; .+", capsys.readouterr().err, re.M)
 
 
+KMEANS = ("kmeans", "--audio", "none", "--out", "OUT")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("report", "--kmeans", "none", "--audio", "none", "--recordings", number) for number in (0, -1)),
+        ("score", "--references", "none", "--hypotheses", "none", "--worst", -1),
+        *(("score", "--references", "none", "--hypotheses", "none", "--max-len", number) for number in (0, -1)),
+        ("export-kmeans", "--kmeans", "none", "--out", "OUT", "--check", -1),
+        *((*KMEANS, option, number) for option in ("--memory-gib", "--oversample") for number in (0, "nan", "inf")),
+        (*KMEANS, "--tolerance", "nan"),
+        (*KMEANS, "--seed", -1),
+        *(("sweep", "none", option, 0) for option in ("--jobs", "--threads", "--tries", "--minutes", "--memory-gb")),
+        ("sweep", "none", "--gpus", -1),
+        *(("import", "--units", "none", "--out", "OUT", "--num-units", number) for number in (0, -1)),
+        *(("import", "--units", "none", "--out", "OUT", "--frame-rate-hz", number) for number in (-50, "nan")),
+        ("import", "--units", "none", "--out", "OUT", "--sample-rate", 0),
+    ],
+)
+def test_numbers_of_nothing_are_refused_before_anything_is_read(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert sld(*words) == 1
+    said = capsys.readouterr().err
+    assert re.search(rf"^sld {words[0]}: (--\S+ \S+ )?{words[-2]} {words[-1]}.*: .+; .+", said, re.M)
+
+
+@pytest.mark.parametrize("option", ["--parallel", "--minutes", "--memory-gb", "--cpus"])
+def test_shards_that_nothing_could_run_are_refused(option, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 8000)
+    given = ["--root", tmp_path, "--allow-missing-text", "--out", tmp_path / "out.tsv"]
+    assert sld("audio", *given, option, 0) == 1
+    assert f"sld audio: {option} 0: no shard can run with this; take 1 or more\n" in capsys.readouterr().err
+
+
 def test_a_folder_in_the_place_of_an_output_is_named(mini, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     assert sld("subwords", "--train", mini / "train.tsv", "--model", tmp_path / "out", "--num-pieces", 14) == 1
