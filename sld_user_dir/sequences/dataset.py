@@ -17,7 +17,7 @@ from sld_user_dir.sequences.batching import batches_by_size, collate
 from sld_user_dir.sequences.packed_batch import pack_batch
 from sld_user_dir.sequences.sequence_format import SPEECH, format_of
 from sld_user_dir.sequences.task_mix import RECOGNITION, draw_tasks
-from sld_user_dir.sequences.usable_lengths import keep_usable
+from sld_user_dir.sequences.usable_lengths import LengthLimit, keep_usable
 from sld_user_dir.vocabulary.joint import JointVocabulary
 
 
@@ -185,14 +185,16 @@ class SequenceDataset:
         Raises:
             InputError: names the first; or nothing is left of labelled data.
         """
-        limit = int(max_sizes if isinstance(max_sizes, (int, float)) else min(max_sizes))
+        positions = int(max_sizes if isinstance(max_sizes, (int, float)) else min(max_sizes))
         may_skip = not self.keeps_all
         kept = keep_usable(
-            indices, self.sizes, self.name, limit, self.max_tokens, skip=skip and may_skip, may_skip=may_skip
+            indices, self.sizes, self.name, positions, self.max_tokens, skip=skip and may_skip, may_skip=may_skip
         )
         if len(indices) and not len(kept) and self.labelled:
-            problem = f"like all {len(indices)} utterances, it is longer than {limit} tokens"
-            raise InputError(self.name(int(indices.min())), problem, "give shorter ones, or a model of more positions")
+            limit = LengthLimit.lower_of(positions, self.max_tokens)
+            problem = f"like all {len(indices)} utterances, it is longer than {limit}"
+            remedy = "a higher --max-tokens" if limit.by_batch else "a model of more positions"
+            raise InputError(self.name(int(indices.min())), problem, f"give shorter ones, or {remedy}")
         return kept
 
     def batch_by_size(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -12,6 +12,22 @@ from sld_user_dir.errors import InputError
 logger = logging.getLogger(__name__)
 SKIP_OPTION = "--skip-invalid-size-inputs-valid-test"
 LINES_NAMED = 10
+
+
+class LengthLimit(NamedTuple):
+    """Most tokens of an example."""
+
+    tokens: int
+    by_batch: bool
+    """it is `--max-tokens`, not the model's positions"""
+
+    @classmethod
+    def lower_of(cls, positions: int, max_tokens: Optional[int]) -> LengthLimit:
+        """The model's positions, or where that is not higher the batch's limit."""
+        return cls(positions, False) if max_tokens is None or max_tokens > positions else cls(max_tokens, True)
+
+    def __str__(self) -> str:
+        return f"--max-tokens {self.tokens}" if self.by_batch else f"{self.tokens} tokens"
 
 
 def keep_usable(
@@ -37,21 +53,18 @@ def keep_usable(
     Raises:
         InputError: names the first in order of index, and the limit that it exceeds.
     """
-    by_batch = max_tokens is not None and max_tokens <= positions
-    limit = max_tokens if by_batch and max_tokens is not None else positions
-    too_long = np.sort(indices[sizes[indices] > limit])
+    limit = LengthLimit.lower_of(positions, max_tokens)
+    too_long = np.sort(indices[sizes[indices] > limit.tokens])
     if not len(too_long):
         return indices
     if skip:
         names = ", ".join(name(int(i)) for i in too_long[:LINES_NAMED]) + ", …" * (len(too_long) > LINES_NAMED)
-        logger.warning(
-            "%d of %d inputs are longer than %d tokens and left out: %s", len(too_long), len(indices), limit, names
-        )
-        return indices[sizes[indices] <= limit]
+        logger.warning("%d of %d inputs are longer than %s and left out: %s", len(too_long), len(indices), limit, names)
+        return indices[sizes[indices] <= limit.tokens]
     size, such = int(sizes[too_long[0]]), f" ({len(too_long)} such)" if len(too_long) > 1 else ""
     option = f", or leave such inputs out with {SKIP_OPTION}" if may_skip else ""
-    if by_batch:
-        problem, remedy = f"{size} tokens exceed --max-tokens {limit}", f"at least --max-tokens {sizes[too_long].max()}"
+    if limit.by_batch:
+        problem, remedy = f"{size} tokens exceed {limit}", f"at least --max-tokens {sizes[too_long].max()}"
         raise InputError(name(int(too_long[0])), problem, f"use {remedy}{option}")
-    problem = f"{size} tokens, but the model holds {limit}{such}"
+    problem = f"{size} tokens, but the model holds {limit.tokens}{such}"
     raise InputError(name(int(too_long[0])), problem, f"shorten or remove it{option}")

@@ -16,9 +16,10 @@ from sld_user_dir.ledger.ledger_file import SUFFIX, check_flow, write_ledger
 from sld_user_dir.manifests.memory_map import MappedManifest
 from sld_user_dir.sequences.dataset import SequenceDataset
 from sld_user_dir.sequences.manifest_dataset import AnyManifest
+from sld_user_dir.sequences.usable_lengths import SKIP_OPTION
 
 BEYOND_MODEL = "longer than the model's positions (--skip-too-long)"
-BEYOND_BATCH = "longer than the model or a batch holds (--skip-invalid-size-inputs-valid-test)"
+BEYOND_BATCH = "longer than the model or a batch holds ({})"
 OTHER_SHARDS = "decoded by other processes (--num-shards)"
 
 
@@ -82,7 +83,8 @@ class LoadedCounts:
         split = self._splits.get(id(dataset))
         if split is not None:
             lost = np.setdiff1d(before % dataset.rows, kept % dataset.rows)
-            split.too_long = [Change(BEYOND_BATCH, split.counts(lost))] if len(lost) else []
+            option = "--skip-too-long" if self.cfg.skip_too_long else SKIP_OPTION
+            split.too_long = [Change(BEYOND_BATCH.format(option), split.counts(lost))] if len(lost) else []
 
     def batched(self, dataset: SequenceDataset, iterator: Any) -> None:
         """A data set became batches.

@@ -186,7 +186,7 @@ class SpeechUnitLMTask(FairseqTask):
             seed=self.cfg.seed,
             prompt_fraction=self.cfg.prompt_fraction if prompts_alone else None,
         )
-        self.datasets[split].keeps_all = training
+        self.datasets[split].keeps_all = training and not self.cfg.skip_too_long
         if self.learned_units is not None:
             self.learned_units.add_frames(self.datasets[split], manifest, path)
         if training:
@@ -224,7 +224,8 @@ class SpeechUnitLMTask(FairseqTask):
         ignore_invalid_inputs: bool = False,
     ) -> np.ndarray:
         """Indices that can be used; others are an error, or left out with a warning where that was asked for."""
-        kept = dataset.usable_indices(indices, max_positions, skip=ignore_invalid_inputs)
+        skip = ignore_invalid_inputs or self.cfg.skip_too_long
+        kept = dataset.usable_indices(indices, max_positions, skip)
         self.loaded_counts.filtered(dataset, indices, kept)
         return kept
 

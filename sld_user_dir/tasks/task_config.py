@@ -34,8 +34,8 @@ class SpeechUnitLMConfig(FairseqDataclass):
     skip_too_long: bool = field(
         default=False,
         metadata={
-            "help": "leave utterances out that are longer than the model's positions, counted and "
-            "named in the log, instead of stopping with an error; nothing is ever truncated"
+            "help": "leave utterances out that are longer than the model's positions or than --max-tokens, "
+            "counted and named in the log, instead of stopping with an error; nothing is ever truncated"
         },
     )
     pack_utterances: bool = field(

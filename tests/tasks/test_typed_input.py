@@ -74,6 +74,14 @@ def test_what_is_too_long_is_left_out_by_fairseqs_option(mini, tmp_path, caplog)
     assert "1 of 1 inputs are longer than 64 tokens and left out: input line 5" in caplog.text
 
 
+def test_what_is_too_long_is_left_out_by_our_option_too(mini, tmp_path, caplog):
+    typed = write(tmp_path / "typed.txt", f"1 2\n{LONG}\n3 4\n{LONG}\n1 2 3 4 5\n")
+    assert decoded(mini, typed, "--skip-too-long") == [0, 0, 0]
+    assert "1 of 2 inputs are longer than 64 tokens and left out: input line 2" in caplog.text
+    assert decoded(mini, typed, "--skip-too-long", "--max-tokens", 4) == [0, 0]
+    assert "1 of 1 inputs are longer than --max-tokens 4 and left out: input line 5" in caplog.text
+
+
 def test_the_program_names_the_line_too(mini, checkpoint, tmp_path):
     typed = write(tmp_path / "typed.txt", REFUSED["Latin-1"][0])
     done = fairseq_command("interactive", mini, "--path", checkpoint, "--input", typed, check=False)
@@ -124,6 +132,24 @@ def test_training_leaves_out_nothing_whatever_fairseq_asks_for(mini):
         InputError, match=r"train\.tsv:5: 17 tokens exceed --max-tokens 5; use at least --max-tokens 17$"
     ):
         task.get_batch_iterator(task.dataset("train"), **limits)
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_what_a_batch_does_not_take_is_left_out_of_training_where_that_was_asked_for(split, mini, tmp_path, caplog):
+    _, task = setup(mini, "--skip-too-long", "--save-dir", tmp_path)
+    task.loaded_counts.training = True
+    task.load_dataset(split)
+    data = task.dataset(split)
+    limit = int(data.sizes.max()) - 1
+    lost = int((data.sizes > limit).sum())
+    iterator = task.get_batch_iterator(data, max_tokens=limit, max_positions=limit, ignore_invalid_inputs=True)
+    assert sum(map(len, iterator.frozen_batches)) == len(data) - lost
+    assert f"{lost} of {len(data)} inputs are longer than --max-tokens {limit} and left out: /" in caplog.text
+    ledger = (tmp_path / f"{split}.loaded.ledger.json").read_text()
+    assert "longer than the model or a batch holds (--skip-too-long)" in ledger
+    said = rf"like all {len(data)} utterances, it is longer than --max-tokens 2; give shorter ones, or a higher --max-t"
+    with pytest.raises(InputError, match=said):
+        task.get_batch_iterator(data, max_tokens=2, max_positions=64, disable_iterator_cache=True)
 
 
 def test_decoding_leaves_out_lines_of_a_manifest_where_that_was_asked_for(mini, caplog):
