@@ -17,6 +17,7 @@ from typing import Any, Iterator
 from simple_parsing import field
 
 from sld_user_dir.errors import InputError
+from sld_user_dir.features.signal_faults import SilentShare
 from sld_user_dir.features.waveform import audio_blocks
 from sld_user_dir.hub.recogniser_options import RecogniserOptions
 from sld_user_dir.streaming.heard_audio import ListenOptions
@@ -50,13 +51,17 @@ def run(options: Namespace) -> int:
         raise InputError(f"--pace {config.pace:g}", "time does not run backwards", "take 1, or 0 for no waiting")
     recogniser: RecogniserOptions = options.recogniser
     listener = recogniser.load(config.checkpoint).listener(options.listen, **recogniser.generation)
-    compute, heard, shown = 0.0, 0.0, None
-    for one in listener(_blocks(config, listener.sample_rate_hz)):
+    compute, heard, shown, silence = 0.0, 0.0, None, SilentShare()
+    name = "standard input" if str(config.audio) == "-" else str(config.audio)
+    for one in listener(silence.of_blocks(_blocks(config, listener.sample_rate_hz)), name):
         compute, heard = compute + one.compute_seconds, one.heard_seconds
         line = json.dumps(one.to_dict(), ensure_ascii=False) if config.json else _line(one)
         if config.json or one.partial.is_final or one.partial != shown:
             print(line, flush=True)
         shown = one.partial
+    if silence.is_silent:
+        problem = "digital silence for half of its length or more: look at what recorded or cut it"
+        print(f"sld listen: {name}: {problem}", file=sys.stderr)
     if heard:
         told = f"heard {heard:.2f} s; {compute / heard:.3f} s of computing a second of speech"
         latency = f"a word settles within {options.listen.latency_seconds:.2f} s where hypotheses agree at once"

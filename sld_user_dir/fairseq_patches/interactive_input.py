@@ -3,12 +3,15 @@
 fairseq decodes its input by Python's own codec, whose error names neither file nor line.
 """
 
+import logging
 import sys
 from contextlib import nullcontext
 from typing import BinaryIO, ContextManager, Iterable, Iterator, List, Optional
 
 from sld_user_dir.errors import InputError
 from sld_user_dir.files import decode_lines
+
+logger = logging.getLogger(__name__)
 
 
 def install() -> None:
@@ -25,10 +28,12 @@ def buffered_read(input: str, buffer_size: int) -> Iterator[List[str]]:
         InputError: no such file, or bytes that are not UTF-8; names the line.
     """
     buffer: List[str] = []
+    n_lines = 0
     name = "standard input" if input == "-" else input
     try:
         with _open(input) as raw:
             for line in decode_lines(raw, name):
+                n_lines += 1
                 buffer.append(line.strip())
                 if len(buffer) >= buffer_size:
                     yield buffer
@@ -37,6 +42,8 @@ def buffered_read(input: str, buffer_size: int) -> Iterator[List[str]]:
         raise InputError(name, problem.strerror or str(problem), "check the path of --input") from problem
     if buffer:
         yield buffer
+    if not n_lines:
+        logger.warning("%s: no line, so nothing is decoded; give units, an utterance a line", name)
 
 
 def _open(input: str) -> ContextManager[Iterable[bytes]]:

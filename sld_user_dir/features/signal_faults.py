@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from pathlib import Path
 from threading import Lock
-from typing import Dict, List
+from typing import Dict, Iterable, Iterator, List
 
 import numpy as np
 
@@ -69,6 +69,25 @@ def is_narrow_band(wave: FloatArray, rate_hz: int) -> bool:
 
 def _power(samples: FloatArray) -> float:
     return float(np.mean(np.square(samples, dtype=np.float64))) if samples.size else 0.0
+
+
+class SilentShare:
+    """Whether a stream is digital silence for half of its length or more, told of its blocks one after the other."""
+
+    def __init__(self) -> None:
+        self._seen = self._repeats = 0
+
+    def of_blocks(self, blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
+        """The blocks (n,), which are looked at on their way."""
+        for block in blocks:
+            self._seen += len(block)
+            self._repeats += int(np.count_nonzero(block[1:] == block[:-1]))
+            yield block
+
+    @property
+    def is_silent(self) -> bool:
+        """Of what came so far."""
+        return self._seen > 0 and self._repeats >= SILENT_SHARE * self._seen
 
 
 class FaultCounts:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sld_user_dir.arrays import FloatArray
 from sld_user_dir.hub.answers import Transcript
-from sld_user_dir.hub.long_recordings import USUAL_MAX_LEN_B, most_samples, most_units
+from sld_user_dir.hub.long_recordings import USUAL_MAX_LEN_B, most_samples, most_units, refuse_too_short
 from sld_user_dir.hub.unit_extractor import TimedUnits
 from sld_user_dir.manifests.audio_manifest import Recording
 from sld_user_dir.models.generation import generation_config
@@ -91,12 +91,22 @@ class StreamListener:
         """Of the samples that it takes."""
         return int(self._rate)
 
-    def __call__(self, blocks: Iterable[FloatArray]) -> Iterator[HeardText]:
-        """A result for each chunk, and a final one for each segment."""
+    def __call__(self, blocks: Iterable[FloatArray], name: str = "the stream") -> Iterator[HeardText]:
+        """A result for each chunk, and a final one for each segment.
+
+        Args:
+            name: what an error calls the stream.
+
+        Raises:
+            AudioError: it ends too soon to hold speech, if it holds anything.
+        """
         heard = HeardAudio(self._units_of, self._rate, self._max_samples, self._options)
         segment, recogniser = 0, self._recogniser()
-        for block in chunks_of(blocks, max(1, int(self._options.chunk_seconds * self._rate))):
+        size = max(1, int(self._options.chunk_seconds * self._rate))
+        for block in chunks_of(blocks, size):
             heard.add(block)
+            if len(block) < size:  # the last one
+                refuse_too_short(name, heard.heard, self._extractor)
             ended = heard.segment_end()
             while ended is not None:
                 if ended.end:
@@ -107,6 +117,7 @@ class StreamListener:
             start = time.perf_counter()
             partial = recogniser.update(heard.units_so_far())
             yield self._told(segment, heard, partial, start)
+        refuse_too_short(name, heard.heard, self._extractor)
         ended = heard.rest()
         if ended.end:
             yield self._finish(segment, heard, ended, recogniser)

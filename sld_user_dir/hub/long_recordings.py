@@ -132,11 +132,7 @@ class LongFormTranscriber:
         """
         wave = load_audio(path, self._rate, faults=self._faults)
         seconds = len(wave) / self._rate
-        reason = reject_reason(seconds, StreamConfig().min_seconds, None)
-        if reason is None and self._extractor.n_frames(len(wave)) == 0:
-            reason = "too short: not one frame"
-        if reason is not None:
-            raise AudioError(path, reason)
+        refuse_too_short(path, len(wave), self._extractor)
         whole = [Stretch(0, len(wave))]
         if len(wave) <= self._max_samples:
             return _Prepared(path, seconds, whole, self._waves(path, speaker, wave, whole))
@@ -197,6 +193,23 @@ class LongFormTranscriber:
                 words = [replace(one, confidence=p) for one, p in zip(words, sure.words)]
         whole = None if sure is None else sure.whole
         return SegmentTranscript(start, end, best.text, best.score, best.log_prob, best.truncated, words, whole)
+
+
+def refuse_too_short(where: Union[str, Path], n_samples: int, extractor: UnitExtractor) -> None:
+    """Refuse audio that is shorter than what `sld units` takes.
+
+    Args:
+        where: file, or what else the audio comes from.
+        n_samples: at the extractor's rate.
+
+    Raises:
+        AudioError: it is.
+    """
+    reason = reject_reason(n_samples / extractor.sample_rate_hz, StreamConfig().min_seconds, None)
+    if reason is None and extractor.n_frames(n_samples) == 0:
+        reason = "too short: not one frame"
+    if reason is not None:
+        raise AudioError(where, reason)
 
 
 def most_units(model: UnitDecoder, text_tokens: int) -> int:

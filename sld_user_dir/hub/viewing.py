@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Sequence
 
+from sld_user_dir.features.signal_faults import FaultCounts
 from sld_user_dir.features.waveform import load_audio
 from sld_user_dir.hub.confidences import has_confidence
-from sld_user_dir.hub.long_recordings import most_units
+from sld_user_dir.hub.long_recordings import most_units, refuse_too_short
 from sld_user_dir.hub.prompts import refuse_too_long
 from sld_user_dir.losses.stored_options import predicts_units
 from sld_user_dir.manifests.audio_manifest import Recording
@@ -23,14 +24,18 @@ def view_recordings(model: Any, paths: Sequence[Path], beam: int = 5, max_len_b:
 
     Raises:
         InputError: as of `Model.transcribe`, or no k-means or tokenizer.
-        AudioError: a recording that cannot be read.
+        AudioError: a recording that cannot be read, or is too short.
     """
-    return [_view(model, path, beam, max_len_b) for path in paths]
+    faults = FaultCounts()
+    views = [_view(model, path, beam, max_len_b, faults) for path in paths]
+    faults.warn()
+    return views
 
 
-def _view(model: Any, path: Path, beam: int, max_len_b: int) -> RecordingView:
+def _view(model: Any, path: Path, beam: int, max_len_b: int, faults: FaultCounts) -> RecordingView:
     extractor = model.unit_extractor
-    wave = load_audio(path, extractor.sample_rate_hz)
+    wave = load_audio(path, extractor.sample_rate_hz, faults=faults)
+    refuse_too_short(path, len(wave), extractor)
     recording = Recording("0", path.absolute(), speaker="speaker")
     (timed,) = extractor.timed_of_waves([LoadedWave(recording, wave)])
     refuse_too_long([timed.units], [path], most_units(model, text_tokens=1))

@@ -103,3 +103,26 @@ def test_the_command(spoken, tmp_path, capsys, monkeypatch, caplog):
     assert sld("listen", *words, "--pace", "nan") == 1
     assert "--pace nan: time does not run backwards" in capsys.readouterr().err
     assert sld("listen", *words, "--pace", -1) == 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"), [(0, "no samples"), (200, "too short: 0.025 s, at least 0.1 s wanted")], ids=["none", "few"]
+)
+@pytest.mark.parametrize("chunk_seconds", [0.4, 0.02])
+def test_a_stream_that_ends_too_soon_is_an_error(samples, said, chunk_seconds, spoken, capsys, monkeypatch):
+    folder, _ = spoken
+    words = [folder / "save" / "checkpoint_last.pt", "-", "--data", folder / "data", "--rate", 8000, "--device", "cpu"]
+    pcm = np.random.default_rng(0).integers(-9, 9, samples).astype("<i2").tobytes()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(pcm)))
+    assert sld("listen", *words, "--chunk-seconds", chunk_seconds, "--max-len-b", 5) == 1
+    printed = capsys.readouterr()
+    assert f"sld listen: standard input: {said}" in printed.err
+    assert "final" not in printed.out and (chunk_seconds < 0.1 or "partial" not in printed.out)
+
+
+def test_digital_silence_is_said(spoken, tmp_path, capsys):
+    folder, _ = spoken
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 8000)
+    words = [folder / "save" / "checkpoint_last.pt", tmp_path / "silent.wav", "--data", folder / "data"]
+    assert sld("listen", *words, "--max-len-b", 5, "--device", "cpu") == 0
+    assert f"sld listen: {tmp_path / 'silent.wav'}: digital silence for half of its length" in capsys.readouterr().err

@@ -1,13 +1,15 @@
 """`sld view`: a page of what a model makes of recordings."""
 
+import numpy as np
 import pytest
+import soundfile
 from support.commands import sld
 
 from sld_user_dir import hub
 from sld_user_dir.hub.viewing import view_recordings
 
 
-def test_a_recording_as_the_model_sees_it(spoken, tmp_path, capsys):
+def test_a_recording_as_the_model_sees_it(spoken, tmp_path, capsys, caplog):
     folder, recordings = spoken
     checkpoint, path = folder / "save" / "checkpoint_last.pt", recordings[0].path
     model = hub.load(checkpoint, data=folder / "data", device="cpu")
@@ -25,6 +27,12 @@ def test_a_recording_as_the_model_sees_it(spoken, tmp_path, capsys):
     assert path.name in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert sld(*words[:2], tmp_path / "missing.wav", *words[3:], "--out", tmp_path / "page.html") == 1
     assert "missing.wav" in capsys.readouterr().err
+    soundfile.write(tmp_path / "short.wav", np.zeros(200), 8000)
+    assert sld(*words[:2], tmp_path / "short.wav", *words[3:], "--out", tmp_path / "short.html") == 1
+    assert "short.wav: too short: 0.025 s, at least 0.1 s wanted" in capsys.readouterr().err
+    soundfile.write(tmp_path / "silent.wav", np.zeros(4000), 8000)
+    assert sld(*words[:2], tmp_path / "silent.wav", *words[3:], "--out", tmp_path / "silent.html") == 0
+    assert "1 of 1 recordings have digital silence" in caplog.text
 
 
 @pytest.mark.parametrize("bos", [False, True])

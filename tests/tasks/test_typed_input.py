@@ -96,6 +96,16 @@ def test_standard_input_is_read_by_the_same_rules(monkeypatch):
     assert list(buffered_read("-", 1)) == [["1"], ["2"]]
 
 
+@pytest.mark.parametrize("source", ["typed.txt", "-"])
+def test_no_line_at_all_is_said(source, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "typed.txt").write_text("")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert list(buffered_read(source, 2)) == []
+    name = "standard input" if source == "-" else source
+    assert f"{name}: no line, so nothing is decoded; give units, an utterance a line" in caplog.text
+
+
 LENGTHS = {
     "nothing": ([3, 4], 5, None, [0, 1]),
     "the model's limit": ([3, 9, 4], 5, None, [0, 2]),
