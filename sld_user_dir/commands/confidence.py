@@ -50,7 +50,7 @@ def run(options: Namespace) -> None:
     records = read_generate(config.output, read_manifest(config.manifest))
     utterances = label(records, vocab.tokenizer, config.output)
     about = {"output": str(config.output), "manifest": str(config.manifest)}
-    found = fit_confidence(utterances, fingerprint, vocab.fingerprint, about)
+    found = fit_confidence(utterances, fingerprint, vocab.fingerprint, about, config.output)
     out = config.out or map_beside(config.checkpoint)
     found.save(out)
     counts = found.fitted_on

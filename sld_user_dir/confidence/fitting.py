@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 import numpy as np
 
+from sld_user_dir.arrays import PathLike
 from sld_user_dir.confidence.confidence_map import ConfidenceMap
 from sld_user_dir.confidence.evidence import utterance_evidence, word_evidence
 from sld_user_dir.confidence.labelled import LabelledUtterance
@@ -16,13 +17,18 @@ TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def fit_confidence(
-    utterances: Sequence[LabelledUtterance], checkpoint: str, vocabulary: str, fitted_on: dict[str, Any]
+    utterances: Sequence[LabelledUtterance],
+    checkpoint: str,
+    vocabulary: str,
+    fitted_on: dict[str, Any],
+    where: Optional[PathLike] = None,
 ) -> ConfidenceMap:
     """The temperature of the best map of words, and both maps at it.
 
     Args:
         checkpoint, vocabulary: fingerprints.
         fitted_on: for people; counts of what was fitted on are added.
+        where: the file of the utterances, for errors.
 
     Raises:
         InputError: words that are all right, or all wrong: nothing can be learnt of the difference.
@@ -31,9 +37,11 @@ def fit_confidence(
     whole = np.array([one.is_right for one in utterances], dtype=bool)
     for outcomes, what in ((words, "words"), (whole, "utterances")):
         if not outcomes.any() or outcomes.all():
-            which = "none is" if not outcomes.any() else "all are"
+            which, remedy = "all are", "fit on a larger or harder set"
+            if not outcomes.any():
+                which, remedy = "none is", "fit on a larger or easier set, or take a checkpoint that gets some right"
             problem = f"of {len(outcomes)} {what} {which} right, so what sets wrong ones apart cannot be learnt"
-            raise InputError(None, problem, "fit on a larger or harder set")
+            raise InputError(where, problem, remedy)
     found: dict[float, tuple[LogisticMap, float]] = {}
     for temperature in TEMPERATURES:
         of_words = [word_evidence(one.candidates, temperature) for one in utterances]

@@ -94,6 +94,11 @@ def test_without_errors_there_is_nothing_to_learn():
     right = [LabelledUtterance([candidate("one", -0.1)], [True], True)]
     with pytest.raises(InputError, match="of 1 words all are right, so what sets wrong ones apart cannot be learnt"):
         fit_confidence(right, "c", "v", {})
+    wrong = [LabelledUtterance([candidate("one", -0.1)], [False], False)]
+    with pytest.raises(
+        InputError, match=r"^generate-valid\.txt: of 1 words none is right, .*; fit on a larger or easier set"
+    ):
+        fit_confidence(wrong, "c", "v", {}, "generate-valid.txt")
 
 
 @pytest.mark.parametrize("text", ["[]", '{"format": "other"}', '{"format": "confidence-map/1", "hypotheses": 5}'])
