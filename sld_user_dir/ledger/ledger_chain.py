@@ -29,7 +29,8 @@ def read_chain(folder: Path) -> list[Link]:
         LedgerError: there is none, or one that cannot be read.
     """
     if not folder.is_dir():
-        raise LedgerError(folder, "no such folder", "name one in which stages of sld wrote")
+        problem = "a file, not a folder" if folder.exists() else "no such folder"
+        raise LedgerError(folder, problem, "name one in which stages of sld wrote")
     found: dict[Path, LedgerEntry] = {}
     waiting = sorted(Path(os.path.abspath(path)) for path in folder.rglob(f"*{SUFFIX}"))
     while waiting:

@@ -72,7 +72,7 @@ def read_generate(
         record = records.setdefault(row, DecodedUtterance(row, str(row), fields={"test_set": test_set}))
         try:
             _add_line(record, kind, value)
-        except (ValueError, IndexError) as error:
+        except ValueError as error:
             raise HypothesisError(
                 line_of(path, number), f"malformed {kind}-{row} line ({error})", "generate the file again"
             ) from error
@@ -153,6 +153,8 @@ def _add_line(record: DecodedUtterance, kind: str, value: str) -> None:
     elif kind == "H":
         score, tokens = _score_and_text(value)
         record.hypotheses.append(Hypothesis(tokens, score, tokens))
+    elif not record.hypotheses:
+        raise ValueError(f"no H-{record.row} line before it")
     elif kind == "D":
         record.hypotheses[-1].text = _score_and_text(value)[1]
     else:

@@ -61,7 +61,8 @@ def time_report(found: Utterances, true: Utterances, where: PathLike) -> dict[st
     """
     unknown = [name for name in found if name not in true]
     if unknown:
-        problem = f"the true times have no recording {unknown[0]!r}, nor {len(unknown) - 1} others of {len(found)}"
+        more = f", and lack {len(unknown) - 1} others of the {len(found)}" if len(unknown) > 1 else ""
+        problem = f"the true times have no recording {unknown[0]!r}{more}"
         raise InputError(where, problem, "give the true times of the same test set")
     errors = [error for name, words in found.items() for error in boundary_errors(words, true[name])]
     if not errors:

@@ -99,8 +99,8 @@ def _report_too_long(manifest: AnyManifest, lengths: np.ndarray, max_positions: 
         raise ManifestError(
             f"{manifest.path}:{manifest.line(first)}",
             f"{lengths[first]} tokens, but the model holds {max_positions}",
-            f"shorten or remove it ({too_long.size} such lines), raise --max-target-positions, "
-            "or leave such lines out with --skip-too-long",
+            f"shorten or remove it ({too_long.size} such lines), raise --tokens-per-sample, or --max-target-positions "
+            "where that is given, or leave such lines out with --skip-too-long",
         )
     lines = ", ".join(str(manifest.line(int(i))) for i in too_long[:10])
     logger.warning(

@@ -10,6 +10,7 @@ from support.commands import sld
 from support.miniature import fairseq_command, train
 
 from sld_user_dir.ledger.ledger_chain import read_chain
+from sld_user_dir.ledger.ledger_entry import LedgerError
 from sld_user_dir.ledger.ledger_file import SUFFIX, ledger_path, read_ledger
 
 SENTENCES = ["one two", "two", "three one", "two two one"]
@@ -225,3 +226,10 @@ def test_a_damaged_ledger_is_named(tmp_path, content, capsys):
 def test_a_folder_without_ledgers_is_an_error(tmp_path, capsys):
     assert sld("ledger", tmp_path) == 1
     assert "no ledger of a stage" in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_the_folder_is_told_from_none(tmp_path):
+    (tmp_path / "audio.tsv").write_text("")
+    for name, problem in (("audio.tsv", "a file, not a folder"), ("nowhere", "no such folder")):
+        with pytest.raises(LedgerError, match=f"{name}: {problem}; name one in which stages of sld wrote"):
+            read_chain(tmp_path / name)

@@ -87,6 +87,8 @@ def test_manifest_of_another_set_is_refused(generated: Path, rows: int, message:
         ("S-0\t1 2\nT-0\tone\n", r":1: no H- line"),
         ("H-0\tone\n", r":1: malformed H-0 line"),
         ("D-0\t-1\tone\n", r":1: malformed D-0 line"),
+        ("T-0\ta\nD-0\t-1\tone\n", r":2: malformed D-0 line \(no H-0 line before it\); generate the file again"),
+        ("P-0\t-1 -2\n", r":1: malformed P-0 line \(no H-0 line before it\)"),
         ("T-0\ta\nH-0\t-1\ta\nT-0\ta\n", r":3: malformed T-0 line \(second reference"),
     ],
 )

@@ -44,6 +44,10 @@ def test_the_command_reports(tmp_path, capsys):
 def test_times_of_another_test_set_are_refused():
     with pytest.raises(InputError, match=r"f\.ctm: the true times have no recording 'other'.*of the same test set"):
         time_report({"u": TRUE, "other": TRUE}, {"u": TRUE}, "f.ctm")
+    with pytest.raises(InputError, match=r"no recording 'other'; give the true times"):
+        time_report({"u": TRUE, "other": TRUE}, {"u": TRUE}, "f.ctm")
+    with pytest.raises(InputError, match=r"no recording 'a', and lack 1 others of the 3; give the true times"):
+        time_report({"u": TRUE, "a": TRUE, "b": TRUE}, {"u": TRUE}, "f.ctm")
     with pytest.raises(InputError, match=r"f\.ctm: no word is right"):
         time_report({"u": [TimedWord("x", 0, 1)]}, {"u": TRUE}, "f.ctm")
 

@@ -166,7 +166,10 @@ def test_too_long_is_an_error_or_counted_and_named(tmp_path, caplog):
     longest[1].units = np.resize(longest[1].units, 70)
     write_manifest(data / "test.tsv", longest, make_provenance(), {"license": "none"})
     _, task = setup(data)
-    with pytest.raises(ManifestError, match=r"test.tsv:6: 7\d tokens, but the model holds 64"):
+    remedy = (
+        "shorten or remove it .*, raise --tokens-per-sample, or --max-target-positions where that is given, or leave"
+    )
+    with pytest.raises(ManifestError, match=rf"test.tsv:6: 7\d tokens, but the model holds 64; {remedy}"):
         task.load_dataset("test")
     _, task = setup(data, "--skip-too-long")
     with caplog.at_level(logging.WARNING):
