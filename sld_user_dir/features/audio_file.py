@@ -10,7 +10,7 @@ from typing import Iterator, Optional
 import soundfile
 
 from sld_user_dir.arrays import FloatArray
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, opening_remedy
 from sld_user_dir.features.audio_container import CHECKED, checked_length, opened_source
 from sld_user_dir.features.container_fault import RESTORE
 from sld_user_dir.files import refuse_lfs_pointer
@@ -58,7 +58,7 @@ def opened_audio(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
     except OSError as error:
         if error.errno in _OF_THE_PROCESS:
             raise
-        raise AudioError(path, error.strerror or str(error)) from error
+        raise AudioError(path, error.strerror or str(error), opening_remedy(error)) from error
 
 
 def sample_blocks(handle: soundfile.SoundFile, n_samples: Optional[int] = None) -> Iterator[FloatArray]:
@@ -87,7 +87,7 @@ def _check_regular(path: Path) -> None:
         if isinstance(error, FileNotFoundError) and path.is_symlink():
             remedy = "correct the link, or fetch the file that it is to lead to"
             raise AudioError(path, f"{problem}: a link that leads nowhere", remedy) from error
-        raise AudioError(path, problem, "check the path") from error
+        raise AudioError(path, problem, opening_remedy(error)) from error
 
 
 def _reason(error: BaseException) -> str:
