@@ -66,7 +66,7 @@ def _load_model(path: str, overrides: dict[str, Any], task: Any) -> Tuple[Any, A
     try:
         (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides, task=task)
     except (RuntimeError, LookupError) as error:
-        problem = f"its weights do not fit its own model: {_misfit(error)}"
+        problem = f"its weights do not fit its own model: {_misfit(path, error)}"
         raise InputError(path, problem, f"restore it from a copy, or give another{others(path)}") from error
     for name, weight in model.named_parameters():
         if not bool(weight.isfinite().all()):
@@ -75,8 +75,12 @@ def _load_model(path: str, overrides: dict[str, Any], task: Any) -> Tuple[Any, A
     return model, cfg, task
 
 
-def _misfit(error: BaseException) -> str:
-    """The first weight that torch names behind a heading; else the first line."""
+def _misfit(path: str, error: BaseException) -> str:
+    """The first weight that is at fault, where one can be told; else what fairseq says."""
+    weights = read_stored(path).get("model")
+    empty = [name for name, weight in weights.items() if not weight.numel()] if isinstance(weights, dict) else []
+    if isinstance(error, IndexError) and empty:
+        return f"{empty[0]} holds no number"
     lines = [line.strip() for line in str(error).split("\n") if line.strip()]
     if len(lines) < 2 or not lines[0].startswith("Error(s) in loading state_dict"):
         return reason_of(error)

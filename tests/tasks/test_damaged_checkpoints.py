@@ -158,7 +158,7 @@ NO_FIT = "its weights do not fit its own model: "
 WRONG_WEIGHTS = {
     "a key is missing": NO_FIT + 'Missing key(s) in state_dict: "decoder.layers.0.fc1.bias"; restore it from a copy',
     "a shape": NO_FIT + "size mismatch for decoder.layers.0.fc1.bias: copying a param with shape",
-    "of no size": NO_FIT + "index 0 is out of bounds",
+    "of no size": NO_FIT + "decoder.version holds no number; restore it from a copy",
     "NaN": "its weight decoder.layers.0.fc1.bias holds NaN or infinity; give one from before its training went wrong",
     "infinity": "its weight decoder.layers.0.fc1.bias holds NaN or infinity",
 }
