@@ -78,7 +78,8 @@ def _load_model(path: str, overrides: dict[str, Any], task: Any) -> Tuple[Any, A
 def _misfit(path: str, error: BaseException) -> str:
     """The first weight that is at fault, where one can be told; else what fairseq says."""
     weights = read_stored(path).get("model")
-    empty = [name for name, weight in weights.items() if not weight.numel()] if isinstance(weights, dict) else []
+    named = weights.items() if isinstance(weights, dict) else ()
+    empty = [name for name, weight in named if torch.is_tensor(weight) and not weight.numel()]
     if isinstance(error, IndexError) and empty:
         return f"{empty[0]} holds no number"
     lines = [line.strip() for line in str(error).split("\n") if line.strip()]

@@ -228,7 +228,6 @@ KMEANS = ("kmeans", "--audio", "none", "--out", "OUT")
         ("sweep", "none", "--gpus", -1),
         *(("import", "--units", "none", "--out", "OUT", "--num-units", number) for number in (0, -1)),
         *(("import", "--units", "none", "--out", "OUT", "--frame-rate-hz", number) for number in (-50, "nan")),
-        ("import", "--units", "none", "--out", "OUT", "--sample-rate", 0),
     ],
 )
 def test_numbers_of_nothing_are_refused_before_anything_is_read(words, tmp_path, monkeypatch, capsys):
