@@ -189,7 +189,7 @@ class TrainJob(Job):
             copies = [one for one in usable if one.path == path]
             sample_frames(copies, recordings, front_end, samples["held_out"], self.stream, taken_from=samples["train"])
             if samples["held_out"].seen:
-                problem = "%s: none of the recordings held out for the quality report can be used (%d): %s is instead"
+                problem = "%s: none of %d recordings held out for the report can be used: %s is held out instead"
                 logger.warning(problem, self.audio, len(held_out), path)
                 return
 

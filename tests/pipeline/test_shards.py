@@ -295,7 +295,7 @@ def test_another_recording_is_held_out_where_none_of_those_can_be_used(tmp_path,
     left_out = read_rejected(rejected_path(job.out))
     assert {one.path for one in left_out} == {*cut, tmp_path / "u05.wav"} and len(left_out) == 2 * len({*cut, 5})
     moved = next(one.path for one in train if one.path not in {one.path for one in left_out})
-    said = f"none of the recordings held out for the quality report can be used ({len(held_out)}): {moved} is instead"
+    said = f"none of {len(held_out)} recordings held out for the report can be used: {moved} is held out instead"
     assert said in caplog.text
     frames_of = {True: 0, False: 0}
     for one in stream_frames(train, front_end, StreamConfig(), speaker_stats(train, front_end, StreamConfig())):
