@@ -13,8 +13,9 @@ from argparse import Namespace
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, List, Optional
 
+from sld_user_dir.errors import InputError
 from sld_user_dir.files import output_lock
 from sld_user_dir.manifests.audio_manifest import (
     Recording,
@@ -75,6 +76,17 @@ class AudioManifestConfig:
     write_fairseq: bool = False
     """write fairseq's .tsv, .wrd and .ltr too, named OUT.fairseq.*"""
 
+    def validate(self) -> None:
+        """Raise InputError for an option that has nothing to do beside a list of recordings."""
+        void: Dict[str, object] = {"--folders": self.folders} if self.table or self.fairseq else {}
+        if self.fairseq:
+            void.update({"--table": self.table, "--pattern": self.pattern})
+            void.update({"--share": self.share != 1, "--lowercase": self.lowercase})
+        for option, given in void.items():
+            if given:
+                source = "--fairseq" if self.fairseq else "--table"
+                raise InputError(f"{source} with {option}", "the list is taken as it is", f"leave out {option}")
+
 
 CONFIGS = {"config": AudioManifestConfig, "executor": ExecutorConfig}
 SHOWS_PROGRESS = True
@@ -82,6 +94,7 @@ SHOWS_PROGRESS = True
 
 def run(options: Namespace) -> None:
     """Run the command: one process at a time, but for shards of a job array."""
+    options.config.validate()
     draft_path = options.config.out.with_suffix(".draft.tsv")
     with output_lock(draft_path) if options.executor.shard is None else nullcontext():
         _list(options.config, options.executor, draft_path)

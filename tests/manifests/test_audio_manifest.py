@@ -371,6 +371,19 @@ def test_a_pattern_that_matches_no_name_is_refused(tmp_path, capsys):
     assert not (tmp_path / "a.tsv").exists()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(["--fairseq", "l.tsv", *words] for words in (["--table", "t.tsv"], ["--share", "0.5"], ["--lowercase"])),
+        *([source, "l.tsv", "--folders", "a"] for source in ("--fairseq", "--table")),
+        ["--fairseq", "l.tsv", "--pattern", r"(?P<text>\w+)"],
+    ],
+)
+def test_an_option_that_a_list_makes_void_is_refused(options, tmp_path, capsys):
+    assert sld("audio", "--root", tmp_path, "--out", tmp_path / "a.tsv", *options) == 1
+    assert f"sld audio: {options[0]} with {options[2]}: the list is taken as it is" in capsys.readouterr().err
+
+
 def test_commands_fail_with_one_line(tmp_path, capsys):
     assert sld("audio", "--root", tmp_path, "--out", tmp_path / "a.tsv") == 1
     assert "no recordings found" in capsys.readouterr().err
