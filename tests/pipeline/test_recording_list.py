@@ -161,7 +161,7 @@ def test_a_scan_leaves_out_what_it_may_not_read(tmp_path, monkeypatch):
     assert [one.id for one in read_audio_manifest(tmp_path / "a.tsv")] == ["listed/1-2-0000"]
     reasons = {one.id: one.reason for one in read_rejected(tmp_path / "a.rejected.tsv")}
     assert reasons["1-2-0000"] == "its transcript cannot be read: Permission denied"
-    assert reasons["linked/1-2-0000"] == "Permission denied"
+    assert reasons["linked/1-2-0000"] == "Permission denied; check its permissions and its folder's"
 
 
 def test_a_table_may_name_what_no_file_is_named(tmp_path):
@@ -172,7 +172,10 @@ def test_a_table_may_name_what_no_file_is_named(tmp_path):
     assert sld("audio", "--root", tmp_path, "--table", tmp_path / "t.csv", "--out", tmp_path / "a.tsv") == 0
     assert [one.id for one in read_audio_manifest(tmp_path / "a.tsv")] == ["1-2-0000"]
     reasons = [one.reason for one in read_rejected(tmp_path / "a.rejected.tsv")]
-    assert reasons == ["No such file or directory", "File name too long", "File name too long"]
+    assert reasons == [
+        f"{problem}; check the path"
+        for problem in ("No such file or directory", "File name too long", "File name too long")
+    ]
 
 
 ROOTS = {
