@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Optional, Union
 
@@ -33,7 +34,9 @@ def reason_of(error: BaseException) -> str:
 
 def opening_remedy(error: OSError) -> str:
     """What a user can do where the system does not open a file."""
-    return "check its permissions and its folder's" if isinstance(error, PermissionError) else "check the path"
+    if isinstance(error, PermissionError):
+        return "check its permissions and its folder's"
+    return "check the disk that it is on" if error.errno in (errno.EIO, errno.ESTALE) else "check the path"
 
 
 def line_of(path: Union[str, Path], line: Optional[int]) -> str:

@@ -84,12 +84,19 @@ def test_refusals_name_file_and_reason(tmp_path):
         read_audio(tmp_path / "cut.flac")
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
-def test_a_file_that_the_system_does_not_open_is_refused(number, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "number, remedy",
+    [
+        (errno.EACCES, "check its permissions and its folder's"),
+        (errno.EIO, "check the disk that it is on"),
+        (errno.ESTALE, "check the disk that it is on"),
+    ],
+)
+def test_a_file_that_the_system_does_not_open_is_refused(number, remedy, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", tone(440, 8000), 8000)
     refuse_to_open(monkeypatch, tmp_path / "a.wav", number=number)
     for read in (probe, read_audio):
-        with pytest.raises(AudioError, match=rf"a\.wav: {os.strerror(number)}$"):
+        with pytest.raises(AudioError, match=rf"a\.wav: {os.strerror(number)}; {remedy}$"):
             read(tmp_path / "a.wav")
 
 
