@@ -24,12 +24,19 @@ _SILENCED = (
 
 def apply() -> None:
     """Apply all patches; repeated calls do nothing. fairseq must be imported."""
-    from sld_user_dir.fairseq_patches import damaged_checkpoints, help_options, plain_checkpoints, whole_checkpoints
+    from sld_user_dir.fairseq_patches import (
+        damaged_checkpoints,
+        finished_training,
+        help_options,
+        plain_checkpoints,
+        whole_checkpoints,
+    )
 
     help_options.install()
     damaged_checkpoints.install()
     plain_checkpoints.allow()
     whole_checkpoints.install()
+    finished_training.install()
     silence()
 
 

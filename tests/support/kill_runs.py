@@ -107,7 +107,7 @@ class Soak:
         now, then = digests(self.work), whole.files
         named = {path for path in {*now, *then} if now.get(path) != then.get(path)}
         faults = [f"{path}: {_difference(path, now, then)}" for path in sorted(named)]
-        return faults + [f"losses of update {n}" for n, loss in again.items() if loss != whole.losses[n]]
+        return faults + [f"losses of update {n}" for n, loss in again.items() if loss != whole.losses.get(n)]
 
 
 def _difference(path: str, now: Dict[str, str], then: Dict[str, str]) -> str:

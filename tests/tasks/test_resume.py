@@ -108,3 +108,17 @@ def test_killed_within_an_epoch(tmp_path, variant):
     assert updates == numbers(whole, "train_inner", SAVED_AT)
     validations = numbers(resumed, "valid")
     assert validations and validations == numbers(whole, "valid", SAVED_AT)
+
+
+@pytest.mark.parametrize("last", [4, SAVED_AT, 10], ids=["at the end of an epoch", "where it saves", "between"])
+def test_a_training_that_is_complete_makes_no_update_when_it_is_called_again(last, tmp_path):
+    data = make_data(tmp_path, train=12, valid=3)
+    options = ["--max-update", str(last)]
+    first = train(data, tmp_path / "run", options)
+    files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    again = train(data, tmp_path / "run", options)
+    assert last in numbers(first, "train_inner") and not numbers(again, "train_inner")
+    assert any(f"the training is complete, with {last} of {last} updates" in line for line in again)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == files
+    longer = numbers(train(data, tmp_path / "run", ["--max-update", str(last + 2)]), "train_inner")
+    assert sorted(longer) == [last + 1, last + 2]
