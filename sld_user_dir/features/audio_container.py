@@ -41,7 +41,7 @@ def checked_length(path: Path, n_samples: int, mpeg: bool) -> Tuple[int, Optiona
             return n_samples, ogg_fault(file)
         if magic == b"fLaC":
             return n_samples, flac_fault(file, start)
-        stated = stated_samples(file, size)
+        stated = stated_samples(file, size, start)
         fault = _stated_fault(file, stated) if stated is not None else None
         return mpeg_length(file, size, n_samples) if mpeg and fault is None else (n_samples, fault)
 
@@ -88,8 +88,8 @@ def opened_source(path: Path) -> Iterator[Union[bytes, BinaryIO]]:
     opens no CAF or RF64 of unknown length. Behind a tag it counts samples that are not there.
     """
     with open(path, "rb") as file:
-        stated = stated_samples(file, os.fstat(file.fileno()).st_size)
         start = after_id3(file)
+        stated = stated_samples(file, os.fstat(file.fileno()).st_size, start)
         patched = stated is not None and _misread(stated) and _samples_follow(file, stated)
     if stated is None or not (patched or start):
         yield os.fsencode(path)

@@ -15,6 +15,7 @@ STREAM_INFO = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 LAST_BLOCK_FLAG = 0x80
 FIXED_SYNC = b"\xff\xf8"
 """What a frame begins with, where all frames but the last have as many samples"""
+NUMBER_AT = 4  # in a frame
 LONGEST_HEADER = 16
 MAX_NUMBER = 0x10FFFF  # of a frame, as UTF-8
 SEARCH_BYTES = 1 << 20
@@ -63,14 +64,13 @@ def _blocks(file: BinaryIO, start: int) -> Iterator[bytes]:
 def _goes_on(content: bytes, first: bytes, block: int, n_samples: int) -> bool:
     """Whether a frame begins here that holds a sample behind the last one, as its number and its length tell."""
     last = (n_samples - 1) // block
-    for number in (last, last + 1):
-        if number > MAX_NUMBER:
-            return False
-        coded = chr(number).encode("utf-8", "surrogatepass")
-        for match in re.finditer(FIXED_SYNC + b".." + re.escape(coded), content, re.DOTALL):
-            held = _frame_samples(content[match.start() : match.start() + LONGEST_HEADER], len(coded), first)
-            if held and number * block + held > n_samples:
-                return True
+    numbers = {n: chr(n).encode("utf-8", "surrogatepass") for n in (last, last + 1) if n <= MAX_NUMBER}
+    for at in (match.start() for match in re.finditer(FIXED_SYNC, content)):
+        for number, coded in numbers.items():
+            if content.startswith(coded, at + NUMBER_AT):
+                held = _frame_samples(content[at : at + LONGEST_HEADER], len(coded), first)
+                if held and number * block + held > n_samples:
+                    return True
     return False
 
 
@@ -79,7 +79,7 @@ def _frame_samples(head: bytes, number_bytes: int, first: bytes) -> int:
     rate = head[2] & 0x0F
     if rate != first[2] & 0x0F or head[3] & 0x0F != first[3] & 0x0F:
         return 0
-    code, at = head[2] >> 4, 4 + number_bytes
+    code, at = head[2] >> 4, NUMBER_AT + number_bytes
     stated_bytes = code - 5 if code in (6, 7) else 0
     end = at + stated_bytes + {12: 1, 13: 2, 14: 2}.get(rate, 0)
     if len(head) <= end or _crc8(head[: end + 1]):

@@ -6,8 +6,6 @@ import struct
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Iterator, Optional, Tuple
 
-from sld_user_dir.features.id3_tags import after_id3
-
 NO_LENGTH_32 = (0x7F000000, 0x7FFFF000, 0x80000000, 0xFFFFFFFF)
 """What programs write in place of 32 bits of length that they do not know: sox, espeak, arecord, ffmpeg"""
 HEADERS_BYTES = 1 << 16  # these programs take headers off the number, or add them
@@ -80,12 +78,12 @@ class StatedSamples:
         return struct.pack(self.length_layout, self.end_of_file - self.start + counted)
 
 
-def stated_samples(file: BinaryIO, size: int) -> Optional[StatedSamples]:
+def stated_samples(file: BinaryIO, size: int, start: int) -> Optional[StatedSamples]:
     """Where the samples of a file are that states it: WAV, RF64, W64, AIFF, 8SVX, CAF, AU, NIST; of others None.
 
-    Tags in front are skipped, as libsndfile does.
+    Args:
+        start: where the file goes on behind the tags in front of it.
     """
-    start = after_id3(file)
     file.seek(start)
     head = file.read(40)
     form = head[8:12]

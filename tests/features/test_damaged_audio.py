@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from support.audio_files import FORMATS, ID3, RATE_HZ, encoded, mp3_of_constant_bit_rate, noisy_tone
+from support.audio_files import FORMATS, ID3, RATE_HZ, encoded, length_field, mp3_of_constant_bit_rate, noisy_tone
 
 from sld_user_dir.features.waveform import AudioError, probe, read_audio
 
@@ -91,15 +91,7 @@ def test_recordings_one_behind_the_other_are_refused(kind, files, tmp_path):
 
 @pytest.mark.parametrize("kind", ["wav", "wav mu-law", "aiff", "au", "au little-endian", "w64", "caf", "8svx", "rf64"])
 def test_samples_behind_the_stated_ones_are_noticed(kind, files, tmp_path):
-    chunk, offset, layout = {
-        "au": (b".snd", 8, ">I"),
-        "au little-endian": (b"dns.", 8, "<I"),
-        "aiff": (b"SSND", 4, ">I"),
-        "8svx": (b"BODY", 4, ">I"),
-        "caf": (b"data", 4, ">Q"),
-        "rf64": (b"ds64", 16, "<Q"),
-        "w64": (b"data\xf3\xac", 16, "<Q"),
-    }.get(kind, (b"data", 4, "<I"))
+    chunk, offset, layout = length_field(kind)
     content = bytearray(files[kind])
     struct.pack_into(layout, content, content.index(chunk) + offset, 8000)
     (tmp_path / "a").write_bytes(content)

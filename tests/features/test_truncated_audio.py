@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
-from support.audio_files import FORMATS, ID3, RATE_HZ, encoded, noisy_tone
+from support.audio_files import FORMATS, ID3, RATE_HZ, encoded, length_field, noisy_tone
 
 from sld_user_dir.features.audio_container import CHECKED
 from sld_user_dir.features.waveform import AudioError, audio_blocks, load_audio, probe, read_audio
@@ -164,13 +164,7 @@ def test_memory_does_not_grow_with_a_recording(stopped, tmp_path):
 
 @pytest.mark.parametrize("kind", ["wav", "au", "aiff", "rf64", "w64"])
 def test_a_header_that_promises_terabytes_is_refused_at_once(kind, files, tmp_path):
-    chunk, offset, layout = {
-        "wav": (b"data", 4, "<I"),
-        "au": (b".snd", 8, ">I"),
-        "aiff": (b"SSND", 4, ">I"),
-        "rf64": (b"ds64", 16, "<Q"),
-        "w64": (b"data\xf3\xac\xd3\x11", 16, "<Q"),
-    }[kind]
+    chunk, offset, layout = length_field(kind)
     content = bytearray(files[kind])
     n_bytes = 10**12 if layout.endswith("Q") else 10**9
     struct.pack_into(layout, content, content.index(chunk) + offset, n_bytes)

@@ -37,6 +37,19 @@ ID3 = b"ID3\x04\0\0\0\0\x02\x10" + b"\xff\xfb" * 136
 """A tag of 272 bytes, that look like frames of MP3"""
 
 
+def length_field(kind: str) -> Tuple[bytes, int, str]:
+    """Where a kind of FORMATS states the bytes of its samples: what stands so many bytes before, and the layout."""
+    return {
+        "au": (b".snd", 8, ">I"),
+        "au little-endian": (b"dns.", 8, "<I"),
+        "aiff": (b"SSND", 4, ">I"),
+        "8svx": (b"BODY", 4, ">I"),
+        "caf": (b"data", 4, ">Q"),
+        "rf64": (b"ds64", 16, "<Q"),
+        "w64": (b"data\xf3\xac\xd3\x11", 16, "<Q"),
+    }.get(kind, (b"data", 4, "<I"))
+
+
 def noisy_tone(seconds: float = 2.0, rate_hz: int = RATE_HZ, seed: int = 0) -> np.ndarray:
     """A tone in noise: every codec spends bytes on all of it."""
     n = int(seconds * rate_hz)
