@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Union
+from typing import Iterator, Union
 
-from sld_user_dir.errors import InputError, line_of
+from sld_user_dir.errors import InputError, line_of, reason_of
 from sld_user_dir.files import BYTE_ORDER_MARK, read_json, refuse_lfs_pointer
 
 JSON_FILES = (
@@ -22,6 +23,23 @@ JSON_FILES = (
 )
 """What transformers reads to load a model or a tokenizer; each holds an object."""
 REMEDY = "save it as JSON in UTF-8 without a byte order mark, or fetch it again"
+
+
+@contextlib.contextmanager
+def naming_source(source: Union[str, Path], what: str, remedy: str) -> Iterator[None]:
+    """Around what loads a directory or hub name; whatever stops it becomes an error that names it.
+
+    Args:
+        what: should be there, such as a tokenizer.
+
+    Raises:
+        InputError: a file that cannot be read, or no such thing there.
+    """
+    try:
+        yield
+    except Exception as error:  # transformers, its hub and safetensors raise many kinds
+        refuse_unreadable_files(source)
+        raise InputError(source, f"no {what} can be loaded from there: {reason_of(error)}", remedy) from error
 
 
 def refuse_unreadable_files(source: Union[str, Path], error: type[InputError] = InputError) -> None:

@@ -8,9 +8,9 @@ from typing import Iterator
 
 import torch
 
-from sld_user_dir.errors import InputError, reason_of
+from sld_user_dir.errors import InputError
 from sld_user_dir.files import directory_or_name, refuse_lfs_pointer
-from sld_user_dir.pretrained_files import refuse_unreadable_files
+from sld_user_dir.pretrained_files import naming_source
 
 
 def require_torch_of_transformers() -> None:
@@ -41,8 +41,5 @@ def loading(source: str, what: str, remedy: str) -> Iterator[str]:
     """
     refuse_lfs_pointer(source)
     require_torch_of_transformers()
-    try:
+    with naming_source(source, what, remedy):
         yield directory_or_name(source)
-    except Exception as error:  # transformers, its hub and safetensors raise many kinds
-        refuse_unreadable_files(source)
-        raise InputError(source, f"no {what} can be loaded from there: {reason_of(error)}", remedy) from error

@@ -6,10 +6,10 @@ import io
 from pathlib import Path
 from typing import Optional, Sequence
 
-from sld_user_dir.errors import InputError, reason_of
+from sld_user_dir.errors import InputError
 from sld_user_dir.files import atomic_path, directory_or_name, filled_directory
 from sld_user_dir.manifests.unit_manifest import encode_rows, read_manifest, refuse_empty
-from sld_user_dir.pretrained_files import refuse_unreadable_files
+from sld_user_dir.pretrained_files import naming_source
 from sld_user_dir.vocabulary.hf_tokenizer import HF_DIR, load_tokenizer
 from sld_user_dir.vocabulary.joint import JointVocabulary, check_tasks
 from sld_user_dir.vocabulary.tokenizers import GPT2_DIR, KINDS, SENTENCEPIECE_FILE, build_text_tokenizer
@@ -65,16 +65,9 @@ def copy_gpt2_tokenizer(source: str, directory: Path) -> None:
     """
     from transformers import GPT2TokenizerFast  # type: ignore[attr-defined]
 
-    try:
+    remedy = "give a directory of save_pretrained, or a name on the Hugging Face hub such as gpt2"
+    with naming_source(source, "GPT-2 tokenizer", remedy):
         tokenizer = GPT2TokenizerFast.from_pretrained(directory_or_name(source))
-    except Exception as error:  # transformers and its hub raise many kinds
-        refuse_unreadable_files(source)
-        reason = reason_of(error)
-        raise InputError(
-            source,
-            f"no GPT-2 tokenizer can be loaded from there: {reason}",
-            "give a directory of save_pretrained, or a name on the Hugging Face hub such as gpt2",
-        ) from error
     if not len(tokenizer) > 1:  # an empty folder gives a tokenizer of <|endoftext|> alone
         raise InputError(
             source, "no tokenizer there", "give a directory with tokenizer.json, or vocab.json and merges.txt"

@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 from typing import Any, Sequence, Union
 
-from sld_user_dir.errors import InputError, reason_of
+from sld_user_dir.errors import InputError
 from sld_user_dir.files import directory_or_name
-from sld_user_dir.pretrained_files import refuse_unreadable_files
+from sld_user_dir.pretrained_files import naming_source
 
 HF_DIR = "hf_tokenizer"
 _LIKE_OURS = re.compile(r"</?\w+>")  # <s>, </s>, <sep>, <asr>, <u12>
@@ -28,12 +28,9 @@ def load_tokenizer(source: Union[str, Path]) -> Any:
     """
     from transformers import AutoTokenizer
 
-    try:
+    with naming_source(source, "tokenizer", REMEDY):
         tokenizer = AutoTokenizer.from_pretrained(directory_or_name(str(source)), trust_remote_code=False)
         size = len(tokenizer)
-    except Exception as error:  # transformers and its hub raise many kinds
-        refuse_unreadable_files(source)
-        raise InputError(source, f"no tokenizer can be loaded from there: {reason_of(error)}", REMEDY) from error
     if size < 2:  # an empty folder gives a tokenizer of <|endoftext|> alone
         raise InputError(source, "no tokenizer there", REMEDY)
     return tokenizer

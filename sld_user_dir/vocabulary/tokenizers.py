@@ -12,7 +12,7 @@ from typing import Protocol, Sequence
 
 from sld_user_dir.errors import InputError, reason_of
 from sld_user_dir.files import refuse_lfs_pointer
-from sld_user_dir.pretrained_files import refuse_unreadable_files
+from sld_user_dir.pretrained_files import naming_source
 from sld_user_dir.vocabulary.hf_tokenizer import HF_DIR, HFTokenizer
 
 WORD_BOUNDARY = "|"
@@ -98,13 +98,8 @@ class GPT2Tokenizer:
     def __init__(self, directory: Path):
         from transformers import GPT2TokenizerFast  # type: ignore[attr-defined]
 
-        try:
+        with naming_source(directory, "GPT-2 tokenizer", _REMEDIES["gpt2"]):
             self.tokenizer = GPT2TokenizerFast.from_pretrained(str(directory), local_files_only=True)
-        except Exception as error:  # transformers raises many kinds
-            refuse_unreadable_files(directory)
-            raise InputError(
-                directory, f"no GPT-2 tokenizer can be loaded from there: {reason_of(error)}", _REMEDIES["gpt2"]
-            ) from error
 
     def encode(self, text: str) -> list[str]:
         return self.tokenizer.tokenize(text)
