@@ -19,7 +19,6 @@ from sld_user_dir.features.waveform import AudioError, AudioInfo, check_length_l
 from sld_user_dir.files import printable
 from sld_user_dir.manifests.audio_manifest import (
     COLUMNS,
-    WARP,
     AudioManifestError,
     Recording,
     draw_share,
@@ -29,7 +28,7 @@ from sld_user_dir.manifests.audio_manifest import (
 from sld_user_dir.manifests.named_columns import cell_problem
 from sld_user_dir.manifests.rejected import Rejected
 from sld_user_dir.pipeline.recording_list import FoundRecordings, find_all, first_names
-from sld_user_dir.pipeline.recording_table import RENAME, read_table
+from sld_user_dir.pipeline.recording_table import REFUSED_COLUMNS, RENAME, read_table
 from sld_user_dir.pipeline.transcript_files import (
     UnreadableTranscriptError,
     add_transcript,
@@ -39,7 +38,7 @@ from sld_user_dir.pipeline.transcript_files import (
 
 logger = logging.getLogger(__name__)
 
-NO_GROUPS = ({*COLUMNS, WARP} - {"text", "speaker"}) | {"units", "durations"}
+NO_GROUPS = ({*COLUMNS} - {"text", "speaker"}) | REFUSED_COLUMNS.keys()
 """Columns of manifests that `--pattern` cannot fill"""
 
 
@@ -82,7 +81,7 @@ def list_recordings(
         AudioManifestError: a bad table, no such folder, or two recordings have one id.
         InputError: no recordings, a bad pattern (or a group of `NO_GROUPS` in it) or share.
     """
-    expression = None if pattern is None else _with_groups(pattern)  # before anything is read
+    expression = None if pattern is None else _compiled(pattern)  # before anything is read
     found = FoundRecordings() if table else find_below(root, folders)
     recordings = read_table(table, root) if table else recordings_of(found, root)
     if not recordings:
@@ -153,14 +152,6 @@ def _passed_over(found: FoundRecordings, root: Path) -> list[Rejected]:
     return unread + folders
 
 
-def _with_groups(pattern: str) -> re.Pattern[str]:
-    expression = _compiled(pattern)
-    if not expression.groupindex:
-        problem = "has no named group, of which a column could be made"
-        raise InputError(f"--pattern {pattern}", problem, r"name them, as in '(?P<text>\w+)_(?P<speaker>\w+)'")
-    return expression
-
-
 def _say_unmatched(recordings: Sequence[Recording], pattern: re.Pattern[str]) -> None:
     """Warn of recordings whose names a pattern does not match.
 
@@ -207,6 +198,9 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     except re.error as error:
         problem = f"no regular expression of Python's: {error}"
         raise InputError(f"--pattern {pattern}", problem, r"write it like '(?P<text>\w+)_(?P<speaker>\w+)'") from None
+    if not expression.groupindex:
+        problem = "has no named group, of which a column could be made"
+        raise InputError(f"--pattern {pattern}", problem, r"name them, as in '(?P<text>\w+)_(?P<speaker>\w+)'")
     for name in expression.groupindex:
         if name in NO_GROUPS:
             problem = f"a group {name}, which no name of a file tells"

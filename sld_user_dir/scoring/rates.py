@@ -132,7 +132,7 @@ def format_report(report: Report) -> str:
     cells = [row for row in rows if len(row) > 1]
     widths = [max(width, *(len(row[i]) + 1 for row in cells)) for i, width in enumerate(COLUMN_WIDTHS, 1)]
     header = _aligned(["", "utts", "ref", "sub", "del", "ins", "rate %"], widths)
-    lines = [header, "-" * len(header)] + [_aligned(row, widths) if len(row) > 1 else row[0] for row in rows]
+    lines = [header, "-" * len(header)] + [_aligned(row, widths) for row in rows]
     low, high = report["wer"]["interval_95"]
     truncated = "unknown (give the limit)" if report["truncated"] is None else report["truncated"]
     lines += [
@@ -250,4 +250,4 @@ def _row(name: str, utterances: int, rate: Report) -> list[str]:
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    return row[0].ljust(NAME_WIDTH) + "".join(cell.rjust(width) for cell, width in zip(row[1:], widths))
+    return (row[0].ljust(NAME_WIDTH) + "".join(cell.rjust(width) for cell, width in zip(row[1:], widths))).rstrip()
