@@ -65,8 +65,8 @@ def corpus(tmp_path, monkeypatch):
     return write
 
 
-def list_audio(out, *options):
-    return sld("audio", "--root", "audio", "--pattern", r"(?P<text>\d)", *options, "--out", out)
+def list_audio(out, *options, source=("--pattern", r"(?P<text>\d)")):
+    return sld("audio", "--root", "audio", *source, *options, "--out", out)
 
 
 def cut(path, share=0.6):
@@ -144,7 +144,7 @@ def test_a_list_that_says_another_length_is_held_against_the_file(headers, corpu
     lines = "".join(f"{name}\t{n}\n" for name, n in zip(names, stated))
     (tmp_path / "list.tsv").write_text(f"{tmp_path / 'audio'}\n{lines}")
     (tmp_path / "list.wrd").write_text("text\n" * COUNT)
-    assert list_audio("b.tsv", "--fairseq", "list.tsv", *headers) == 0
+    assert list_audio("b.tsv", *headers, source=("--fairseq", "list.tsv")) == 0
     assert "1 left out" in capsys.readouterr().out
     assert left_out(tmp_path / "b.tsv").keys() == {str(CUT)}
     (reason,) = left_out(tmp_path / "b.tsv").values()
