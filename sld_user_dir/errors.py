@@ -27,6 +27,16 @@ class InputError(ValueError):
         return f"{text}; {self.remedy}" if self.remedy else text
 
 
+def check_probability(option: str, value: float) -> None:
+    """Refuse a number that is no probability, NaN among them.
+
+    Raises:
+        InputError: names the option.
+    """
+    if not 0 <= value <= 1:
+        raise InputError(None, f"{option} is a probability, not {value}", "choose it in [0, 1]")
+
+
 def reason_of(error: BaseException) -> str:
     """The first line of what an error of a library says; its kind where it says nothing."""
     return next((line.strip() for line in str(error).split("\n") if line.strip()), type(error).__name__)

@@ -141,7 +141,7 @@ class UnitSubwords:
                 num_threads=1,
                 minloglevel=2,
             )
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # the latter for a number that its int does not hold
             said = str(error).strip().rpartition("\n")[2]  # before it: where in its sources
             raise SubwordError(
                 f"--num-pieces {num_pieces}", f"SentencePiece: {said}", "take fewer pieces, or more units"

@@ -16,7 +16,7 @@ from argparse import Namespace
 from types import ModuleType
 from typing import Any, NamedTuple, Optional, Sequence
 
-from sld_user_dir.errors import InputError, opening_remedy
+from sld_user_dir.errors import InputError, opening_remedy, reason_of
 
 
 class Command(NamedTuple):
@@ -121,7 +121,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         print(f"{prefix}: interrupted", file=sys.stderr)
         return 130
-    except (InputError, OSError, ModuleNotFoundError) as error:  # whatever else comes is a fault of the program
+    except (
+        InputError,
+        OSError,
+        ModuleNotFoundError,
+        MemoryError,
+        RuntimeError,
+    ) as error:  # whatever else comes is a fault of the program
         said = _said(error)
         if said is None:
             raise
@@ -149,7 +155,12 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _said(error: Exception) -> Optional[str]:
-    """What an error says to a user; None for the lack of a package that should be there."""
+    """What an error says to a user; None for a fault of the program, or the lack of a package that should be there."""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
+        remedy = "take smaller batches, a smaller --beam where there is one, or a machine with more"
+        return f"memory does not suffice ({reason_of(error)}); {remedy}"  # Python's, numpy's, torch's on CPU and GPU
+    if isinstance(error, RuntimeError):
+        return None
     if isinstance(error, ModuleNotFoundError):
         extra = EXTRAS.get(str(error.name).partition(".")[0])
         return None if extra is None else f"{error.name} is not installed; pip install 'sld-user-dir[{extra}]'"

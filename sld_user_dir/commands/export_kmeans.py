@@ -21,6 +21,8 @@ from sld_user_dir.errors import InputError
 from sld_user_dir.features.feature_config import FeatureConfig
 from sld_user_dir.interop.sklearn_kmeans import disagreements, export_sklearn, import_sklearn
 
+MOST_COMPARED = 1_000_000  # all at once in memory
+
 
 @dataclass
 class ConvertConfig:
@@ -44,8 +46,9 @@ class ConvertConfig:
     """frames around the centroids that both must assign to the same units; 0: none are compared"""
 
     def __post_init__(self) -> None:
-        if self.check < 0:
-            raise InputError(f"--check {self.check}", "less than no frame", "take 5000, or 0 to compare none")
+        if not 0 <= self.check <= MOST_COMPARED:
+            problem = "less than no frame" if self.check < 0 else f"more than {MOST_COMPARED} frames"
+            raise InputError(f"--check {self.check}", problem, "take 5000, or 0 to compare none")
 
 
 def convert(config: ConvertConfig, features: FeatureConfig) -> str:

@@ -9,6 +9,7 @@ from fairseq2.runtime.dependency import DependencyContainer
 from fairseq2.task import Task
 
 from sld_user_dir.compatibility import refuse_conflicts
+from sld_user_dir.errors import check_probability
 from sld_user_dir.fairseq2.joint_transformer import JointTransformer
 from sld_user_dir.fairseq2.objective_section import build_objective
 from sld_user_dir.fairseq2.recipe_config import UnitRecipeConfig
@@ -70,6 +71,7 @@ def objective_of(config: UnitRecipeConfig, data: UnitManifests) -> Objective:
         InputError: options that make none, or that exclude each other.
     """
     section = config.dataset
+    check_probability("dataset.input_mask_prob", section.input_mask_prob)
     mix = parse_mix(section.task_mix, data.vocab) if section.task_mix else RECOGNITION
     path = data.data / f"{section.train_split}.tsv"
     context = Context(

@@ -34,7 +34,8 @@ class Statement:
     """take all of this from a unit manifest, or from the `.provenance.json` of an export"""
 
     def __post_init__(self) -> None:
-        for option, value in (("num-units", self.num_units), ("frame-rate-hz", self.frame_rate_hz)):
+        stated = {"num-units": self.num_units, "frame-rate-hz": self.frame_rate_hz, "sample-rate": self.sample_rate}
+        for option, value in stated.items():
             if value is not None and not 0 < value < float("inf"):
                 raise InteropError(f"--{option} {value:g}", "no such thing", "state it as it was, a number above 0")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor
@@ -32,6 +33,8 @@ def check_kl(denominator: str, temperature: float, smoothing: float = 0.0) -> No
         raise InputError(f"--kl-denominator {denominator}", "no such denominator", f"choose {SENTENCE} or {TOKEN}")
     if not temperature > 0:
         raise InputError(f"--kl-temperature {temperature}", "a temperature of 0 or less", "choose one above 0")
+    if math.isinf(temperature):
+        raise InputError(f"--kl-temperature {temperature}", "nothing is left of a distribution", "choose a finite one")
     check_smoothing("--kl-smoothing", smoothing)
 
 

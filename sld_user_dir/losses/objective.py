@@ -8,6 +8,7 @@ concern of this module, nor of the fused kernel: both loop.
 
 from __future__ import annotations
 
+import math
 from typing import FrozenSet, List, Optional, Sequence, Tuple
 
 import torch
@@ -30,14 +31,14 @@ class Objective:
         update: number of the update that the loss is for, where weights have a schedule; None: the training has ended.
 
     Raises:
-        InputError: no term, a weight below 0, or terms of different temperatures.
+        InputError: no term, a weight below 0 or not finite, or terms of different temperatures.
     """
 
     def __init__(self, terms: Sequence[Term]) -> None:
         self.position_terms = [term for term in terms if isinstance(term, PositionTerm)]
         self.sequence_terms = [term for term in terms if isinstance(term, SequenceTerm)]
         self.terms: List[Term] = [*self.position_terms, *self.sequence_terms]
-        if not self.position_terms or min(term.weight for term in terms) < 0:
+        if not self.position_terms or not all(0 <= term.weight < math.inf for term in terms):
             weights = {term.name: term.weight for term in terms}
             raise InputError(
                 None, f"weights {weights} make no objective", "no weight may be below 0, and one must be above it"

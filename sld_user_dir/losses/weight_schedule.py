@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -21,7 +22,7 @@ class WeightSchedule:
         """That of the option `name`, which `NAME_end` and `NAME_updates` ask for; None without them.
 
         Raises:
-            InputError: one of the two without the other, or an end below 0.
+            InputError: one of the two without the other, or an end below 0 or not finite.
         """
         end, updates = getattr(options, f"{name}_end"), getattr(options, f"{name}_updates")
         option = f"--{name.replace('_', '-')}"
@@ -33,7 +34,7 @@ class WeightSchedule:
             )
         if end is None:
             return None
-        if end < 0:
+        if not 0 <= end < math.inf:
             raise InputError(f"{option}-end {end}", "no weight may be below 0", "0 ends the term")
         return cls(getattr(options, name), end, updates)
 

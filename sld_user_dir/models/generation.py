@@ -82,6 +82,12 @@ def build_generator(
         raise InputError(
             f"--beam {options.beam} --temperature {temperature}", "nothing to search", "choose both above 0"
         )
+    if not math.isfinite(temperature):
+        raise InputError(f"--temperature {temperature}", "nothing is left of a distribution", "choose a finite one")
+    if not math.isfinite(lm_weight):
+        raise InputError(f"--lm-weight {lm_weight}", "no weight", "choose a finite one")
+    if getattr(cfg, "nbest", 1) < 1:
+        raise InputError(f"--nbest {cfg.nbest}", "no hypothesis to show", "take 1 or more")
     if not options.sampling and (options.sampling_topk > 0 or options.sampling_topp > 0):
         raise InputError("--sampling-topk, --sampling-topp", "they choose what is drawn", "add --sampling")
     fused = None

@@ -11,7 +11,7 @@ from typing import Any
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig, base_lm_architecture
 
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, check_probability
 from sld_user_dir.models.causal_decoder import CausalDecoder
 from sld_user_dir.models.speech_convolution import SpeechConvolution
 from sld_user_dir.models.stable_mask import StableMask
@@ -65,6 +65,7 @@ class JointLanguageModel(TransformerLanguageModel):
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "JointLanguageModel":
         """fairseq's model with `CausalDecoder`; its own decoder where inputs are characters or adaptive."""
+        _check_sizes(args)
         if getattr(args, "sinusoidal_positions", False):
             args.decoder_learned_pos = False
         prefix_lm, kernel = getattr(args, "prefix_lm", False), getattr(args, "speech_conv_kernel", 0)
@@ -95,6 +96,16 @@ class JointLanguageModel(TransformerLanguageModel):
         if prefix_lm:
             decoder.prefix_end = task.vocab.separator
         return cls(decoder)
+
+
+def _check_sizes(args: Any) -> None:
+    """Refuse what fairseq would build without a word, or fail on with one of its own."""
+    for name in ("dropout", "attention_dropout", "activation_dropout", "relu_dropout", "decoder_layerdrop"):
+        check_probability(f"--{name.replace('_', '-')}", getattr(args, name, 0.0))
+    for name in ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "decoder_ffn_embed_dim"):
+        size = getattr(args, name)
+        if size < 1:
+            raise InputError(f"--{name.replace('_', '-')} {size}", "a model without any", "take 1 or more")
 
 
 def _architecture(args: Any, dim: int, layers: int, heads: int, dropout: float = 0.1) -> None:

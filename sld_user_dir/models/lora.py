@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Optional
 
 from torch import nn
 
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, check_probability
 
 ALL_LINEAR = "all-linear"
 
@@ -21,10 +22,14 @@ def add_adapters(backbone: nn.Module, rank: int, alpha: Optional[float], targets
         dropout: of the adapters' inputs.
 
     Raises:
-        InputError: no peft, a rank below 1, or a layer that the model does not have.
+        InputError: no peft, a rank below 1 or another number that makes no adapters, or a layer that the model does
+            not have.
     """
     if rank < 1:
         raise InputError(f"--lora-rank {rank}", "a rank below 1", "choose 1 or more, or 0 for no adapters")
+    check_probability("--lora-dropout", dropout)
+    if alpha is not None and not math.isfinite(alpha):
+        raise InputError(f"--lora-alpha {alpha}", "no scale of adapters", "leave it out for twice the rank")
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:

@@ -20,6 +20,7 @@ from sld_user_dir.pipeline.shards import Job, ShardError
 
 logger = logging.getLogger(__name__)
 EXECUTORS = ("inline", "local", "slurm")
+MOST_SHARDS = 100_000
 QUEUE_INTERVAL_SECONDS = 10.0
 QUEUE_GRACE_SECONDS = 60.0  # a result written on another machine may show late on a network disk
 
@@ -64,6 +65,10 @@ def run_job(job: Job, config: ExecutorConfig) -> bool:
         raise InputError(f"--executor {config.executor}", "no such executor", f"choose one of {', '.join(EXECUTORS)}")
     if job.n_shards < 1:
         raise InputError(f"--shards {job.n_shards}", "no part to work on", "take 1 or more")
+    if job.n_shards > MOST_SHARDS:  # each is a file, looked for at every start
+        raise InputError(
+            f"--shards {job.n_shards}", "more files than a folder should hold", f"take {MOST_SHARDS} or less"
+        )
     for option, value, least in (
         *(("parallel", config.parallel, 1), ("minutes", config.minutes, 1), ("memory-gb", config.memory_gb, 1)),
         *(("cpus", config.cpus, 1), ("gpus", config.gpus, 0)),

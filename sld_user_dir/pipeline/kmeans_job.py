@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 HELD_OUT_SHARE = 0.05  # of the recordings, at least one
 HELD_OUT_FRAMES = 20_000
+MOST_SEED = 2**31 - 2  # FAISS takes an int of C, from 1 on
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class TrainConfig:
         if self.seed < 0 or not self.tolerance >= 0:
             where = f"--seed {self.seed} --tolerance {self.tolerance:g}"
             raise InputError(where, "nothing can be learnt with these", "take 0 or more of each")
+        if self.seed > MOST_SEED:
+            raise InputError(f"--seed {self.seed}", "more than FAISS can hold", f"take {MOST_SEED} or less")
 
     @property
     def wanted_frames(self) -> int:

@@ -47,7 +47,7 @@ class StreamConfig:
         """Raise InputError where nothing could be read."""
         check_length_limits(self.min_seconds, self.max_seconds)
         for option, seconds in (("batch", self.batch_seconds), ("window", self.window_seconds)):
-            if not seconds > 0:
+            if not 0 < seconds < float("inf"):
                 raise InputError(f"--{option}-seconds {seconds:g}", "no audio at a time", "take 60 or more")
         if self.readers < 1:
             raise InputError(f"--readers {self.readers}", "no threads to read with", "take 1 or more")

@@ -11,11 +11,14 @@ Shapes: B utterances still in the batch, K beams, V symbols, C candidates, T ste
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
+
+from sld_user_dir.errors import InputError
 
 Candidates = Tuple[Tensor, Tensor, Tensor]
 """(B, C) each: summed log-probability, symbol, beam that it continues; best first."""
@@ -41,6 +44,17 @@ class SearchOptions:
     """Draw among this many best symbols; below 1: all."""
     sampling_topp: float = -1.0
     """Draw among the fewest best symbols that together have this probability; 0 or below: all."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError for numbers by which no two hypotheses can be compared, or drawn."""
+        if not math.isfinite(self.lenpen):
+            raise InputError(f"--lenpen {self.lenpen}", "every score becomes 0, infinite or NaN", "choose a finite one")
+        if math.isnan(self.sampling_topp):
+            raise InputError(f"--sampling-topp {self.sampling_topp}", "no probability", "choose it in (0, 1]")
+        if self.no_repeat_ngram_size < 0:
+            raise InputError(
+                f"--no-repeat-ngram-size {self.no_repeat_ngram_size}", "fewer than no token", "take 1 or more, or 0"
+            )
 
 
 class Finished(NamedTuple):

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sld_user_dir.clustering.kmeans_file import Centroids
-from sld_user_dir.errors import InputError
+from sld_user_dir.errors import InputError, check_probability
 from sld_user_dir.manifests.provenance import UnitProvenance
 
 Units = npt.NDArray[np.int32]
@@ -46,8 +46,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for option, value in (("--dedup-prob", self.dedup_prob), ("--unit-substitution-prob", self.substitution_prob)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{option} is a probability, not {value}")
+            check_probability(option, value)
         if self.substitution_prob and self.num_units < 2:
             raise ValueError("--unit-substitution-prob needs at least two units")
 

@@ -33,7 +33,7 @@ from sld_user_dir.tasks.framed_dataset import FramedDataset
 from sld_user_dir.tasks.learned_units import LearnedUnits
 from sld_user_dir.tasks.loaded_counts import LoadedCounts
 from sld_user_dir.tasks.provenance_guard import ProvenanceGuard
-from sld_user_dir.tasks.task_config import SpeechUnitLMConfig
+from sld_user_dir.tasks.task_config import SpeechUnitLMConfig, check_ranges
 from sld_user_dir.tasks.update_iterator import UpdateBatchIterator
 from sld_user_dir.tasks.validation import Validation
 from sld_user_dir.tasks.word_time_file import build_word_time_file
@@ -68,6 +68,7 @@ class SpeechUnitLMTask(FairseqTask):
 
     def __init__(self, cfg: SpeechUnitLMConfig, vocab: JointVocabulary):
         super().__init__(cfg)
+        check_ranges(cfg)
         self.vocab = vocab
         self._source_view, self._target_view = UnitView(vocab), TextView(vocab)
         self.guard = ProvenanceGuard(vocab, str(cfg.data))
@@ -86,10 +87,6 @@ class SpeechUnitLMTask(FairseqTask):
         self._trained_with_ctc: Optional[bool] = None  # None: not known, as of a checkpoint that does not say
         self.loaded_counts = LoadedCounts(cfg)
         self.word_times = build_word_time_file(cfg, vocab, self.decode_task)
-        if not 0 <= cfg.prompt_fraction <= 1:
-            raise InputError(
-                f"--prompt-fraction {cfg.prompt_fraction}", "a fraction of an utterance", "choose it in [0, 1]"
-            )
 
     @classmethod
     def setup_task(cls, cfg: SpeechUnitLMConfig, **kwargs: Any) -> "SpeechUnitLMTask":

@@ -7,6 +7,7 @@ from typing import List, Optional
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
+from sld_user_dir.errors import InputError, check_probability
 from sld_user_dir.vocabulary.joint import TASKS
 
 MASKED = ChoiceEnum(["speech", "all"])
@@ -221,3 +222,22 @@ class SpeechUnitLMConfig(FairseqDataclass):
         default=0.5,
         metadata={"help": "leading fraction of an utterance that fairseq-generate gives to slm and lm as their prompt"},
     )
+
+
+def check_ranges(cfg: SpeechUnitLMConfig) -> None:
+    """Refuse numbers that make no data and no model.
+
+    Raises:
+        InputError: names the option.
+    """
+    check_probability("--input-mask-prob", cfg.input_mask_prob)
+    if not 0 <= cfg.prompt_fraction <= 1:
+        raise InputError(
+            f"--prompt-fraction {cfg.prompt_fraction}", "a fraction of an utterance", "choose it in [0, 1]"
+        )
+    positions = {"tokens-per-sample": cfg.tokens_per_sample, "max-target-positions": cfg.max_target_positions}
+    for option, value in positions.items():
+        if value is not None and value < 1:
+            raise InputError(
+                f"--{option} {value}", "a model without positions", "take the tokens of the longest utterance"
+            )

@@ -113,7 +113,7 @@ def train_sentencepiece(texts: Sequence[str], size: int, path: Path) -> None:
             max_sentence_length=1 << 20,
             minloglevel=2,
         )
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:  # the last for a number that its int does not hold
         reason = str(error).rpartition("] ")[2].strip()  # before it: where in its sources
         raise InputError(
             None,

@@ -12,6 +12,7 @@ import textwrap
 import numpy as np
 import pytest
 import soundfile
+import torch
 from support.commands import sld
 from support.miniature import ROOT
 
@@ -260,11 +261,51 @@ def raising(monkeypatch, error):
     monkeypatch.setattr("sld_user_dir.commands.vocab.build_vocabulary", fail)
 
 
-@pytest.mark.parametrize("kind", [ZeroDivisionError, ValueError, TypeError, ModuleNotFoundError])
+@pytest.mark.parametrize("kind", [ZeroDivisionError, ValueError, TypeError, RuntimeError, ModuleNotFoundError])
 def test_a_fault_of_the_program_keeps_its_traceback(kind, tmp_path, monkeypatch):
     raising(monkeypatch, kind("of ours"))
     with pytest.raises(kind, match="of ours"):
         sld("vocab", "--data", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("kmeans --audio a.tsv --out km.npz --seed 99999999999", "--seed 99999999999: more than FAISS can hold"),
+        ("kmeans --audio a.tsv --out km.npz --window-seconds inf", "--window-seconds inf: no audio at a time"),
+        ("units --audio a.tsv --kmeans km.npz --out u.tsv --batch-seconds nan", "--batch-seconds nan: no audio at a"),
+        ("audio --root wav --out a.tsv --shards 99999999999", "--shards 99999999999: more files than a folder should"),
+        (
+            "export-kmeans --kmeans km.npz --out km.bin --check 99999999999",
+            "--check 99999999999: more than 1000000 fra",
+        ),
+        ("import --units u --audio a.tsv --out u.tsv --sample-rate 0", "--sample-rate 0: no such thing"),
+        ("vocab --data {mini} --text-tokenizer sentencepiece --text-vocab-size 99999999999", "--text-vocab-size"),
+        ("subwords --train {mini}/train.tsv --model m --num-pieces 99999999999", "--num-pieces 99999999999: Sentence"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_by_name(command, said, mini, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wav").mkdir()
+    soundfile.write("wav/a.wav", np.zeros(8000), 8000)
+    assert sld(*command.format(mini=mini).split()) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 745. GiB for an array"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1599999999984 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    ],
+    ids=["numpy", "torch", "CUDA"],
+)
+def test_a_lack_of_memory_is_said_with_what_helps(error, tmp_path, monkeypatch, capsys):
+    raising(monkeypatch, error)
+    assert sld("vocab", "--data", tmp_path) == 1
+    said = f"sld vocab: memory does not suffice ({error}); take smaller batches"
+    assert said in capsys.readouterr().err
 
 
 def test_what_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch, capsys):

@@ -21,6 +21,7 @@ its sound, and the states of the prompt learn to hold what has been said so far.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, List, NamedTuple, Optional, Tuple
 
@@ -82,8 +83,9 @@ class CTC(SequenceTerm):
     )
 
     def __init__(self, vocab: Any, weight: float, add_bos: bool) -> None:
-        if weight < 0:
-            raise InputError(f"--ctc-weight {weight}", "a weight below 0", "choose one above 0, or 0 for none")
+        if not 0 <= weight < math.inf:
+            problem = "a weight below 0" if weight < 0 else "no weight"
+            raise InputError(f"--ctc-weight {weight}", problem, "choose one above 0, or 0 for none")
         self.layout = Layout.of(vocab)
         self.classes = CtcClasses.of(vocab)
         self.weight, self.start = weight, int(add_bos)
