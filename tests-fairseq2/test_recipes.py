@@ -125,6 +125,18 @@ def test_splits_of_different_units_are_refused(tmp_path):
         run(training, tmp_path / "out", *of(data), *MODEL, *FAST)
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("dataset.input_mask_prob=2", "dataset.input_mask_prob is a probability, not 2"),
+        ("objective.speech_weight=.nan", "'speech': nan.* make no objective"),
+    ],
+)
+def test_numbers_that_make_no_training_are_refused(setting, said, mini, tmp_path):
+    with pytest.raises(InputError, match=said):
+        run(training, tmp_path / "out", *of(mini), *MODEL, *FAST, setting)
+
+
 def test_another_release_of_fairseq2_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(supported_release, "version", lambda name: "0.9.0")
     with pytest.raises(InputError, match=r"release 0\.9\.0 is installed, .* for 0\.8"):
