@@ -432,7 +432,7 @@ def test_provenance_is_unknown_until_it_is_stated(tmp_path):
         import_units([path], out, text=tmp_path / "text.txt")
     done = import_units([path], out, text=tmp_path / "text.txt", statement=Statement(num_units=100))
     assert done.provenance == UnitProvenance.unknown(100)
-    said = Statement(100, "hubert-base-ls960", 6, 50.0, "sha256:ab", False)
+    said = Statement(100, "hubert-base-ls960", 6, 50.0, "sha256:ab", deduplicated=False)
     done = import_units([path], out, text=tmp_path / "text.txt", statement=said)
     assert done.provenance == UnitProvenance("hubert-base-ls960", 6, 50.0, "sha256:ab", 100, False)
     again = import_units([path], tmp_path / "o2.tsv", text=tmp_path / "text.txt", statement=Statement(provenance=out))
