@@ -11,6 +11,7 @@ import difflib
 import importlib
 import logging
 import os
+import re
 import sys
 from argparse import Namespace
 from types import ModuleType
@@ -121,15 +122,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         print(f"{prefix}: interrupted", file=sys.stderr)
         return 130
-    except (
-        InputError,
-        OSError,
-        ModuleNotFoundError,
-        MemoryError,
-        RuntimeError,
-    ) as error:  # whatever else comes is a fault of the program
+    except (InputError, OSError, ModuleNotFoundError, MemoryError, RuntimeError) as error:
         said = _said(error)
-        if said is None:
+        if said is None:  # a fault of the program, as is whatever else comes
             raise
         print(f"{prefix}: {said}", file=sys.stderr)
         return 1
@@ -156,11 +151,11 @@ def _run(words: Sequence[str]) -> int:
 
 def _said(error: Exception) -> Optional[str]:
     """What an error says to a user; None for a fault of the program, or the lack of a package that should be there."""
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
+    if isinstance(error, (MemoryError, RuntimeError)):
+        # torch's are RuntimeErrors: the first of a CPU, the second of a GPU
+        lacking = isinstance(error, MemoryError) or re.search("can't allocate memory|out of memory", str(error))
         remedy = "take smaller batches, a smaller --beam where there is one, or a machine with more"
-        return f"memory does not suffice ({reason_of(error)}); {remedy}"  # Python's, numpy's, torch's on CPU and GPU
-    if isinstance(error, RuntimeError):
-        return None
+        return f"memory does not suffice ({reason_of(error)}); {remedy}" if lacking else None
     if isinstance(error, ModuleNotFoundError):
         extra = EXTRAS.get(str(error.name).partition(".")[0])
         return None if extra is None else f"{error.name} is not installed; pip install 'sld-user-dir[{extra}]'"

@@ -34,7 +34,7 @@ def check_kl(denominator: str, temperature: float, smoothing: float = 0.0) -> No
     if not temperature > 0:
         raise InputError(f"--kl-temperature {temperature}", "a temperature of 0 or less", "choose one above 0")
     if math.isinf(temperature):
-        raise InputError(f"--kl-temperature {temperature}", "nothing is left of a distribution", "choose a finite one")
+        raise InputError(f"--kl-temperature {temperature}", "all units become equally likely", "choose a finite one")
     check_smoothing("--kl-smoothing", smoothing)
 
 

@@ -83,7 +83,7 @@ def build_generator(
             f"--beam {options.beam} --temperature {temperature}", "nothing to search", "choose both above 0"
         )
     if not math.isfinite(temperature):
-        raise InputError(f"--temperature {temperature}", "nothing is left of a distribution", "choose a finite one")
+        raise InputError(f"--temperature {temperature}", "all symbols become equally likely", "choose a finite one")
     if not math.isfinite(lm_weight):
         raise InputError(f"--lm-weight {lm_weight}", "no weight", "choose a finite one")
     if getattr(cfg, "nbest", 1) < 1:
