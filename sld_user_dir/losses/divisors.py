@@ -31,10 +31,8 @@ def check_kl(denominator: str, temperature: float, smoothing: float = 0.0) -> No
     """
     if denominator not in DEFAULT_KL_WEIGHT:
         raise InputError(f"--kl-denominator {denominator}", "no such denominator", f"choose {SENTENCE} or {TOKEN}")
-    if not temperature > 0:
-        raise InputError(f"--kl-temperature {temperature}", "a temperature of 0 or less", "choose one above 0")
-    if math.isinf(temperature):
-        raise InputError(f"--kl-temperature {temperature}", "all units become equally likely", "choose a finite one")
+    if not 0 < temperature < math.inf:
+        raise InputError(f"--kl-temperature {temperature}", "no temperature", "choose a finite one above 0")
     check_smoothing("--kl-smoothing", smoothing)
 
 

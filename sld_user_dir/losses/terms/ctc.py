@@ -84,8 +84,7 @@ class CTC(SequenceTerm):
 
     def __init__(self, vocab: Any, weight: float, add_bos: bool) -> None:
         if not 0 <= weight < math.inf:
-            problem = "a weight below 0" if weight < 0 else "no weight"
-            raise InputError(f"--ctc-weight {weight}", problem, "choose one above 0, or 0 for none")
+            raise InputError(f"--ctc-weight {weight}", "below 0, or not finite", "choose one above 0, or 0 for none")
         self.layout = Layout.of(vocab)
         self.classes = CtcClasses.of(vocab)
         self.weight, self.start = weight, int(add_bos)
